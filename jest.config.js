@@ -1,0 +1,28 @@
+/** @type {import('jest').Config} */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],
+  testMatch: ['**/*.spec.ts', '**/*.e2e.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleNameMapper: {
+    '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',
+    '^nestjs-rt-sms/(testing|terminus)$': '<rootDir>/libs/rt-sms/src/$1/index.ts',
+    '^nestjs-rt-sms-(testing|bullmq)$': '<rootDir>/libs/rt-sms-$1/src/index.ts',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: {
+          target: 'es2022',
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+        },
+        module: { type: 'es6' },
+      },
+    ],
+  },
+  modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
+  collectCoverageFrom: ['libs/*/src/**/*.ts', '!**/*.spec.ts'],
+};
