@@ -1,0 +1,7 @@
+export { RtSmsSimulator, type RtSmsSimulatorEvents } from './simulator.js';
+export { type RtSmsSimulatorOptions } from './options.js';
+export { type MessageStatus, type SimulatedCallback, type SimulatedMessage, type StatusDetails } from './lifecycle.js';
+export { type SimulatedExchange } from './gateway-http.js';
+export { type Fault, type FaultDetails, TRANSPORT_FAULTS, type TransportFault } from './faults.js';
+export { MAGIC_NUMBERS, type MagicNumber } from './magic-numbers.js';
+export { type CredentialsPlace, type Reason, REASONS, type SmsStatus, STATUSES } from './protocol.js';

@@ -1,0 +1,67 @@
+export { RtSmsModule } from './rt-sms.module.js';
+export { RtSmsService, type RtSmsHealth } from './rt-sms.service.js';
+export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';
+export { rtSmsConfig, rtSmsConfigFor } from './rt-sms.config.js';
+export type {
+  OpenUid,
+  ResolvedOptions,
+  RtSmsCallbackOptions,
+  RtSmsExtras,
+  RtSmsOptions,
+  RtSmsOptionsFactory,
+  RtSmsRate,
+  RtSmsRetry,
+  RtSmsTimeouts,
+  RtSmsTls,
+  RtSmsTracking,
+} from './rt-sms.options.js';
+export {
+  isRtSmsError,
+  RT_SMS_OUTCOMES,
+  RT_SMS_REASONS,
+  RtSmsAbortedError,
+  RtSmsAuthError,
+  RtSmsConfigError,
+  RtSmsConnectionError,
+  RtSmsError,
+  RtSmsNotFoundError,
+  RtSmsOverloadedError,
+  RtSmsRejectedError,
+  RtSmsTimeoutError,
+  RtSmsUnexpectedResponseError,
+  RtSmsValidationError,
+  type RtSmsErrorContext,
+  type RtSmsOperation,
+  type RtSmsOutcome,
+  type RtSmsReason,
+} from './rt-sms.errors.js';
+export { normalizeMsisdn } from './message/msisdn.js';
+export { countSegments, type SmsSegments } from './message/segments.js';
+export { IsMsisdn, IsSmsText, SmsMessageDto, type SentSms, type SmsMessage } from './message/sms-message.js';
+export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
+export type { SmsStatusReport } from './gateway/wire.js';
+export type { CallFacts, CallOptions, CheckedMessage, SendOptions } from './gateway/gateway.js';
+export {
+  OnRtSmsStatus,
+  RtSmsEvents,
+  RtSmsStatusEvent,
+  type RtSmsAcceptedEvent,
+  type RtSmsExpiredEvent,
+  type RtSmsFailedEvent,
+  type RtSmsUnresolvedEvent,
+} from './events/events.js';
+export type { SendResult } from './delivery/send-many.js';
+export {
+  QUEUED_STATES,
+  SMS_PRIORITIES,
+  type DeliveryTracker,
+  type EngineEvents,
+  type EngineHost,
+  type EngineItem,
+  type EnqueueOptions,
+  type QueuedSms,
+  type QueuedSmsState,
+  type SmsEngine,
+  type SmsEngineFactory,
+  type SmsPriority,
+} from './delivery/engine.js';

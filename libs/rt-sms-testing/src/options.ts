@@ -1,0 +1,181 @@
+import { isIP } from 'node:net';
+import { randomInt } from 'node:crypto';
+
+export interface RtSmsSimulatorOptions {
+  /** Port to listen on, 0 for any free one. @default 0 */
+  readonly port?: number;
+  /** Address to listen on. @default '127.0.0.1' */
+  readonly host?: string;
+  /** No `:` in it, as Basic auth demands. @default 'simulator' */
+  readonly login?: string;
+  /** @default 'secret' */
+  readonly password?: string;
+  /** Client addresses that may call (§1.2), at most 15; others get `wrong_ip`. @default anybody */
+  readonly allowFrom?: readonly string[];
+  /** Agreed sender names (§2.1.1); others get `invalid_field_shortcode`. @default any name */
+  readonly shortcodes?: readonly string[];
+  /** Where callbacks go (§3.1.1): http or https; what it has of a query is kept. @default no callbacks */
+  readonly callbackUrl?: string;
+  /** The `id` of a callback: the uid as it was given out, or without `message-id-`. @default 'full' */
+  readonly callbackId?: 'full' | 'bare';
+  /** Milliseconds to wait for the answer to a callback. @default 10_000 */
+  readonly callbackTimeoutMs?: number;
+  /**
+   * Sends the first callback of a message before the POST is answered, and holds that answer until the callback was
+   * answered: the race that a receiver must survive. @default false
+   */
+  readonly callbackBeforeAnswer?: boolean;
+  /** Where `error_code` stands in a status answer; the document can be read both ways. @default 'result' */
+  readonly errorCodeIn?: 'result' | 'envelope';
+  /** Whole number, 0 to 2³² − 1: the same seed gives the same uids and the same fates of callbacks. @default random */
+  readonly seed?: number;
+  /**
+   * How statuses advance by themselves: `awaitingMs` after the answer to `awaiting_report`, `finalMs` later to the
+   * final one; `false` leaves it all to `report()`. @default { awaitingMs: 300, finalMs: 1_000 }
+   */
+  readonly lifecycle?: false | { readonly awaitingMs?: number; readonly finalMs?: number };
+  /** Probability, 0 to 1, that a callback is lost. @default 0 */
+  readonly loss?: number;
+  /** Probability, 0 to 1, that a callback is sent twice. @default 0 */
+  readonly duplicate?: number;
+  /** Probability, 0 to 1, that a callback comes after the next one of its message. @default 0 */
+  readonly reorder?: number;
+  /** Milliseconds before every answer. @default 0 */
+  readonly latencyMs?: number;
+  /** Messages kept; beyond it the oldest is forgotten (`transaction_not_found`). @default 100_000 */
+  readonly maxMessages?: number;
+}
+
+/** The options with every default filled in. */
+export interface Settings {
+  readonly port: number;
+  readonly host: string;
+  readonly login: string;
+  readonly password: string;
+  /** The Authorization header that these two make, as clients write it. */
+  readonly basic: string;
+  readonly allowFrom: readonly string[] | undefined;
+  readonly shortcodes: ReadonlySet<string> | undefined;
+  readonly callbackUrl: string | undefined;
+  readonly callbackId: 'full' | 'bare';
+  readonly callbackTimeoutMs: number;
+  readonly callbackBeforeAnswer: boolean;
+  readonly errorCodeIn: 'result' | 'envelope';
+  readonly seed: number;
+  readonly lifecycle: false | { readonly awaitingMs: number; readonly finalMs: number };
+  readonly loss: number;
+  readonly duplicate: number;
+  readonly reorder: number;
+  readonly latencyMs: number;
+  readonly maxMessages: number;
+}
+
+type Check = (value: unknown) => string | undefined;
+
+const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check } = {
+  port: wholeNumber(0, 65_535),
+  host: nonEmptyString,
+  login: (value) => nonEmptyString(value) ?? (String(value).includes(':') ? 'must have no ":" in it' : undefined),
+  password: nonEmptyString,
+  allowFrom: (value) => {
+    if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string' && isIP(entry) !== 0)) {
+      return 'must be a list of IP addresses';
+    }
+    return value.length > 15 ? `must have at most 15 addresses, not ${value.length}` : undefined;
+  },
+  shortcodes: (value) =>
+    Array.isArray(value) && value.every((entry) => nonEmptyString(entry) === undefined)
+      ? undefined
+      : 'must be a list of sender names',
+  callbackUrl: (value) => problemOfCallbackUrl(value),
+  callbackId: oneOf('full', 'bare'),
+  callbackTimeoutMs: positive,
+  callbackBeforeAnswer: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
+  errorCodeIn: oneOf('result', 'envelope'),
+  seed: wholeNumber(0, 2 ** 32 - 1),
+  lifecycle: (value) => {
+    if (value === false) return undefined;
+    if (typeof value !== 'object' || value === null) return 'must be false or { awaitingMs?, finalMs? }';
+    const wrong = Object.entries(value).find(([key, ms]) => !['awaitingMs', 'finalMs'].includes(key) || delay(ms));
+    return wrong && `must be false or { awaitingMs?, finalMs? }, milliseconds of 0 or more; "${wrong[0]}" is not`;
+  },
+  loss: probability,
+  duplicate: probability,
+  reorder: probability,
+  latencyMs: delay,
+  maxMessages: wholeNumber(1, 10_000_000),
+};
+
+/** @throws TypeError that lists every wrong option and what is accepted; it never shows the password */
+export function settle(options: RtSmsSimulatorOptions): Settings {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const problems = given.flatMap(([name, value]) => {
+    if (!isOption(name)) return [`${name}: no such option; there are ${Object.keys(CHECKS).join(', ')}`];
+    const problem = CHECKS[name](value);
+    return problem === undefined ? [] : [`${name} ${problem}`];
+  });
+  if (problems.length > 0) throw new TypeError(`RtSmsSimulator options: ${problems.join('; ')}`);
+  const { login = 'simulator', password = 'secret' } = options;
+  return {
+    port: options.port ?? 0,
+    host: options.host ?? '127.0.0.1',
+    login,
+    password,
+    basic: `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`,
+    allowFrom: options.allowFrom,
+    shortcodes: options.shortcodes && new Set(options.shortcodes),
+    callbackUrl: options.callbackUrl,
+    callbackId: options.callbackId ?? 'full',
+    callbackTimeoutMs: options.callbackTimeoutMs ?? 10_000,
+    callbackBeforeAnswer: options.callbackBeforeAnswer ?? false,
+    errorCodeIn: options.errorCodeIn ?? 'result',
+    seed: options.seed ?? randomInt(2 ** 32),
+    lifecycle:
+      options.lifecycle === false
+        ? false
+        : { awaitingMs: options.lifecycle?.awaitingMs ?? 300, finalMs: options.lifecycle?.finalMs ?? 1_000 },
+    loss: options.loss ?? 0,
+    duplicate: options.duplicate ?? 0,
+    reorder: options.reorder ?? 0,
+    latencyMs: options.latencyMs ?? 0,
+    maxMessages: options.maxMessages ?? 100_000,
+  };
+}
+
+/** What is wrong with a callback address, `undefined` if nothing. */
+export function problemOfCallbackUrl(value: unknown): string | undefined {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  if (!url || !['http:', 'https:'].includes(url.protocol)) return 'must be an http or https URL';
+  return url.hash === '' ? undefined : 'must have no fragment (#…)';
+}
+
+function isOption(name: string): name is keyof RtSmsSimulatorOptions {
+  return Object.hasOwn(CHECKS, name);
+}
+
+function nonEmptyString(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? undefined : 'must be a string that is not empty';
+}
+
+function probability(value: unknown): string | undefined {
+  return typeof value === 'number' && value >= 0 && value <= 1 ? undefined : 'must be a probability from 0 to 1';
+}
+
+function delay(value: unknown): string | undefined {
+  return typeof value === 'number' && value >= 0 && value < Infinity ? undefined : 'must be milliseconds, 0 or more';
+}
+
+function positive(value: unknown): string | undefined {
+  return delay(value) ?? (value === 0 ? 'must be more than 0' : undefined);
+}
+
+function wholeNumber(least: number, most: number): Check {
+  return (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+      ? undefined
+      : `must be a whole number from ${least} to ${most}`;
+}
+
+function oneOf(...accepted: string[]): Check {
+  return (value) => (accepted.includes(String(value)) ? undefined : `must be ${accepted.join(' or ')}`);
+}

@@ -1,0 +1,41 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import ipaddr from 'ipaddr.js';
+
+const digest = (text: string) => createHash('sha256').update(text).digest();
+
+/**
+ * Whether a callback is to be believed. It is an unauthenticated GET, so only the secret in its path makes it so; where no
+ * secret is configured it is a hint. The sender's address narrows, and never makes one believed.
+ */
+export class Authenticity {
+  private readonly secrets: readonly Buffer[];
+  private readonly networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
+
+  constructor({ secrets, allowFrom }: { secrets: readonly string[]; allowFrom: readonly string[] }) {
+    this.secrets = secrets.map(digest);
+    this.networks = allowFrom.map((network) => {
+      if (network.includes('/')) return ipaddr.parseCIDR(network);
+      const address = ipaddr.process(network);
+      return [address, address.kind() === 'ipv4' ? 32 : 128];
+    });
+  }
+
+  check(secret: string | undefined, ip: string | undefined): 'believed' | 'hint' | 'refused' {
+    if (this.networks.length > 0 && !this.isAllowed(ip)) return 'refused';
+    if (this.secrets.length === 0) return secret === undefined ? 'hint' : 'refused';
+    if (secret === undefined) return 'refused';
+    const given = digest(secret);
+    // All are compared, whichever matches: the time must not tell.
+    let matches = false;
+    for (const expected of this.secrets) matches = timingSafeEqual(given, expected) || matches;
+    return matches ? 'believed' : 'refused';
+  }
+
+  private isAllowed(ip: string | undefined): boolean {
+    const bare = ip?.split('%')[0];
+    if (!bare || !ipaddr.isValid(bare)) return false;
+    // An IPv4 address that a dual-stack socket shows as ::ffff:1.2.3.4 is compared as what it is.
+    const address = ipaddr.process(bare);
+    return this.networks.some(([network, bits]) => address.kind() === network.kind() && address.match(network, bits));
+  }
+}

@@ -1,0 +1,276 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { backoffMs } from '../gateway/retry.js';
+import {
+  isRtSmsError,
+  RtSmsAuthError,
+  RtSmsOverloadedError,
+  RtSmsValidationError,
+  type RtSmsError,
+} from '../rt-sms.errors.js';
+import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
+import { Heap, type HeapItem } from './heap.js';
+
+/** Messages that are being sent at once. */
+const CONCURRENCY = 10;
+/** How often a message that provably was not sent is tried again before it is refused; a day, at the last pause. */
+const MAX_ATTEMPTS = 1_440;
+const LAST_PAUSE_MS = 60_000;
+/** What is on its way when the application ends may take so long. */
+const GRACE_MS = 5_000;
+/** Ids that are remembered after their message settled. */
+const REMEMBER = 100_000;
+
+/** One id: its message while it waits, what became of it afterwards. */
+class Entry implements HeapItem {
+  place = -1;
+  state: QueuedSmsState['state'] = 'queued';
+  sending = false;
+  attempts = 0;
+  /** Gone with the settlement: neither text nor number is kept. */
+  item: EngineItem | undefined;
+  uid: string | undefined;
+  errorCode: string | undefined;
+  settledAt = 0;
+  expiry: NodeJS.Timeout | undefined;
+  readonly rank: number;
+  readonly ref: string | undefined;
+
+  constructor(
+    item: EngineItem,
+    readonly order: number,
+    readonly digest: string,
+    public notBefore: number,
+  ) {
+    this.item = item;
+    this.ref = item.ref;
+    this.rank = SMS_PRIORITIES.indexOf(item.priority);
+  }
+}
+
+/** Queues in the memory of this process, and is gone with it. For development and small services. */
+export class MemoryEngine implements SmsEngine {
+  private readonly entries = new Map<string, Entry>();
+  private readonly ready = new Heap<Entry>((a, b) => a.rank - b.rank < 0 || (a.rank === b.rank && a.order < b.order));
+  private readonly later = new Heap<Entry>((a, b) => a.notBefore < b.notBefore);
+  private readonly settled: string[] = [];
+  /** A fresh key: the digest that tells two messages apart says nothing of them outside of this process. */
+  private readonly key = randomBytes(32);
+  private waiting = 0;
+  private order = 0;
+  private active = 0;
+  private slotAsked: (() => void) | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private started = false;
+  private stopped = false;
+  private readonly running = new Set<Promise<void>>();
+  private readonly end = new AbortController();
+
+  constructor(private readonly host: EngineHost) {
+    host.gate.onOpen(() => this.pump());
+  }
+
+  async enqueue(items: EngineItem[]): Promise<void> {
+    const { account, engineLimit } = this.host.options;
+    this.forget();
+    const fresh = new Map<string, Entry>();
+    const problems: string[] = [];
+    for (const item of items) {
+      const digest = createHmac('sha256', this.key)
+        .update(JSON.stringify([item.msisdn, item.shortcode, item.text]))
+        .digest('base64');
+      const known = this.entries.get(item.id) ?? fresh.get(item.id);
+      if (!known) fresh.set(item.id, new Entry(item, this.order++, digest, item.notBefore));
+      else if (known.digest !== digest)
+        problems.push(`id: '${item.id}' stands for a message with another text, number or sender already`);
+    }
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });
+    if (this.waiting + fresh.size > engineLimit) {
+      const room = Math.max(0, engineLimit - this.waiting);
+      throw new RtSmsOverloadedError(
+        `Nothing was queued: there is room for ${room} of ${fresh.size} messages (engineLimit ${engineLimit})`,
+        { account },
+      );
+    }
+    for (const [id, entry] of fresh) {
+      this.entries.set(id, entry);
+      this.waiting++;
+      if (entry.item?.expiresAt !== undefined) this.expireAt(id, entry, entry.item.expiresAt);
+      this.queue(entry);
+    }
+    this.pump();
+  }
+
+  async find(id: string): Promise<QueuedSmsState | undefined> {
+    this.forget();
+    const entry = this.entries.get(id);
+    if (!entry) return undefined;
+    const { state, uid, ref, errorCode } = entry;
+    return {
+      id,
+      state,
+      ...(uid === undefined ? {} : { uid }),
+      ...(ref === undefined ? {} : { ref }),
+      ...(errorCode === undefined ? {} : { errorCode }),
+    };
+  }
+
+  async cancel(id: string): Promise<boolean> {
+    const entry = this.entries.get(id);
+    if (!entry) return false;
+    if (entry.state === 'queued' && !entry.sending) this.settle(id, entry, 'cancelled');
+    return entry.state === 'cancelled';
+  }
+
+  start(): void {
+    this.started = true;
+    this.pump();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.slotAsked?.();
+    const grace = setTimeout(() => this.end.abort(), GRACE_MS);
+    await Promise.allSettled(this.running);
+    clearTimeout(grace);
+    const { account } = this.host.options;
+    for (const [id, entry] of this.entries) {
+      if (entry.state !== 'queued') continue;
+      this.settle(
+        id,
+        entry,
+        'refused',
+        new RtSmsOverloadedError('It was not sent: the application ended, and its queue is in memory', { account }),
+      );
+    }
+  }
+
+  private queue(entry: Entry): void {
+    if (entry.notBefore > Date.now()) this.later.put(entry);
+    else this.ready.put(entry);
+  }
+
+  /** Starts what may start, one slot of the rate at a time, so that the most urgent message takes it. */
+  private pump(): void {
+    if (!this.started || this.stopped) return;
+    const now = Date.now();
+    for (let next = this.later.first; next && next.notBefore <= now; next = this.later.first) {
+      this.later.remove(next);
+      this.ready.put(next);
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.later.first) {
+      this.timer = setTimeout(() => this.pump(), Math.min(this.later.first.notBefore - now, 2 ** 31 - 1));
+      this.timer.unref();
+    }
+    while (!this.slotAsked && this.ready.size > 0 && this.active < CONCURRENCY && !this.host.gate.error) {
+      let taken = false;
+      const leave = this.host.slot(() => {
+        taken = true;
+        this.slotAsked = undefined;
+        const entry = this.ready.first;
+        // Cancelled or expired while it waited: the slot is lost, which only makes us slower.
+        if (entry && !this.stopped && !this.host.gate.error) this.begin(entry);
+        else this.pump();
+      });
+      if (!taken) this.slotAsked = leave;
+    }
+  }
+
+  private begin(entry: Entry): void {
+    this.ready.remove(entry);
+    const item = entry.item!;
+    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) return this.settle(item.id, entry, 'expired');
+    entry.sending = true;
+    this.active++;
+    const work = this.host
+      .during(() => this.attempt(item, entry))
+      .finally(() => {
+        this.active--;
+        this.running.delete(work);
+        this.pump();
+      });
+    this.running.add(work);
+  }
+
+  private async attempt(item: EngineItem, entry: Entry): Promise<void> {
+    const { sendMs } = this.host.options.timeouts;
+    // No attempt may begin after it expires, so the deadline of the call ends there, too.
+    const timeoutMs =
+      item.expiresAt === undefined ? sendMs : Math.max(1, Math.min(sendMs, item.expiresAt - Date.now()));
+    entry.attempts++;
+    try {
+      const { uid } = await this.host.send(item, { timeoutMs, paced: true, signal: this.end.signal });
+      entry.uid = uid;
+      this.settle(item.id, entry, 'accepted');
+      this.host.follow(uid, item.ref);
+    } catch (error) {
+      if (!isRtSmsError(error)) throw error;
+      this.failed(item, entry, error);
+    }
+  }
+
+  private failed(item: EngineItem, entry: Entry, error: RtSmsError): void {
+    entry.sending = false;
+    if (error.outcome === 'unknown') return this.settle(item.id, entry, 'unknown', error);
+    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) return this.settle(item.id, entry, 'expired');
+    const kept = error instanceof RtSmsAuthError || (error.retryable && entry.attempts < MAX_ATTEMPTS);
+    if (!kept) return this.settle(item.id, entry, 'refused', error);
+    // The gate holds it until the gateway takes this process again; anything else gets a pause that grows.
+    entry.notBefore =
+      error instanceof RtSmsAuthError ? 0 : Date.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
+    this.queue(entry);
+  }
+
+  private expireAt(id: string, entry: Entry, at: number): void {
+    const leftMs = at - Date.now();
+    entry.expiry = setTimeout(
+      () => {
+        if (entry.state !== 'queued' || entry.sending) return;
+        if (at > Date.now()) this.expireAt(id, entry, at);
+        else this.settle(id, entry, 'expired');
+      },
+      Math.min(Math.max(0, leftMs), 2 ** 31 - 1),
+    );
+    entry.expiry.unref();
+  }
+
+  /** The one way out: each id passes here exactly once. */
+  private settle(
+    id: string,
+    entry: Entry,
+    state: Exclude<QueuedSmsState['state'], 'queued'>,
+    error?: RtSmsError,
+  ): void {
+    this.ready.remove(entry);
+    this.later.remove(entry);
+    clearTimeout(entry.expiry);
+    this.waiting--;
+    entry.item = undefined;
+    entry.state = state;
+    entry.errorCode = error?.code;
+    entry.settledAt = Date.now();
+    this.settled.push(id);
+    const { emit } = this.host;
+    const { ref } = entry;
+    if (state === 'accepted') void emit.accepted(id, entry.uid!, ref);
+    else if (state === 'refused') void emit.refused(id, error!, ref);
+    else if (state === 'unknown') void emit.outcomeUnknown(id, error!, ref);
+    else if (state === 'expired') void emit.expired(id, ref);
+    else void emit.cancelled(id, ref);
+  }
+
+  /** Lets go of ids whose time is over. */
+  private forget(): void {
+    const oldest = Date.now() - this.host.options.idempotencyMs;
+    let gone = 0;
+    while (gone < this.settled.length) {
+      const entry = this.entries.get(this.settled[gone]!);
+      if (entry && entry.settledAt > oldest && this.settled.length - gone <= REMEMBER) break;
+      this.entries.delete(this.settled[gone++]!);
+    }
+    if (gone > 0) this.settled.splice(0, gone);
+  }
+}

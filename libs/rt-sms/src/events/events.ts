@@ -1,0 +1,113 @@
+import 'reflect-metadata';
+import { OnEvent } from '@nestjs/event-emitter';
+import type { SmsStatus } from '../message/status.js';
+import type { RtSmsError } from '../rt-sms.errors.js';
+
+/** Names of the events, as the application's `EventEmitter2` carries them. */
+export const RtSmsEvents = {
+  /** A status became known: `RtSmsStatusEvent`. The same event is emitted as `rt-sms.status.<status>`, too. */
+  status: 'rt-sms.status',
+  /** The gateway took an enqueued message: `RtSmsAcceptedEvent`. */
+  accepted: 'rt-sms.accepted',
+  /** An enqueued message will not be sent: `RtSmsFailedEvent`. */
+  refused: 'rt-sms.refused',
+  /** An enqueued message may have been sent, nobody can know: `RtSmsFailedEvent`. */
+  outcomeUnknown: 'rt-sms.outcome-unknown',
+  /** An enqueued message was not sent, because its `expiresAt` passed: `RtSmsExpiredEvent`. */
+  expired: 'rt-sms.expired',
+  /** An enqueued message was cancelled, it will not be sent: `RtSmsExpiredEvent`. */
+  cancelled: 'rt-sms.cancelled',
+  /** Sent, but without a final status within `maxAgeMs`: `RtSmsUnresolvedEvent`. */
+  unresolved: 'rt-sms.unresolved',
+} as const;
+
+/** A status of a message became known. Frozen; nothing in it is unchecked text. */
+export class RtSmsStatusEvent {
+  /** Stable, so that a handler can be idempotent: `account:uid:status`; for an unknown one `account:uid:unknown:<raw>`. */
+  readonly id!: string;
+  readonly account!: string;
+  readonly uid!: string;
+  /** Yours, from `SmsMessage.ref`, while it is known. */
+  readonly ref?: string;
+  readonly status!: SmsStatus;
+  /** The gateway's own word. */
+  readonly gatewayStatus!: string;
+  /** Nothing more is expected. */
+  readonly final!: boolean;
+  /** Segments the message was split into. */
+  readonly parts?: number;
+  /** Only with `rejected`. */
+  readonly errorCode?: string;
+  /** What made the status known: a callback, or a look of the tracker's own. */
+  readonly source!: 'callback' | 'poll';
+  /** The gateway said it in answer to a request of ours. */
+  readonly confirmed!: boolean;
+  /** The final status that an earlier event gave and that this one takes back. */
+  readonly corrects?: SmsStatus;
+  readonly receivedAt!: Date;
+
+  constructor(fields: Omit<RtSmsStatusEvent, 'id'>) {
+    const word = fields.status === 'unknown' ? `unknown:${fields.gatewayStatus}` : fields.status;
+    Object.assign(this, { id: `${fields.account}:${fields.uid}:${word}` }, fields);
+    Object.freeze(this);
+  }
+}
+
+/** `id` is that of `enqueue`. */
+export interface RtSmsAcceptedEvent {
+  id?: string;
+  account: string;
+  uid: string;
+  ref?: string;
+}
+export interface RtSmsFailedEvent {
+  id: string;
+  account: string;
+  error: RtSmsError;
+  ref?: string;
+}
+export interface RtSmsExpiredEvent {
+  id: string;
+  account: string;
+  ref?: string;
+}
+export interface RtSmsUnresolvedEvent {
+  account: string;
+  uid: string;
+  ref?: string;
+  lastStatus?: SmsStatus;
+}
+
+/**
+ * Calls the method for each `RtSmsStatusEvent`, or for those of one status or account.
+ *
+ * ```ts
+ * @OnRtSmsStatus('delivered')
+ * async onDelivered(event: RtSmsStatusEvent) { … }
+ * ```
+ * A typed `@OnEvent`. The method may be asynchronous and may be called again for the same `event.id`, see the guarantees.
+ */
+export function OnRtSmsStatus(status?: SmsStatus, options: { account?: string } = {}) {
+  return (
+    target: object,
+    key: string | symbol,
+    descriptor: TypedPropertyDescriptor<(event: RtSmsStatusEvent) => unknown>,
+  ): void => {
+    const method = descriptor.value!;
+    const { account } = options;
+    if (account !== undefined) {
+      descriptor.value = function (this: unknown, event: RtSmsStatusEvent): unknown {
+        return event.account === account ? method.call(this, event) : undefined;
+      };
+      for (const other of Reflect.getMetadataKeys(method)) {
+        Reflect.defineMetadata(other, Reflect.getMetadata(other, method), descriptor.value);
+      }
+    }
+    // Nest would log and swallow a failure; it has to reach the publisher, which counts it and, with a durable engine, repeats.
+    OnEvent(status ? `${RtSmsEvents.status}.${status}` : RtSmsEvents.status, { suppressErrors: false })(
+      target,
+      key,
+      descriptor,
+    );
+  };
+}

@@ -1,0 +1,39 @@
+import { HttpService } from '@nestjs/axios';
+import axios, { type AxiosInstance, type InternalAxiosRequestConfig } from 'axios';
+import type { ExchangeConfig, Transport } from './transport.js';
+
+/**
+ * The account's own `HttpService`: axios on top for interceptors and stand-ins, undici's wire underneath.
+ * As long as nobody has taken hold of the axios instance nothing can have been added to it, and requests go past axios.
+ */
+export class AccountHttp extends HttpService {
+  private exposed = false;
+
+  constructor(transport: Transport, baseUrl: string) {
+    const instance: AxiosInstance = axios.create({
+      baseURL: baseUrl,
+      adapter: transport.adapter,
+      transformRequest: [],
+      transformResponse: [],
+      maxRedirects: 0,
+      proxy: false,
+    });
+    // Request interceptors run from the last registered to the first: this one sees what the user's have left.
+    instance.interceptors.request.use((config: InternalAxiosRequestConfig & ExchangeConfig) => {
+      // Another adapter says nothing of the phase, so whatever fails in it may have been sent.
+      if (config.adapter !== transport.adapter && config.rtSmsExchange) config.rtSmsExchange.started = true;
+      return config;
+    });
+    super(instance);
+  }
+
+  override get axiosRef(): AxiosInstance {
+    this.exposed = true;
+    return this.instance;
+  }
+
+  /** True while no interceptor, default or stand-in can be in the way. */
+  get untouched(): boolean {
+    return !this.exposed;
+  }
+}

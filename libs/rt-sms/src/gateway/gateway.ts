@@ -1,0 +1,322 @@
+import type { HttpService } from '@nestjs/axios';
+import type { AxiosRequestConfig } from 'axios';
+import { safeCause } from '../redact.js';
+import {
+  RtSmsAbortedError,
+  RtSmsConnectionError,
+  RtSmsOverloadedError,
+  RtSmsTimeoutError,
+  RtSmsUnexpectedResponseError,
+  type RtSmsError,
+  type RtSmsErrorContext,
+} from '../rt-sms.errors.js';
+import type { ResolvedOptions } from '../rt-sms.options.js';
+import { AccountHttp } from './account-http.js';
+import { SlidingRate } from './rate.js';
+import { backoffMs, RetryBudget } from './retry.js';
+import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
+import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
+
+/** How long one call may take, and whether its caller still wants it. */
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+  /** Total deadline in milliseconds, in place of `timeouts.sendMs` or `timeouts.statusMs`. */
+  timeoutMs?: number | undefined;
+}
+
+/** Of a send whose start under `rate` the caller has waited for already. */
+export interface SendOptions extends CallOptions {
+  paced?: boolean;
+}
+
+/** A message that has passed its checks. */
+export interface CheckedMessage {
+  msisdn: string;
+  text: string;
+  shortcode: string;
+}
+
+/** How a call went, beside what it returned. */
+export interface CallFacts {
+  attempts: number;
+  requestId?: string;
+}
+
+interface Question<T> {
+  operation: 'send' | 'status';
+  request: WireRequest;
+  deadlineMs: number;
+  retries: number;
+  /** The first attempt need not wait for the rate. */
+  paced?: boolean;
+  signal: AbortSignal | undefined;
+  /** What must not show in an error beyond the account's secrets. */
+  confidential: readonly string[];
+  read(answer: GatewayAnswer, context: RtSmsErrorContext): T | RtSmsError;
+}
+
+/** What a started call that the end of the application cuts short may still take, in milliseconds. */
+const GRACE_MS = 5_000;
+
+/**
+ * The two requests of the provider's API, each with one total deadline, retries of what provably never left, and one kind
+ * of error. `send` and `status` reject with nothing but `RtSmsError`s.
+ */
+export class Gateway {
+  private readonly rate: SlidingRate | undefined;
+  private readonly budget = new RetryBudget();
+  private readonly calls = new Set<Call<unknown>>();
+  private readonly path: string;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly options: ResolvedOptions,
+    private readonly http: HttpService,
+    private readonly transport: Transport,
+  ) {
+    this.path = options.url.pathname.replace(/\/$/, '');
+    this.rate = options.rate && new SlidingRate(options.rate.perSecond);
+  }
+
+  /** `POST` of a message (§2.1). */
+  send(message: CheckedMessage, limits: SendOptions = {}): Promise<CallFacts & { uid: string }> {
+    const { timeouts, retry } = this.options;
+    return this.call({
+      operation: 'send',
+      request: { method: 'POST', path: this.path, body: sendBody(message) },
+      paced: limits.paced ?? false,
+      deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
+      retries: retry.send,
+      signal: limits.signal,
+      confidential: [message.text, message.msisdn],
+      read: (answer, context) => {
+        const uid = readSent(answer, context);
+        return typeof uid === 'string' ? { uid, ...facts(context) } : uid;
+      },
+    });
+  }
+
+  /** Calls back once a send may start under `rate`; the returned function gives the place up. */
+  slot(go: () => void): () => void {
+    if (this.rate) return this.rate.wait(go);
+    go();
+    return () => undefined;
+  }
+
+  /** `GET` of a message's status (§2.2); `uid` in its one form. */
+  status(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
+    const { timeouts, retry } = this.options;
+    return this.call({
+      operation: 'status',
+      request: { method: 'GET', path: `${this.path}/${encodeURIComponent(uid)}` },
+      deadlineMs: limits.timeoutMs ?? timeouts.statusMs,
+      retries: retry.status,
+      signal: limits.signal,
+      confidential: [],
+      read: (answer, context) => readReport(answer, uid, context),
+    });
+  }
+
+  /** Takes no more, lets what has left finish (5 s at most), settles the rest honestly and closes the connections. */
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      for (const call of this.calls) if (!call.started) call.stop('ending');
+      const left = Promise.allSettled([...this.calls].map((call) => call.result));
+      let timer: NodeJS.Timeout | undefined;
+      const grace = new Promise((resolve) => (timer = setTimeout(resolve, GRACE_MS)));
+      await Promise.race([left, grace]);
+      clearTimeout(timer);
+      for (const call of this.calls) call.stop('ending');
+      await this.transport.close();
+    })();
+    return this.closing;
+  }
+
+  private call<T>(question: Question<T>): Promise<T> {
+    const call = new Call(
+      this.options.account,
+      question,
+      this.budget,
+      question.operation === 'send' ? this.rate : undefined,
+      this.ask,
+      this.transport.secrets,
+    );
+    if (this.closing) call.stop('ending');
+    else if (question.signal?.aborted) call.stop('aborted');
+    else {
+      this.calls.add(call as Call<unknown>);
+      call.onEnd = () => this.calls.delete(call as Call<unknown>);
+      call.begin();
+    }
+    return call.result;
+  }
+
+  /** One request. Past axios, if nothing of the user's can be in it. */
+  private readonly ask = async (
+    request: WireRequest,
+    exchange: Exchange,
+  ): Promise<GatewayAnswer & { headers: Record<string, unknown> }> => {
+    if (!(this.http instanceof AccountHttp)) exchange.started = true;
+    else if (this.http.untouched) return this.transport.exchange(request, exchange);
+    const config: AxiosRequestConfig & ExchangeConfig = {
+      method: request.method,
+      url: this.options.url.origin + request.path,
+      rtSmsExchange: exchange,
+      validateStatus: null,
+    };
+    const response = await this.http.axiosRef.request<unknown>(
+      request.body ? { ...config, data: request.body } : config,
+    );
+    return { status: response.status, data: response.data, headers: response.headers };
+  };
+}
+
+const facts = ({ attempts = 0, requestId }: RtSmsErrorContext): CallFacts =>
+  requestId === undefined ? { attempts } : { attempts, requestId };
+
+type Stop = 'deadline' | 'aborted' | 'ending';
+
+/** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
+class Call<T> {
+  readonly result: Promise<T>;
+  onEnd: () => void = () => undefined;
+  private resolve!: (value: T) => void;
+  private reject!: (error: RtSmsError) => void;
+  private readonly startedAt = performance.now();
+  private attempts = 0;
+  private ended = false;
+  /** The request on its way, while there is one. */
+  private exchange: Exchange | undefined;
+  private deadline: NodeJS.Timeout | undefined;
+  /** Gives up the wait for the rate or for the next attempt. */
+  private leaveWait: (() => void) | undefined;
+
+  constructor(
+    private readonly account: string,
+    private readonly question: Question<T>,
+    private readonly budget: RetryBudget,
+    private readonly rate: SlidingRate | undefined,
+    private readonly ask: (
+      request: WireRequest,
+      exchange: Exchange,
+    ) => Promise<GatewayAnswer & { headers: Record<string, unknown> }>,
+    private readonly secrets: readonly string[],
+  ) {
+    this.result = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  /** The request may have been sent. */
+  get started(): boolean {
+    return this.exchange?.started ?? false;
+  }
+
+  begin(): void {
+    this.deadline = setTimeout(() => this.stop('deadline'), this.question.deadlineMs);
+    this.question.signal?.addEventListener('abort', this.onAbort);
+    this.budget.earn();
+    this.next();
+  }
+
+  private readonly onAbort = () => this.stop('aborted');
+
+  private next(): void {
+    const paced = this.question.paced && this.attempts === 0;
+    if (this.rate && !paced) this.leaveWait = this.rate.wait(() => void this.attempt());
+    else void this.attempt();
+  }
+
+  private async attempt(): Promise<void> {
+    this.attempts++;
+    this.leaveWait = undefined;
+    const exchange = (this.exchange = new Exchange());
+    let value: T | RtSmsError;
+    try {
+      const answer = await this.ask(this.question.request, exchange);
+      if (this.ended) return;
+      value = this.question.read(answer, this.context(answer.headers['x-request-id']));
+    } catch (error) {
+      if (this.ended) return;
+      value = this.explain(error, exchange.started);
+    }
+    // Answered or failed: nothing is on its way now.
+    this.exchange = undefined;
+    if (value instanceof Error) this.failed(value);
+    else this.end(() => this.resolve(value));
+  }
+
+  /** The one place where a failure without an answer becomes an error: by phase, never by code. */
+  private explain(error: unknown, started: boolean): RtSmsError {
+    const failure = error instanceof TransportFailure ? error : undefined;
+    const cause = failure ? failure.cause : safeCause(error, [...this.secrets, ...this.question.confidential]);
+    const context = { ...this.context(), cause };
+    if (failure?.kind === 'overloaded') return new RtSmsOverloadedError(failure.message, context);
+    const what =
+      failure?.message ?? `an interceptor or adapter of the account's HttpService failed (${(cause as Error).message})`;
+    if (started) return new RtSmsUnexpectedResponseError(what, context);
+    return new RtSmsConnectionError(`Nothing was sent: ${what}`, failure?.permanent ?? true, context);
+  }
+
+  private failed(error: RtSmsError): void {
+    // A name that does not resolve is asked for once more; an outage of the resolver has another code.
+    const retries =
+      (error.cause as { code?: string } | undefined)?.code === 'ENOTFOUND'
+        ? Math.min(1, this.question.retries)
+        : this.question.retries;
+    const delayMs = backoffMs(this.attempts);
+    const leftMs = this.question.deadlineMs - (performance.now() - this.startedAt);
+    const worthwhile =
+      error.retryable && !(error instanceof RtSmsOverloadedError) && this.attempts <= retries && delayMs < leftMs;
+    if (!worthwhile || !this.budget.spend()) return this.end(() => this.reject(error));
+    const timer = setTimeout(() => this.next(), delayMs);
+    this.leaveWait = () => clearTimeout(timer);
+  }
+
+  /** Settles the caller now, by phase, and sees to it that nothing is sent later. */
+  stop(why: Stop): void {
+    if (this.ended) return;
+    const { operation, deadlineMs } = this.question;
+    const outcome = this.started ? 'unknown' : 'not_sent';
+    const phase = this.started
+      ? 'while waiting for the answer'
+      : this.attempts === 0
+        ? 'before anything was sent'
+        : 'before it could be sent (again)';
+    const context = this.context();
+    const advice =
+      operation === 'send' && this.started ? '. The message may have been sent: do not repeat it blindly' : '';
+    let error: RtSmsError;
+    if (why === 'deadline') {
+      error = new RtSmsTimeoutError(`The deadline of ${deadlineMs} ms passed ${phase}${advice}`, outcome, context);
+    } else if (why === 'aborted') {
+      error = new RtSmsAbortedError(`The caller's signal ended the call ${phase}${advice}`, outcome, context);
+    } else if (this.started) {
+      error = new RtSmsAbortedError(`The application ended ${phase}${advice}`, outcome, context);
+    } else {
+      error = new RtSmsOverloadedError('Nothing was sent: the application is ending', context);
+    }
+    this.end(() => this.reject(error));
+    this.leaveWait?.();
+    this.exchange?.abandon();
+  }
+
+  private end(settle: () => void): void {
+    this.ended = true;
+    clearTimeout(this.deadline);
+    this.question.signal?.removeEventListener('abort', this.onAbort);
+    this.onEnd();
+    settle();
+  }
+
+  private context(requestId?: unknown): RtSmsErrorContext {
+    return {
+      operation: this.question.operation,
+      account: this.account,
+      attempts: this.attempts,
+      durationMs: performance.now() - this.startedAt,
+      requestId: typeof requestId === 'string' && /^[\w-]{1,128}$/.test(requestId) ? requestId : undefined,
+    };
+  }
+}

@@ -1,0 +1,143 @@
+// The provider's field names, and how its answers are read. No other file knows them.
+import {
+  RtSmsAuthError,
+  RtSmsNotFoundError,
+  RtSmsRejectedError,
+  RtSmsUnexpectedResponseError,
+  type RtSmsError,
+  type RtSmsErrorContext,
+} from '../rt-sms.errors.js';
+import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
+
+/** What a POST carries (§2.1.1), credentials aside. */
+export const sendBody = (message: { msisdn: string; shortcode: string; text: string }): Record<string, string> => ({
+  msisdn: message.msisdn,
+  shortcode: message.shortcode,
+  text: message.text,
+});
+
+/** The credentials as a POST's body carries them (§2.1.1). */
+export const bodyCredentials = (login: string, password: string) => ({ login, pass: password });
+
+/** The answer to a status request (§2.2.2). Whatever is missing or odd beyond uid and status is left out. */
+export interface SmsStatusReport extends DeliveryReport {
+  final: boolean;
+  /** The recipient, digits only. */
+  msisdn?: string;
+  text?: string;
+  createdAt?: Date;
+  updatedAt?: Date;
+  /** The gateway's `x-request-id`. */
+  requestId?: string;
+}
+
+/** One answer of the gateway as the transport hands it over. */
+export interface GatewayAnswer {
+  status: number;
+  /** Text, or what an interceptor or a stand-in of a test has parsed already. */
+  data: unknown;
+}
+
+type Fields = Record<string, unknown>;
+const fields = (value: unknown): Fields | undefined =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
+
+function parse(data: unknown): Fields | undefined {
+  if (typeof data !== 'string') return fields(data);
+  try {
+    return fields(JSON.parse(data.charCodeAt(0) === 0xfeff ? data.slice(1) : data));
+  } catch {
+    return undefined;
+  }
+}
+
+const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip', 'wrong_credentials']);
+
+/**
+ * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
+ * decides only for 401 and 403 ("not processed"); outside of 2xx nothing else is believed.
+ */
+function readResult({ status, data }: GatewayAnswer, context: RtSmsErrorContext): Fields | RtSmsError {
+  const envelope = parse(data);
+  const at = { ...context, httpStatus: status };
+  const reason = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
+  if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
+  if (status < 200 || status > 299) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
+  if (reason !== undefined) {
+    if (AUTH_REASONS.has(reason)) return new RtSmsAuthError(reason, at);
+    return reason === 'transaction_not_found' ? new RtSmsNotFoundError(reason, at) : new RtSmsRejectedError(reason, at);
+  }
+  if (!envelope) return new RtSmsUnexpectedResponseError(`HTTP ${status} with a body that is no JSON object`, at);
+  const result = fields(envelope['result']);
+  if (envelope['status'] === 'ok' && result) return result;
+  return new RtSmsUnexpectedResponseError(`HTTP ${status} with JSON that is neither a result nor an error`, at);
+}
+
+const isError = (value: Fields | RtSmsError): value is RtSmsError => value instanceof Error;
+
+/** Reads the answer to a POST (§2.1.2): the uid, or the error. */
+export function readSent(answer: GatewayAnswer, context: RtSmsErrorContext): string | RtSmsError {
+  const result = readResult(answer, context);
+  if (isError(result)) return result;
+  const at = { ...context, httpStatus: answer.status };
+  return readUid(result['uid']) ?? new RtSmsUnexpectedResponseError(`HTTP ${answer.status} without a uid`, at);
+}
+
+/** Reads the answer to a GET (§2.2.2) about `uid`: the report, or the error. */
+export function readReport(
+  answer: GatewayAnswer,
+  uid: string,
+  context: RtSmsErrorContext,
+): SmsStatusReport | RtSmsError {
+  const result = readResult(answer, context);
+  if (isError(result)) return result;
+  const at = { ...context, httpStatus: answer.status };
+  // The answer is bound to the question: a mix-up anywhere on the way must not settle another message.
+  if (readUid(result['uid']) !== uid) return new RtSmsUnexpectedResponseError('it is about another uid', at);
+  const read = readStatus(result['status']);
+  if (!read) return new RtSmsUnexpectedResponseError('it has no readable status', at);
+  const report: SmsStatusReport = { uid, ...read, final: isFinal(read.status) };
+  const msisdn = typeof result['msisdn'] === 'number' ? String(result['msisdn']) : result['msisdn'];
+  if (typeof msisdn === 'string' && /^\d{5,15}$/.test(msisdn)) report.msisdn = msisdn;
+  if (typeof result['text'] === 'string') report.text = result['text'];
+  const parts = readParts(result['pdu_count']);
+  if (parts !== undefined) report.parts = parts;
+  if (read.status === 'rejected') {
+    // The document lists error_code after the outer status, as if it stood beside it.
+    const errorCode = readErrorCode(result['error_code']) ?? readErrorCode(fields(parse(answer.data))?.['error_code']);
+    if (errorCode !== undefined) report.errorCode = errorCode;
+  }
+  const createdAt = readUnixTime(result['created_at']);
+  if (createdAt) report.createdAt = createdAt;
+  const updatedAt = readUnixTime(result['updated_at']);
+  if (updatedAt) report.updatedAt = updatedAt;
+  if (context.requestId !== undefined) report.requestId = context.requestId;
+  return report;
+}
+
+const readErrorCode = (value: unknown) => printable(typeof value === 'number' ? String(value) : value);
+
+/** Unix time in seconds, as a number or a numeric string. */
+function readUnixTime(value: unknown): Date | undefined {
+  const seconds = typeof value === 'string' && /^\d{1,12}(\.\d+)?$/.test(value) ? Number(value) : value;
+  if (typeof seconds !== 'number' || !(seconds > 0) || seconds > 8.64e12) return undefined;
+  return new Date(seconds * 1000);
+}
+
+/** What a callback says (§3.1.1). Without a readable status it is only a hint that something happened to `uid`. */
+export type CallbackWords = { uid: string; report?: DeliveryReport };
+
+/** Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed. */
+export function readCallback(query: Record<string, unknown>): CallbackWords | undefined {
+  const own = (name: string) => (Object.hasOwn(query, name) ? query[name] : undefined);
+  const uid = readUid(own('id'));
+  if (uid === undefined) return undefined;
+  const read = readStatus(own('status'));
+  if (!read) return { uid };
+  const report: DeliveryReport = { uid, ...read };
+  const parts = readParts(own('parts'));
+  if (parts !== undefined) report.parts = parts;
+  const errorCode = read.status === 'rejected' ? printable(own('err')) : undefined;
+  if (errorCode !== undefined) report.errorCode = errorCode;
+  return { uid, report };
+}

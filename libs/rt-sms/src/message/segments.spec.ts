@@ -1,0 +1,101 @@
+import * as fc from 'fast-check';
+import { SegmentedMessage } from 'sms-segments-calculator';
+import { countSegments } from './segments.js';
+
+const BASIC =
+  '@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&\'()*+,-./0123456789:;<=>?' +
+  '¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà';
+
+describe('countSegments', () => {
+  it.each<[string, string, ReturnType<typeof countSegments>]>([
+    ['nothing', '', { encoding: 'gsm7', segments: 0, characters: 0, perSegment: 160 }],
+    ['160 Latin', 'a'.repeat(160), { encoding: 'gsm7', segments: 1, characters: 160, perSegment: 160 }],
+    ['161 Latin', 'a'.repeat(161), { encoding: 'gsm7', segments: 2, characters: 161, perSegment: 153 }],
+    ['306 Latin', 'a'.repeat(306), { encoding: 'gsm7', segments: 2, characters: 306, perSegment: 153 }],
+    ['307 Latin', 'a'.repeat(307), { encoding: 'gsm7', segments: 3, characters: 307, perSegment: 153 }],
+    ['80 euro signs', '€'.repeat(80), { encoding: 'gsm7', segments: 1, characters: 160, perSegment: 160 }],
+    ['81 euro signs', '€'.repeat(81), { encoding: 'gsm7', segments: 2, characters: 162, perSegment: 153 }],
+    [
+      'an escape pair on the boundary',
+      'a'.repeat(152) + '€' + 'a'.repeat(152),
+      { encoding: 'gsm7', segments: 3, characters: 306, perSegment: 153 },
+    ],
+    ['70 Cyrillic', 'я'.repeat(70), { encoding: 'ucs2', segments: 1, characters: 70, perSegment: 70 }],
+    ['71 Cyrillic', 'я'.repeat(71), { encoding: 'ucs2', segments: 2, characters: 71, perSegment: 67 }],
+    ['134 Cyrillic', 'я'.repeat(134), { encoding: 'ucs2', segments: 2, characters: 134, perSegment: 67 }],
+    ['135 Cyrillic', 'я'.repeat(135), { encoding: 'ucs2', segments: 3, characters: 135, perSegment: 67 }],
+    ['35 emoji', '😀'.repeat(35), { encoding: 'ucs2', segments: 1, characters: 70, perSegment: 70 }],
+    [
+      'a surrogate pair on the boundary',
+      'я'.repeat(66) + '😀' + 'я'.repeat(66),
+      { encoding: 'ucs2', segments: 3, characters: 134, perSegment: 67 },
+    ],
+    ['one Cyrillic letter', 'a'.repeat(70) + 'я', { encoding: 'ucs2', segments: 2, characters: 71, perSegment: 67 }],
+    ['an extension character in UCS-2', '€я', { encoding: 'ucs2', segments: 1, characters: 2, perSegment: 70 }],
+  ])('%s', (_, text, expected) => {
+    expect(countSegments(text)).toEqual(expected);
+  });
+
+  it.each(['`', 'ç', '\t', '«', '—', 'ё', '\u001B', '\u00A0', '\u20AD', '\u0000'])('%j needs UCS-2', (character) => {
+    expect(countSegments(character).encoding).toBe('ucs2');
+  });
+
+  it('takes the 127 basic characters for one septet and the 10 of the extension table for two', () => {
+    expect(new Set(BASIC).size).toBe(127);
+    for (const character of BASIC) expect(countSegments(character)).toMatchObject({ encoding: 'gsm7', characters: 1 });
+    for (const character of '\f^{}\\[~]|€') {
+      expect(countSegments(character)).toMatchObject({ encoding: 'gsm7', characters: 2 });
+    }
+    const others = Array.from({ length: 0x10000 }, (_, code) => String.fromCharCode(code)).filter(
+      (character) => countSegments(character).encoding === 'gsm7',
+    );
+    expect(others).toHaveLength(137);
+  });
+});
+
+describe('against sms-segments-calculator', () => {
+  const gsm = fc.constantFrom(...Array.from(BASIC));
+  const extension = fc.constantFrom(...Array.from('\f^{}\\[~]|€'));
+  const cyrillic = fc.constantFrom(...Array.from('абвгдежзийклмнопрстуфхцчшщъыьэюяАБВЯё №«»—…'));
+  const emoji = fc.constantFrom(...Array.from('😀🎉🚀📦💳🔑'));
+
+  it.each([
+    ['GSM', [gsm]],
+    ['GSM with extension characters', [gsm, extension]],
+    ['extension characters', [extension]],
+    ['Cyrillic', [cyrillic]],
+    ['mixed', [gsm, extension, cyrillic]],
+    ['emoji', [emoji]],
+    ['emoji in Cyrillic', [cyrillic, cyrillic, emoji]],
+    ['all', [gsm, extension, cyrillic, emoji]],
+  ])('%s: the same encoding and number of segments', (_, units) => {
+    const text = fc.string({ unit: fc.oneof(...units), minLength: 1, maxLength: 500, size: 'max' });
+    fc.assert(
+      fc.property(text, (value) => {
+        const theirs = new SegmentedMessage(value, 'auto', false);
+        const ours = countSegments(value);
+        expect([ours.encoding, ours.segments]).toEqual([
+          theirs.encodingName === 'GSM-7' ? 'gsm7' : 'ucs2',
+          theirs.segmentsCount,
+        ]);
+        // It counts graphemes in UCS-2 and septets in GSM-7; the limit is in UTF-16 code units and septets.
+        expect(ours.characters).toBe(ours.encoding === 'gsm7' ? theirs.numberOfCharacters : value.length);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  // Networks cut between code units and the phone joins the parts again, so only a surrogate pair needs to stay whole.
+  // The calculator keeps whole graphemes together (a family is 11 units, a flag 4), and so now and then counts one more.
+  it('differs where it will not cut a grapheme of several code points', () => {
+    const family = '👨‍👩‍👧‍👦';
+    const text = 'я'.repeat(61) + family + 'я'.repeat(62);
+    expect(countSegments(text)).toMatchObject({ segments: 2, characters: 134 });
+    expect(new SegmentedMessage(text, 'auto', false).segmentsCount).toBe(3);
+  });
+
+  it('differs for an empty text: one empty segment there, none here', () => {
+    expect(new SegmentedMessage('', 'auto', false).segmentsCount).toBe(1);
+    expect(countSegments('').segments).toBe(0);
+  });
+});

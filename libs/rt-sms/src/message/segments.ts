@@ -1,0 +1,70 @@
+/** The GSM 03.38 default alphabet without its escape, and the characters of its extension table. */
+const BASIC =
+  '@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&\'()*+,-./0123456789:;<=>?' +
+  '¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà';
+const EXTENSION = '\f^{}\\[~]|€';
+
+/** Septets by UTF-16 code unit; 0: not in the alphabet. An extension character takes two, the escape and its own. */
+const SEPTETS = new Uint8Array('€'.charCodeAt(0) + 1);
+for (const character of BASIC) SEPTETS[character.charCodeAt(0)] = 1;
+for (const character of EXTENSION) SEPTETS[character.charCodeAt(0)] = 2;
+
+export interface SmsSegments {
+  /** `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for the whole text. */
+  encoding: 'gsm7' | 'ucs2';
+  /** SMS that are sent and paid for; 0 for an empty text, of which there is nothing to send. */
+  segments: number;
+  /** What counts against the limit: septets (`€[]{}\^|~` are two) or UTF-16 code units (an emoji is two or more). */
+  characters: number;
+  /** The limit per segment that applied: 160 or 70 for one segment, 153 or 67 for each of several. */
+  perSegment: number;
+}
+
+/**
+ * In how many SMS a text goes out. An escape pair and a surrogate pair are never split over a boundary, so that a segment
+ * may be one unit short. The gateway's own count comes with the delivery report (`parts`).
+ */
+export function countSegments(text: string): SmsSegments {
+  const septets = countSeptets(text);
+  const characters = septets ?? text.length;
+  const encoding = septets === undefined ? 'ucs2' : 'gsm7';
+  const single = septets === undefined ? 70 : 160;
+  if (characters <= single) return { encoding, segments: characters === 0 ? 0 : 1, characters, perSegment: single };
+  const perSegment = septets === undefined ? 67 : 153;
+  const segments = septets === undefined ? cutUcs2(text, perSegment) : cutGsm7(text, perSegment);
+  return { encoding, segments, characters, perSegment };
+}
+
+function countSeptets(text: string): number | undefined {
+  let septets = 0;
+  for (let i = 0; i < text.length; i++) {
+    const cost = SEPTETS[text.charCodeAt(i)];
+    if (!cost) return undefined;
+    septets += cost;
+  }
+  return septets;
+}
+
+function cutGsm7(text: string, perSegment: number): number {
+  let segments = 1;
+  let used = 0;
+  for (let i = 0; i < text.length; i++) {
+    const cost = SEPTETS[text.charCodeAt(i)]!;
+    if (used + cost > perSegment) {
+      segments++;
+      used = 0;
+    }
+    used += cost;
+  }
+  return segments;
+}
+
+function cutUcs2(text: string, perSegment: number): number {
+  let segments = 1;
+  for (let start = 0; text.length - start > perSegment; segments++) {
+    start += perSegment;
+    // Where a pair straddles the boundary, the code point that begins before it does not fit into one unit.
+    if (text.codePointAt(start - 1)! > 0xffff) start--;
+  }
+  return segments;
+}

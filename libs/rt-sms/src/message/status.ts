@@ -1,0 +1,59 @@
+/** The statuses of the provider's table (§2.2.2, §3.1.1), and `unknown` for any word that is not in it. */
+export const SMS_STATUSES = [
+  'delivered',
+  'awaiting_report',
+  'failed',
+  'insufficient_balance',
+  'rejected',
+  'unknown',
+] as const;
+export type SmsStatus = (typeof SMS_STATUSES)[number];
+
+const FINAL: ReadonlySet<string> = new Set<SmsStatus>(['delivered', 'failed', 'rejected', 'insufficient_balance']);
+const KNOWN: ReadonlySet<string> = new Set<string>(SMS_STATUSES.filter((status) => status !== 'unknown'));
+
+/** True for a status after which nothing more is expected. */
+export const isFinal = (status: SmsStatus): boolean => FINAL.has(status);
+
+/** What the gateway or a callback says of a message: nothing in it is unchecked text. */
+export interface DeliveryReport {
+  uid: string;
+  status: SmsStatus;
+  /** The gateway's own word. */
+  gatewayStatus: string;
+  /** Number of segments the message was split into, greater than 0. */
+  parts?: number;
+  /** Only with `rejected`; its meaning is not public. */
+  errorCode?: string;
+}
+
+const PRINTABLE = /^[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u;
+
+/** A short printable text, or nothing. */
+export const printable = (value: unknown): string | undefined =>
+  typeof value === 'string' && PRINTABLE.test(value) ? value : undefined;
+
+/** Reads a status word; nothing if it is missing, empty, unprintable or longer than 64 characters. */
+export function readStatus(value: unknown): { status: SmsStatus; gatewayStatus: string } | undefined {
+  const gatewayStatus = printable(value);
+  if (gatewayStatus === undefined) return undefined;
+  return { status: KNOWN.has(gatewayStatus) ? (gatewayStatus as SmsStatus) : 'unknown', gatewayStatus };
+}
+
+/** A whole number greater than 0, of digits only; nothing otherwise (§3.1.1 `parts`, §2.2.2 `pdu_count`). */
+export function readParts(value: unknown): number | undefined {
+  const text = typeof value === 'number' ? String(value) : value;
+  if (typeof text !== 'string' || !/^\d{1,9}$/.test(text)) return undefined;
+  return Number(text) || undefined;
+}
+
+const PREFIX = 'message-id-';
+// What may stand in a path segment, a log line and a key without being encoded; an id of dots would still be prefixed.
+const UID = /^[A-Za-z0-9._~:=@+-]{1,128}$/;
+
+/** The one form of a uid, `message-id-…` (§2.1.2), from either form; nothing if it cannot be one. Case is kept. */
+export function readUid(value: unknown): string | undefined {
+  const text = typeof value === 'number' ? String(value) : value;
+  if (typeof text !== 'string' || !UID.test(text) || text === PREFIX) return undefined;
+  return text.startsWith(PREFIX) ? text : PREFIX + text;
+}

@@ -1,0 +1,197 @@
+/** What became of a message whose `send` failed: it never left, the gateway said no, or nobody can know. */
+export const RT_SMS_OUTCOMES = ['not_sent', 'rejected', 'unknown'] as const;
+export type RtSmsOutcome = (typeof RT_SMS_OUTCOMES)[number];
+
+export type RtSmsOperation = 'send' | 'status' | 'wait' | 'config';
+
+/** The reasons of the provider's table (§1.6.1). */
+export const RT_SMS_REASONS = [
+  'invalid_request_body',
+  'invalid_field_msisdn',
+  'invalid_field_shortcode',
+  'invalid_source_address',
+  'invalid_field_text',
+  'system_error',
+  'transaction_not_found',
+  'auth_required',
+  'wrong_ip',
+  'wrong_credentials',
+] as const;
+export type RtSmsReason = (typeof RT_SMS_REASONS)[number];
+
+/** Where and how an operation failed; every field of it is safe to log. */
+export interface RtSmsErrorContext {
+  operation?: RtSmsOperation;
+  account?: string;
+  /** Requests that were made for this call; 0 if none was. */
+  attempts?: number;
+  /** From the call to its failure, in milliseconds. */
+  durationMs?: number;
+  /** The gateway's `x-request-id`: what its support asks for. */
+  requestId?: string | undefined;
+  httpStatus?: number | undefined;
+  cause?: unknown;
+}
+
+const BRAND = Symbol.for('nestjs-rt-sms.error');
+
+/**
+ * The base of every failure. Of a `send`, `outcome` says what became of the message; `retryable` says that the same call
+ * may be repeated and cannot send twice. Neither the error nor its `cause` holds a password, a text or a full number.
+ */
+export abstract class RtSmsError extends Error {
+  /** Stable: switch on it. */
+  abstract readonly code: string;
+  readonly operation: RtSmsOperation;
+  readonly account: string;
+  /** Only of a failed `send`. */
+  readonly outcome?: RtSmsOutcome;
+  readonly retryable: boolean;
+  readonly attempts: number;
+  readonly durationMs: number;
+  readonly requestId?: string;
+  readonly httpStatus?: number;
+
+  protected constructor(message: string, outcome: RtSmsOutcome, retryable: boolean, context: RtSmsErrorContext) {
+    super(message, context.cause === undefined ? undefined : { cause: context.cause });
+    this.name = new.target.name;
+    this.operation = context.operation ?? 'send';
+    this.account = context.account ?? 'default';
+    if (this.operation === 'send') this.outcome = outcome;
+    this.retryable = retryable;
+    this.attempts = context.attempts ?? 0;
+    this.durationMs = Math.round(context.durationMs ?? 0);
+    if (context.requestId !== undefined) this.requestId = context.requestId;
+    if (context.httpStatus !== undefined) this.httpStatus = context.httpStatus;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { ...(this as object), code: this.code, message: this.message };
+  }
+}
+
+/** True for an error of this package, of whichever copy of it. */
+export function isRtSmsError(error: unknown): error is RtSmsError {
+  return typeof error === 'object' && error !== null && BRAND in error;
+}
+
+const list = (problems: readonly string[]) =>
+  problems.length === 1 ? problems[0]! : problems.map((problem) => `\n  - ${problem}`).join('');
+
+/** The options of an account are wrong; the application does not start. `problems` lists all of them. */
+export class RtSmsConfigError extends RtSmsError {
+  readonly code = 'RT_SMS_CONFIG';
+
+  constructor(
+    readonly problems: readonly string[],
+    account = 'default',
+  ) {
+    super(`RtSmsModule (account '${account}') cannot start: ${list(problems)}`, 'not_sent', false, {
+      operation: 'config',
+      account,
+    });
+  }
+}
+
+/** The message, uid or an argument is wrong; nothing was asked of the gateway. */
+export class RtSmsValidationError extends RtSmsError {
+  readonly code = 'RT_SMS_VALIDATION';
+
+  constructor(
+    readonly problems: readonly string[],
+    context: RtSmsErrorContext = {},
+  ) {
+    super(`Nothing was sent, the input is wrong: ${list(problems)}`, 'not_sent', false, context);
+  }
+}
+
+/** Failed before the request left: DNS, refused, TLS, connect time-out, proxy. */
+export class RtSmsConnectionError extends RtSmsError {
+  readonly code = 'RT_SMS_CONNECTION';
+
+  constructor(message: string, permanent: boolean, context: RtSmsErrorContext) {
+    super(message, 'not_sent', !permanent, context);
+  }
+}
+
+/** No room: the queue for a connection or the engine is full, the engine's store is down, or the application is ending. */
+export class RtSmsOverloadedError extends RtSmsError {
+  readonly code = 'RT_SMS_OVERLOADED';
+
+  constructor(message: string, context: RtSmsErrorContext) {
+    super(message, 'not_sent', true, context);
+  }
+}
+
+/** The deadline passed. The outcome depends on whether the request had left by then. */
+export class RtSmsTimeoutError extends RtSmsError {
+  readonly code = 'RT_SMS_TIMEOUT';
+
+  constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
+    super(message, outcome, outcome === 'not_sent' || context.operation !== 'send', context);
+  }
+}
+
+/** The caller's `AbortSignal` fired. The outcome depends on whether the request had left by then. */
+export class RtSmsAbortedError extends RtSmsError {
+  readonly code = 'RT_SMS_ABORTED';
+
+  constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
+    super(message, outcome, outcome === 'not_sent' || context.operation !== 'send', context);
+  }
+}
+
+const ADVICE: Record<string, string> = {
+  invalid_request_body: 'the gateway could not read the request; report it with the request id',
+  invalid_field_msisdn: 'the gateway does not take this number; check it',
+  invalid_field_shortcode: 'use a sender name that is agreed in the cabinet ("Имя отправителя")',
+  invalid_source_address: "the recipient's operator is not agreed for this sender name; agree it in the cabinet",
+  invalid_field_text: 'the text is empty for the gateway',
+  system_error: 'a fault of the gateway, the message was not saved; it may be sent again',
+  transaction_not_found: 'no message has this uid (yet), or it belongs to another login',
+  auth_required: 'no credentials arrived: is there a proxy that removes the Authorization header?',
+  wrong_ip:
+    'add the address that this server is seen from to "IP-адреса клиента" of the HTTP connection in the cabinet (at most 15)',
+  wrong_credentials: 'check login and password against the HTTP connection in the cabinet',
+};
+
+/** The gateway answered, and said no (§1.6). `reason` is the gateway's own word, of its table or a newer one. */
+export class RtSmsRejectedError extends RtSmsError {
+  readonly code: string = 'RT_SMS_REJECTED';
+  /** Absent only where a 401 or 403 came without a readable one. */
+  readonly reason?: RtSmsReason | (string & {});
+
+  constructor(reason: string | undefined, context: RtSmsErrorContext) {
+    const advice = (reason && ADVICE[reason]) ?? 'see the table of errors in the documentation of the gateway';
+    const what = reason ?? `HTTP ${context.httpStatus}`;
+    super(
+      `The gateway refused the request: ${what}. To mend it: ${advice}`,
+      'rejected',
+      reason === 'system_error',
+      context,
+    );
+    if (reason !== undefined) this.reason = reason;
+  }
+}
+
+/** 401 or 403: the request was not processed (§1.5). Repeating it changes nothing until login, password or IP list do. */
+export class RtSmsAuthError extends RtSmsRejectedError {
+  override readonly code = 'RT_SMS_AUTH';
+}
+
+/** `transaction_not_found`: the uid is well formed, but the gateway has no such message. */
+export class RtSmsNotFoundError extends RtSmsRejectedError {
+  override readonly code = 'RT_SMS_NOT_FOUND';
+}
+
+/** The request left, and what came back says nothing certain: a lost connection, HTML, 5xx, a redirect, no uid. */
+export class RtSmsUnexpectedResponseError extends RtSmsError {
+  readonly code = 'RT_SMS_UNEXPECTED_RESPONSE';
+
+  constructor(what: string, context: RtSmsErrorContext) {
+    const sent = (context.operation ?? 'send') === 'send';
+    const advice = sent ? '. The message may have been sent: do not repeat it blindly' : '';
+    super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', !sent, context);
+  }
+}

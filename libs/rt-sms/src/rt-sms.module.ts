@@ -1,0 +1,141 @@
+import { ConfigurableModuleBuilder, Inject, Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
+import { EventEmitter2, EventEmitterReadinessWatcher } from '@nestjs/event-emitter';
+import type { HttpService } from '@nestjs/axios';
+import { callbackController } from './callback/callback.controller.js';
+import { AccountHttp } from './gateway/account-http.js';
+import { Transport } from './gateway/transport.js';
+import { RtSmsConfigError } from './rt-sms.errors.js';
+import {
+  DEFAULT_ACCOUNT,
+  resolveOptions,
+  type ResolvedOptions,
+  type RtSmsExtras,
+  type RtSmsOptions,
+} from './rt-sms.options.js';
+import { RtSmsService } from './rt-sms.service.js';
+import { getRtSmsHttpToken, getRtSmsToken } from './rt-sms.tokens.js';
+
+const OPTIONS = Symbol.for('nestjs-rt-sms:options');
+const RESOLVED = Symbol.for('nestjs-rt-sms:resolved-options');
+const REGISTRATION = Symbol.for('nestjs-rt-sms:registration');
+const TRANSPORT = Symbol.for('nestjs-rt-sms:transport');
+
+/** What one `forRoot` or `forRootAsync` has claimed. */
+interface Registration {
+  account: string;
+  /** Without slashes at its ends; `false` for none. */
+  path: string | false;
+}
+
+function registration({ name, callbackPath }: RtSmsExtras): Registration {
+  const account = name ?? DEFAULT_ACCOUNT;
+  const problems: string[] = [];
+  if (typeof account !== 'string' || !/^[a-z][a-z0-9-]*$/.test(account)) {
+    problems.push(`name: must be of a-z, 0-9 and "-" and begin with a letter, not '${String(account)}'`);
+  }
+  const given = callbackPath ?? (name === undefined ? 'rt-sms/callback' : `rt-sms/${name}/callback`);
+  const path = typeof given === 'string' ? given.replace(/^\/+|\/+$/g, '') : given;
+  if (path !== false && (typeof path !== 'string' || !/^[\w.~-]+(\/[\w.~-]+)*$/.test(path))) {
+    problems.push(`callbackPath: must be a plain path such as 'rt-sms/callback', or false, not '${String(given)}'`);
+  }
+  if (problems.length > 0) throw new RtSmsConfigError(problems, String(account));
+  return { account, path };
+}
+
+const NO_EVENTS =
+  'the events have nowhere to go: import EventEmitterModule.forRoot() (@nestjs/event-emitter) in the root module of the application, and leave its option "global" on';
+
+function provide({ account, path }: Registration): Provider[] {
+  const token = getRtSmsToken(account);
+  const http = getRtSmsHttpToken(account);
+  return [
+    { provide: REGISTRATION, useValue: { account, path } },
+    {
+      provide: RESOLVED,
+      inject: [OPTIONS],
+      useFactory: (options: RtSmsOptions) => resolveOptions(options, account, path !== false),
+    },
+    {
+      provide: TRANSPORT,
+      inject: [RESOLVED],
+      useFactory: ({ timeouts, ...options }: ResolvedOptions) =>
+        new Transport({ ...options, connectMs: timeouts.connectMs }),
+    },
+    {
+      provide: http,
+      inject: [TRANSPORT, RESOLVED],
+      useFactory: (transport: Transport, options: ResolvedOptions) => new AccountHttp(transport, options.url.href),
+    },
+    {
+      provide: token,
+      inject: [
+        RESOLVED,
+        http,
+        TRANSPORT,
+        { token: EventEmitter2, optional: true },
+        { token: EventEmitterReadinessWatcher, optional: true },
+      ],
+      useFactory: (
+        options: ResolvedOptions,
+        httpService: HttpService,
+        transport: Transport,
+        emitter?: EventEmitter2,
+        watcher?: EventEmitterReadinessWatcher,
+      ) => {
+        if (!emitter || !watcher) throw new RtSmsConfigError([NO_EVENTS], account);
+        return new RtSmsService(options, httpService, transport, emitter, watcher.waitUntilReady());
+      },
+    },
+    ...(account === DEFAULT_ACCOUNT ? [{ provide: RtSmsService, useExisting: token }] : []),
+  ];
+}
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>({ optionsInjectionToken: OPTIONS })
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createRtSmsOptions')
+  .setExtras<RtSmsExtras>(
+    { name: undefined, isGlobal: false, callbackPath: undefined, callbackDecorators: [] } as unknown as RtSmsExtras,
+    (definition, extras): DynamicModule => {
+      const claimed = registration(extras);
+      const tokens = [getRtSmsToken(claimed.account), getRtSmsHttpToken(claimed.account)];
+      return {
+        ...definition,
+        global: extras.isGlobal ?? false,
+        controllers:
+          claimed.path === false
+            ? []
+            : [callbackController(claimed.account, claimed.path, extras.callbackDecorators ?? [])],
+        providers: [...(definition.providers ?? []), ...provide(claimed)],
+        exports: claimed.account === DEFAULT_ACCOUNT ? [...tokens, RtSmsService] : tokens,
+      };
+    },
+  )
+  .build();
+
+/**
+ * SMS through Rostelecom's "Бизнес-информирование". `forRoot(options)` or `forRootAsync({ useFactory | useClass | useExisting })`,
+ * once for each account; `name`, `isGlobal`, `callbackPath` and `callbackDecorators` stand beside the options.
+ * @throws RtSmsConfigError at the start, with every problem of the options
+ */
+@Module({})
+export class RtSmsModule extends ConfigurableModuleClass {
+  constructor(@Inject(ModulesContainer) modules: ModulesContainer, @Inject(REGISTRATION) own: Registration) {
+    super();
+    // Express would shadow a second controller of one path in silence, and one of two equal tokens would win by chance.
+    const all = [...modules.values()]
+      .map((module) => module.providers.get(REGISTRATION)?.instance as Registration | undefined)
+      .filter((claimed) => claimed !== undefined);
+    const twice = (test: (claimed: Registration) => boolean) => all.filter(test).length > 1;
+    const problems: string[] = [];
+    if (twice(({ account }) => account === own.account)) {
+      problems.push(
+        'name: this account is registered twice; register it once, in the root module, and set isGlobal, or give the other one a name',
+      );
+    }
+    if (own.path !== false && twice(({ path }) => path === own.path)) {
+      problems.push(`callbackPath: '${own.path}' is that of two accounts; give each its own`);
+    }
+    if (problems.length > 0) throw new RtSmsConfigError(problems, own.account);
+  }
+}

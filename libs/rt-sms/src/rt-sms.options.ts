@@ -1,0 +1,308 @@
+import {
+  ValidateBy,
+  ValidateIf,
+  ValidateNested,
+  validateSync,
+  type ValidationArguments,
+  type ValidationError,
+} from 'class-validator';
+import ipaddr from 'ipaddr.js';
+import type { SmsEngineFactory } from './delivery/engine.js';
+import { RtSmsConfigError } from './rt-sms.errors.js';
+
+/** The name of the account that is registered without one. */
+export const DEFAULT_ACCOUNT = 'default';
+/** The provider's address (§1.3). */
+export const DEFAULT_URL = 'https://sms.rt.ru/api/v2/send_message';
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const DAY_MS = 24 * 3_600_000;
+
+/** Checks an optional property; the message says what is accepted and, unless it may be a secret, what was given. */
+const Is = (accepted: string, test: (value: unknown, options: object) => boolean): PropertyDecorator => {
+  const check = ValidateBy({
+    name: 'is',
+    validator: {
+      validate: (value, args) => test(value, args!.object),
+      defaultMessage: (args) => `must be ${accepted}, not ${describe(args!)}`,
+    },
+  });
+  const given = ValidateIf((_, value) => value !== undefined);
+  return (target, property) => {
+    given(target, property);
+    check(target, property);
+  };
+};
+const Nested = (): PropertyDecorator => {
+  const check = ValidateNested({ message: 'must be an object' });
+  const given = ValidateIf((_, value) => value !== undefined && value !== false);
+  return (target, property) => {
+    given(target, property);
+    check(target, property);
+  };
+};
+
+const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
+function describe({ property, value }: ValidationArguments): string {
+  if (value === undefined) return 'missing';
+  if (value === '') return 'empty';
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
+  if (CONFIDENTIAL.has(property)) return 'what was given';
+  if (typeof value === 'string') return `'${value.slice(0, 40)}'`;
+  return Array.isArray(value) && value.length === 0
+    ? 'an empty array'
+    : `this ${Array.isArray(value) ? 'array' : typeof value}`;
+}
+
+const whole = (min: number, max: number) =>
+  [
+    `a whole number from ${min} to ${max}`,
+    (value: unknown) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+  ] as const;
+const ms = [`a number of milliseconds from 1 to ${MAX_TIMER_MS}`, whole(1, MAX_TIMER_MS)[1]] as const;
+const oneOf = (...values: string[]) =>
+  [values.map((value) => `'${value}'`).join(' or '), (value: unknown) => values.includes(value as string)] as const;
+const arrayOf =
+  (test: (item: unknown) => boolean, min = 0) =>
+  (value: unknown) =>
+    Array.isArray(value) && value.length >= min && value.every(test);
+const text = (value: unknown): value is string => typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
+const pem = (value: unknown) => (typeof value === 'string' && value !== '') || Buffer.isBuffer(value);
+
+function parseUrl(value: unknown): URL | undefined {
+  try {
+    return new URL(value as string);
+  } catch {
+    return undefined;
+  }
+}
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+function isGatewayUrl(value: unknown, allowHttp: unknown): boolean {
+  const url = typeof value === 'string' ? parseUrl(value) : undefined;
+  if (!url || url.username || url.password || (value as string).includes('?') || (value as string).includes('#'))
+    return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp === true || LOOPBACK.test(url.hostname)));
+}
+const isProxyUrl = (value: unknown) => typeof value === 'string' && /^https?:$/.test(parseUrl(value)?.protocol ?? '');
+const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
+const isNetwork = (value: unknown) =>
+  typeof value === 'string' && (ipaddr.isValid(value) || ipaddr.isValidCIDR(value)) && !value.includes('%');
+
+/** Deadlines in milliseconds. */
+export class RtSmsTimeouts {
+  /** To open a connection, TLS and proxy included. @default 5000 */
+  @Is(...ms) connectMs?: number;
+  /** For a whole `send`: queue, connection, answer, retries and the waits between them. @default 30000 */
+  @Is(...ms) sendMs?: number;
+  /** The same for a status request. @default 10000 */
+  @Is(...ms) statusMs?: number;
+}
+
+/** Extra attempts; only what provably never left is sent again. */
+export class RtSmsRetry {
+  /** @default 2 */
+  @Is(...whole(0, 10)) send?: number;
+  /** @default 2 */
+  @Is(...whole(0, 10)) status?: number;
+}
+
+export class RtSmsRate {
+  /** Sends that may start in any sliding second. */
+  @Is(...whole(1, 10_000)) perSecond!: number;
+}
+
+/** The provider's callbacks (§3.1). */
+export class RtSmsCallbackOptions {
+  /** What the last segment of the callback's path must be, 16 to 100 of `A-Z a-z 0-9 _ -`. Several while you change it. */
+  @Is(
+    'a secret, or a non-empty array of secrets, each of 16 to 100 characters A-Z a-z 0-9 _ -',
+    (value) => isSecret(value) || arrayOf(isSecret, 1)(value),
+  )
+  secrets?: string | readonly string[];
+  /** Addresses and CIDRs that callbacks may come from, as the platform resolves them; narrows, never makes one believed. */
+  @Is('an array of IP addresses and CIDRs', arrayOf(isNetwork)) allowFrom?: readonly string[];
+  /** `'always'`: ask the gateway even after a callback with the right secret. @default 'auto' */
+  @Is(...oneOf('auto', 'always')) confirm?: 'auto' | 'always';
+}
+
+/** A uid to follow, and when its message was sent (now, where not given). */
+export type OpenUid = string | { uid: string; sentAt?: Date; ref?: string };
+
+export class RtSmsTracking {
+  /** Milliseconds between status requests; the last repeats. @default from 60 s (5 s without a secret) growing to an hour */
+  @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(ms[1], 1)) schedule?: readonly number[];
+  /** After this a message without a final status is `rt-sms.unresolved`; above the cabinet's "Время жизни СМС". @default 72 h */
+  @Is('a number of milliseconds, 1 or more', (value) => Number.isFinite(value) && (value as number) >= 1)
+  maxAgeMs?: number;
+  /** Uids followed at once; beyond it the oldest becomes unresolved. @default 100000 */
+  @Is(...whole(1, 10_000_000)) limit?: number;
+  /** Settled uids kept, so that a repeated callback emits nothing. @default 100000 */
+  @Is(...whole(0, 10_000_000)) remember?: number;
+  /** Status requests of the tracker that may start in any second. @default 50 */
+  @Is(...whole(1, 10_000)) perSecond?: number;
+  /** Uids that are still open from an earlier run; read once after the start. */
+  @Is('a function that returns uids', (value) => typeof value === 'function')
+  open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
+}
+
+export class RtSmsTls {
+  /** CA certificates, PEM; in place of those of Node. */
+  @Is('PEM', (value) => pem(value) || arrayOf(pem, 1)(value)) ca?: string | Buffer | (string | Buffer)[];
+  /** A client certificate, PEM. */
+  @Is('PEM', pem) cert?: string | Buffer;
+  /** Its key, PEM. */
+  @Is('PEM', pem) key?: string | Buffer;
+  @Is('a string', (value) => typeof value === 'string') passphrase?: string;
+}
+
+/** What an account needs: two lines are required, the rest has defaults. Checked once, at start-up. */
+export class RtSmsOptions {
+  /** Login of the HTTP connection in the cabinet (§1.2). */
+  @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':')) login!: string;
+  @Is('a non-empty string', text) password!: string;
+  /** @default https://sms.rt.ru/api/v2/send_message */
+  @Is(
+    'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
+    (value, options) => isGatewayUrl(value, (options as RtSmsOptions).allowHttp),
+  )
+  url?: string;
+  /** Lets `url` be plain http: the password crosses the network unencrypted. @default false */
+  @Is('true or false', (value) => typeof value === 'boolean') allowHttp?: boolean;
+  /** Default sender name, one agreed in the cabinet (§1.4). */
+  @Is('a non-empty string', (value) => text(value) && value.trim() !== '') shortcode?: string;
+  /** Where a POST carries login and password: Basic auth (§1.2), its body (§2.1.1), or both. @default 'header' */
+  @Is(...oneOf('header', 'body', 'both')) credentials?: 'header' | 'body' | 'both';
+  @Nested() timeouts?: RtSmsTimeouts;
+  /** Kept-alive connections to the gateway. @default 10 */
+  @Is(...whole(1, 1000)) connections?: number;
+  /** Requests that may wait for a connection; one more is refused at once, not sent. @default 1000 */
+  @Is(...whole(0, 1_000_000)) queueLimit?: number;
+  @Nested() retry?: RtSmsRetry;
+  /** @default none */
+  @Nested() rate?: RtSmsRate;
+  @Nested() callback?: RtSmsCallbackOptions;
+  /** Following messages until their final status; `false` turns it off. */
+  @Is('false or an object', (value) => value === false || (typeof value === 'object' && value !== null))
+  @Nested()
+  tracking?: false | RtSmsTracking;
+  /** What `enqueue` works with. @default in the memory of this process */
+  @Is('an engine, such as bullMq(…)', (value) => typeof value === 'function') engine?: SmsEngineFactory;
+  /** Unsent messages that the engine in memory holds. @default 10000 */
+  @Is(...whole(1, 10_000_000)) engineLimit?: number;
+  /** For how long after it settled an `id` of `enqueue` means the same message. @default 72 h */
+  @Is('a number of milliseconds, 1 or more', (value) => Number.isFinite(value) && (value as number) >= 1)
+  idempotencyMs?: number;
+  @Nested() tls?: RtSmsTls;
+  /** An http(s) proxy; none is taken from the environment. */
+  @Is('an http or https address', isProxyUrl) proxy?: string;
+}
+
+/** What stands beside the factory, because it shapes the module and not its behaviour. */
+export interface RtSmsExtras {
+  /** A named account, `[a-z][a-z0-9-]*`. */
+  name?: string;
+  /** @default false */
+  isGlobal?: boolean;
+  /** Path of the callback controller; `false` mounts none. @default 'rt-sms/callback', 'rt-sms/<name>/callback' */
+  callbackPath?: string | false;
+  /** Class decorators for the callback controller, such as `Public()` or `SkipThrottle()`. */
+  callbackDecorators?: ClassDecorator[];
+}
+
+/** A provider that can make the options, for `useClass` and `useExisting`. */
+export interface RtSmsOptionsFactory {
+  createRtSmsOptions(): RtSmsOptions | Promise<RtSmsOptions>;
+}
+
+/** The options of one account, checked, with every default filled in. */
+export type ResolvedOptions = ReturnType<typeof withDefaults> & { account: string };
+
+const NESTED = {
+  timeouts: RtSmsTimeouts,
+  retry: RtSmsRetry,
+  rate: RtSmsRate,
+  callback: RtSmsCallbackOptions,
+  tracking: RtSmsTracking,
+  tls: RtSmsTls,
+};
+const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * Checks the options of an account and fills in the defaults.
+ * @throws RtSmsConfigError that lists every problem
+ */
+export function resolveOptions(given: unknown, account: string, callbackMounted: boolean): ResolvedOptions {
+  if (!isObject(given))
+    throw new RtSmsConfigError(['the options must be an object; did the factory return nothing?'], account);
+  const options = Object.assign(new RtSmsOptions(), given);
+  for (const [key, Type] of Object.entries(NESTED) as [keyof typeof NESTED, new () => object][]) {
+    const value: unknown = options[key];
+    if (isObject(value)) Object.assign(options, { [key]: Object.assign(new Type(), value) });
+  }
+  const problems = validateSync(options, {
+    whitelist: true,
+    forbidNonWhitelisted: true,
+    forbidUnknownValues: false,
+  }).flatMap((error) => flatten(error));
+  for (const required of ['login', 'password'] as const) {
+    if (options[required] === undefined) problems.push(`${required}: is missing`);
+  }
+  if (options.rate && options.rate.perSecond === undefined) problems.push('rate.perSecond: is missing');
+  if (callbackMounted && options.tracking === false && !options.callback?.secrets) {
+    problems.push(
+      'callback.secrets: is missing while tracking is false, so every callback would be dropped; set a secret, turn tracking on, or set callbackPath: false',
+    );
+  }
+  if (problems.length > 0) throw new RtSmsConfigError(problems, account);
+  return { ...withDefaults(options), account };
+}
+
+function flatten(error: ValidationError, path = ''): string[] {
+  const at = path + error.property;
+  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => {
+    if (rule !== 'whitelistValidation') return `${at}: ${message}`;
+    return EXTRAS.includes(at)
+      ? `${at}: shapes the module, so it stands beside the factory in forRootAsync({ ${at}: … }), not in its result`
+      : `${at}: there is no such option`;
+  });
+  return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${at}.`))];
+}
+
+function withDefaults(options: RtSmsOptions) {
+  const { callback = {}, tracking = {} } = options;
+  const secrets = callback.secrets === undefined ? [] : [callback.secrets].flat();
+  const first = secrets.length > 0 ? [] : [5_000, 15_000];
+  return {
+    login: options.login,
+    password: options.password,
+    url: new URL(options.url ?? DEFAULT_URL),
+    shortcode: options.shortcode,
+    credentials: options.credentials ?? 'header',
+    timeouts: { connectMs: 5_000, sendMs: 30_000, statusMs: 10_000, ...defined(options.timeouts) },
+    connections: options.connections ?? 10,
+    queueLimit: options.queueLimit ?? 1_000,
+    retry: { send: 2, status: 2, ...defined(options.retry) },
+    rate: options.rate,
+    callback: { secrets, allowFrom: callback.allowFrom ?? [], confirm: callback.confirm ?? 'auto' },
+    tracking: tracking !== false && {
+      schedule: [...first, 60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000] as readonly number[],
+      maxAgeMs: 3 * DAY_MS,
+      limit: 100_000,
+      remember: 100_000,
+      perSecond: 50,
+      open: undefined as RtSmsTracking['open'],
+      ...defined(tracking),
+    },
+    engine: options.engine,
+    engineLimit: options.engineLimit ?? 10_000,
+    idempotencyMs: options.idempotencyMs ?? 3 * DAY_MS,
+    tls: options.tls,
+    proxy: options.proxy,
+  };
+}
+
+/** Without the keys that are there but undefined, as a ConfigModule namespace has them. */
+function defined<T extends object>(value: T | undefined): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(value ?? {}).filter(([, entry]) => entry !== undefined)) as never;
+}

@@ -1,0 +1,393 @@
+import { randomUUID } from 'node:crypto';
+import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
+import type { EventEmitter2 } from '@nestjs/event-emitter';
+import type { HttpService } from '@nestjs/axios';
+import type { Observable } from 'rxjs';
+import { Authenticity } from './callback/authenticity.js';
+import { AuthGate } from './delivery/auth-gate.js';
+import {
+  SMS_PRIORITIES,
+  type DeliveryTracker,
+  type EngineEvents,
+  type EngineHost,
+  type EngineItem,
+  type EnqueueOptions,
+  type QueuedSms,
+  type QueuedSmsState,
+  type SmsEngine,
+} from './delivery/engine.js';
+import { InFlight } from './delivery/in-flight.js';
+import { MemoryEngine } from './delivery/memory-engine.js';
+import { sendAll, type SendResult } from './delivery/send-many.js';
+import { MemoryTracker } from './delivery/tracker.js';
+import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
+import { Publisher } from './events/publisher.js';
+import { Gateway, type CallOptions, type SendOptions } from './gateway/gateway.js';
+import type { Transport } from './gateway/transport.js';
+import { readCallback, type SmsStatusReport } from './gateway/wire.js';
+import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } from './message/sms-message.js';
+import { readUid } from './message/status.js';
+import {
+  isRtSmsError,
+  RtSmsNotFoundError,
+  type RtSmsRejectedError,
+  RtSmsValidationError,
+  type RtSmsErrorContext,
+} from './rt-sms.errors.js';
+import { DEFAULT_ACCOUNT, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
+
+/** Whether the gateway can be reached and takes this account's login, from this address. */
+export interface RtSmsHealth {
+  ok: boolean;
+  account: string;
+  /** Why not: the gateway's reason, or the stable code of the error. */
+  reason?: string;
+  latencyMs: number;
+  checkedAt: Date;
+}
+
+const HEALTH_TTL_MS = 30_000;
+/** Well formed, and too regular to be anybody's. */
+const NOBODYS_UID = 'message-id-000000000000';
+/** For so long a callback of an unknown message waits for the sends on their way. */
+const OVERTAKING_MS = 2_000;
+/** Hints about unknown messages that may wait so; anybody can send them. */
+const MAX_WAITING_HINTS = 1_000;
+/** Handlers that run when the application ends may take so long. */
+const HANDLERS_GRACE_MS = 10_000;
+
+/** Sends SMS through one account of the gateway, and knows what became of them. */
+export class RtSmsService implements BeforeApplicationShutdown, OnApplicationShutdown {
+  /** The name of the account. */
+  readonly account: string;
+  private readonly logger: Logger;
+  private readonly gateway: Gateway;
+  private readonly publisher: Publisher;
+  private readonly tracker: DeliveryTracker;
+  private readonly engine: SmsEngine;
+  private readonly gate: AuthGate;
+  private readonly authenticity: Authenticity;
+  private readonly inFlight = new InFlight();
+  private waitingHints = 0;
+  private health: Promise<RtSmsHealth> | undefined;
+  private healthUntil = 0;
+
+  /** Made by `RtSmsModule`; `ready` resolves once the application's listeners are bound. */
+  constructor(
+    private readonly options: ResolvedOptions,
+    http: HttpService,
+    transport: Transport,
+    emitter: EventEmitter2,
+    ready: Promise<void>,
+  ) {
+    this.account = options.account;
+    this.logger = new Logger(this.account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${this.account}`);
+    this.gateway = new Gateway(options, http, transport);
+    this.publisher = new Publisher(emitter, ready, this.logger);
+    this.gate = new AuthGate(() => this.getGatewayStatus(NOBODYS_UID), this.logger);
+    this.authenticity = new Authenticity(options.callback);
+    const host = this.engineHost();
+    this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
+    this.tracker = this.engine.tracker ?? new MemoryTracker(host);
+    ready
+      .then(
+        async () => {
+          await this.engine.start();
+          await this.tracker.start();
+        },
+        (error: Error) =>
+          this.logger.error(
+            `The listeners of this application could not be bound, no event is emitted: ${error.message}`,
+          ),
+      )
+      .catch((error: Error) => this.logger.error(`The engine could not be started: ${error.message}`));
+  }
+
+  /** The events of this account's statuses as an Observable. A subscriber that throws harms nobody. */
+  get statuses$(): Observable<RtSmsStatusEvent> {
+    return this.publisher.statuses$;
+  }
+
+  /**
+   * Sends a message now (§2.1), and follows it. Resolves once the gateway has taken it.
+   * @throws RtSmsError with `outcome`: `not_sent`, `rejected`, or `unknown` where nobody can know; never repeat that blindly
+   */
+  async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
+    const checked = this.check(message, options);
+    return this.inFlight.during(async () => {
+      const { uid, ...facts } = await this.post(checked, options);
+      await this.tracker.follow(uid, { ref: checked.ref });
+      const { msisdn, shortcode, segments } = checked;
+      return { uid, msisdn, shortcode, segments, ...facts };
+    });
+  }
+
+  /**
+   * Sends many messages, `concurrency` (10) at a time, and yields each result as it comes; never stops at a message that
+   * failed. No more messages than that are taken from the source ahead of the consumer.
+   * @throws RtSmsAuthError after the results in flight, when login, password or address are refused
+   * @throws RtSmsAbortedError after the results in flight, when `signal` fires; what the source throws, likewise
+   */
+  sendMany(
+    messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
+    options: { concurrency?: number; signal?: AbortSignal } = {},
+  ): AsyncIterable<SendResult> {
+    return sendAll(messages, (message) => this.send(message), { ...options, account: this.account });
+  }
+
+  /**
+   * Hands a message to the engine, which sends it as soon as it may; what becomes of it comes as exactly one event:
+   * accepted, refused, outcome-unknown, expired or cancelled.
+   * @throws RtSmsValidationError if the message or an option is wrong, or the id stands for another message
+   * @throws RtSmsOverloadedError if the engine is full or its store is down: it was not queued
+   */
+  async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
+    const [queued] = await this.enqueueMany([{ message, ...options }]);
+    return queued!;
+  }
+
+  /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
+  async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
+    const problems: string[] = [];
+    const checked: EngineItem[] = [];
+    let index = 0;
+    for (const item of items) {
+      const result = this.checkItem(item);
+      if (Array.isArray(result))
+        problems.push(...result.map((problem) => (index === 0 ? problem : `item ${index}: ${problem}`)));
+      else checked.push(result);
+      index++;
+    }
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account: this.account });
+    await this.engine.enqueue(checked);
+    return checked.map(({ id }) => ({ id }));
+  }
+
+  /** What became of a queued message; nothing if the id is not known (any more). */
+  find(id: string): Promise<QueuedSmsState | undefined> {
+    return this.engine.find(id);
+  }
+
+  /** Takes a queued message back. True only if it will not be sent. */
+  cancel(id: string): Promise<boolean> {
+    return this.engine.cancel(id);
+  }
+
+  /**
+   * Asks for the status of a message (§2.2). Emits nothing by itself, but if the message is followed its event may come of it.
+   * @throws RtSmsNotFoundError if the gateway does not know the uid; any other RtSmsError of operation `status`
+   */
+  async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
+    const known = this.uid(uid, 'status');
+    this.checkLimits(options, 'status');
+    const report = await this.getGatewayStatus(known, options);
+    if (this.tracker.follows(known)) await this.tracker.observe(report, 'poll', true);
+    return report;
+  }
+
+  /** Follows messages of an earlier run, or of another process, until their final status. */
+  async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
+    const one = typeof uids === 'string' || 'uid' in uids;
+    for await (const item of one ? [uids] : uids) {
+      const { uid, ...about } = typeof item === 'string' ? { uid: item } : item;
+      await this.tracker.follow(this.uid(uid, 'status'), about);
+    }
+  }
+
+  /**
+   * Waits for the final status of a message; one that is not followed is from now on.
+   * @throws RtSmsTimeoutError of operation `wait` after `timeoutMs`, or when it is given up (`tracking.maxAgeMs`)
+   */
+  async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
+    const known = this.uid(uid, 'wait');
+    this.checkLimits(options, 'wait');
+    return this.tracker.waitForFinal(known, options);
+  }
+
+  /**
+   * Takes a callback (§3.1) from a controller of your own (`callbackPath: false`). Refuses one whose secret is wrong, or
+   * whose sender is not in `allowFrom`: answer it like an unknown route. Anything else gets a quick 200.
+   */
+  async handleCallback(
+    query: Record<string, unknown>,
+    request: { secret?: string | undefined; ip?: string | undefined } = {},
+  ): Promise<'accepted' | 'refused'> {
+    const trust = this.authenticity.check(request.secret, request.ip);
+    if (trust === 'refused') return 'refused';
+    const words = readCallback(query);
+    if (!words) {
+      this.logger.debug('A callback without a readable id was dropped');
+      return 'accepted';
+    }
+    const { uid, report } = words;
+    const believed = trust === 'believed';
+    if (believed && report && this.options.callback.confirm === 'auto') {
+      await this.overtaking(uid, () => this.tracker.observe(report, 'callback', false));
+    } else if (believed || this.tracker.follows(uid)) {
+      await this.overtaking(uid, () => this.tracker.hint(uid, believed));
+    } else if (this.waitingHints < MAX_WAITING_HINTS) {
+      this.waitingHints++;
+      await this.overtaking(uid, () => {
+        this.waitingHints--;
+        return this.tracker.hint(uid, false);
+      });
+    }
+    return 'accepted';
+  }
+
+  /** For the callback controller: whether the request may be answered at all. */
+  trusts(request: { secret: string | undefined; ip: string | undefined }): boolean {
+    return this.authenticity.check(request.secret, request.ip) !== 'refused';
+  }
+
+  /**
+   * Asks for a message that cannot exist: free of charge, and the answer proves address, login and IP list. Kept for 30 s.
+   * For readiness, not liveness: a new process mends nothing here. Never throws.
+   */
+  checkHealth(): Promise<RtSmsHealth> {
+    if (!this.health || Date.now() >= this.healthUntil) {
+      this.healthUntil = Infinity;
+      this.health = this.probe().finally(() => (this.healthUntil = Date.now() + HEALTH_TTL_MS));
+    }
+    return this.health;
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.engine.stop();
+    await this.tracker.stop();
+    this.gate.close();
+    await this.publisher.close(HANDLERS_GRACE_MS);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.gateway.close();
+  }
+
+  private async probe(): Promise<RtSmsHealth> {
+    const began = performance.now();
+    let reason: string | undefined;
+    try {
+      await this.getGatewayStatus(NOBODYS_UID);
+    } catch (error) {
+      if (!isRtSmsError(error)) throw error;
+      if (!(error instanceof RtSmsNotFoundError)) reason = (error as RtSmsRejectedError).reason ?? error.code;
+    }
+    return {
+      ok: reason === undefined,
+      account: this.account,
+      ...(reason === undefined ? {} : { reason }),
+      latencyMs: Math.round(performance.now() - began),
+      checkedAt: new Date(),
+    };
+  }
+
+  /** Runs `act` after the sends on their way, if the message may be one of them. An engine with a store is waited for. */
+  private overtaking(uid: string, act: () => Promise<void> | void): Promise<void> | void {
+    if (this.tracker.follows(uid)) return act();
+    const done = new Promise<void>((resolve, reject) => {
+      this.inFlight.settled(OVERTAKING_MS, () => void Promise.resolve(act()).then(resolve, reject));
+    });
+    return this.engine.tracker ? done : undefined;
+  }
+
+  private async post(message: CheckedSmsMessage, limits: SendOptions) {
+    try {
+      const sent = await this.gateway.send(message, limits);
+      this.gate.learn();
+      return sent;
+    } catch (error) {
+      this.gate.learn(error);
+      throw error;
+    }
+  }
+
+  private async getGatewayStatus(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
+    try {
+      const report = await this.gateway.status(uid, limits);
+      this.gate.learn();
+      return report;
+    } catch (error) {
+      this.gate.learn(error);
+      throw error;
+    }
+  }
+
+  private engineHost(): EngineHost {
+    const { account, publisher } = this;
+    const about = (ref: string | undefined) => (ref === undefined ? {} : { ref });
+    const emit: EngineEvents = {
+      status: (event) => publisher.status(event),
+      accepted: (id, uid, ref) => publisher.publish([RtSmsEvents.accepted], { id, account, uid, ...about(ref) }, id),
+      refused: (id, error, ref) => publisher.publish([RtSmsEvents.refused], { id, account, error, ...about(ref) }, id),
+      outcomeUnknown: (id, error, ref) =>
+        publisher.publish([RtSmsEvents.outcomeUnknown], { id, account, error, ...about(ref) }, id),
+      expired: (id, ref) => publisher.publish([RtSmsEvents.expired], { id, account, ...about(ref) }, id),
+      cancelled: (id, ref) => publisher.publish([RtSmsEvents.cancelled], { id, account, ...about(ref) }, id),
+      unresolved: (uid, { ref, lastStatus }) =>
+        publisher.publish(
+          [RtSmsEvents.unresolved],
+          { account, uid, ...about(ref), ...(lastStatus === undefined ? {} : { lastStatus }) },
+          uid,
+        ),
+    };
+    return {
+      options: this.options,
+      logger: this.logger,
+      gate: this.gate,
+      slot: (go) => this.gateway.slot(go),
+      send: (message, limits) => this.post(message as CheckedSmsMessage, limits),
+      status: (uid) => this.getGatewayStatus(uid),
+      during: (work) => this.inFlight.during(work),
+      follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
+      emit,
+    };
+  }
+
+  private check(message: SmsMessage, options: CallOptions): CheckedSmsMessage {
+    const checked = checkMessage(message, this.options.shortcode);
+    if ('problems' in checked) throw new RtSmsValidationError(checked.problems, { account: this.account });
+    this.checkLimits(options, 'send');
+    return checked;
+  }
+
+  private checkItem(item: { message: SmsMessage } & EnqueueOptions): EngineItem | string[] {
+    const { message, id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = item;
+    const checked = checkMessage(message, this.options.shortcode);
+    const problems = 'problems' in checked ? checked.problems : [];
+    if (typeof id !== 'string' || id.length < 1 || id.length > 128)
+      problems.push('id must be a string of 1 to 128 characters');
+    if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= 31_536_000_000))
+      problems.push('delayMs must be a number from 0 to a year of milliseconds');
+    if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime())))
+      problems.push('expiresAt must be a valid Date');
+    if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
+    if ('problems' in checked || problems.length > 0) return problems;
+    const { msisdn, text, shortcode, ref } = checked;
+    return {
+      id,
+      msisdn,
+      text,
+      shortcode,
+      ...(ref === undefined ? {} : { ref }),
+      notBefore: Date.now() + delayMs,
+      ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.getTime() }),
+      priority,
+    };
+  }
+
+  private uid(uid: string, operation: RtSmsErrorContext['operation'] & string): string {
+    const known = readUid(uid);
+    if (known !== undefined) return known;
+    const problem = 'uid must be one that the gateway gave, such as message-id-VvkmLHkfhCX9';
+    throw new RtSmsValidationError([problem], { operation, account: this.account });
+  }
+
+  private checkLimits({ timeoutMs, signal }: CallOptions, operation: RtSmsErrorContext['operation'] & string): void {
+    const problems: string[] = [];
+    if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs < 2 ** 31)) {
+      problems.push('timeoutMs must be a number of milliseconds from 1 to 2147483647');
+    }
+    if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { operation, account: this.account });
+  }
+}
