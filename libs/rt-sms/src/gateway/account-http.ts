@@ -1,6 +1,9 @@
 import { HttpService } from '@nestjs/axios';
-import axios, { type AxiosInstance, type InternalAxiosRequestConfig } from 'axios';
+import axios, { type InternalAxiosRequestConfig } from 'axios';
 import type { ExchangeConfig, Transport } from './transport.js';
+
+// Axios declares its types twice, for ESM and for CommonJS, and the two do not match: Nest's are the ones that count here.
+type AxiosInstance = HttpService['axiosRef'];
 
 /**
  * The account's own `HttpService`: axios on top for interceptors and stand-ins, undici's wire underneath.
@@ -10,7 +13,7 @@ export class AccountHttp extends HttpService {
   private exposed = false;
 
   constructor(transport: Transport, baseUrl: string) {
-    const instance: AxiosInstance = axios.create({
+    const instance = axios.create({
       baseURL: baseUrl,
       adapter: transport.adapter,
       transformRequest: [],
@@ -24,7 +27,7 @@ export class AccountHttp extends HttpService {
       if (config.adapter !== transport.adapter && config.rtSmsExchange) config.rtSmsExchange.started = true;
       return config;
     });
-    super(instance);
+    super(instance as unknown as AxiosInstance);
   }
 
   override get axiosRef(): AxiosInstance {

@@ -1,0 +1,203 @@
+import type { Provider } from '@nestjs/common';
+import { EventEmitter2 } from '@nestjs/event-emitter';
+import { Subject } from 'rxjs';
+import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
+import { checkMessage, type SentSms, type SmsMessage } from '../message/sms-message.js';
+import { isFinal, readUid, type SmsStatus } from '../message/status.js';
+import { RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
+import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
+import { getRtSmsToken } from '../rt-sms.tokens.js';
+import { DEFAULT_ACCOUNT, type OpenUid } from '../rt-sms.options.js';
+import type { EnqueueOptions, QueuedSms, QueuedSmsState } from '../delivery/engine.js';
+import { sendAll, type SendResult } from '../delivery/send-many.js';
+import type { SmsStatusReport } from '../gateway/wire.js';
+
+/** A message that the recorder was given. */
+export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: string };
+
+/**
+ * Stands in for `RtSmsService` in unit tests: records what would be sent, checks it as the real one does, and sends nothing.
+ *
+ * ```ts
+ * const sms = new RtSmsRecorder();
+ * const module = await Test.createTestingModule({ providers: [OrdersService, ...sms.providers] }).compile();
+ * await module.get(OrdersService).ship(order);
+ * expect(sms.sent).toMatchObject([{ msisdn: '79270000001', text: 'Ваш заказ в пути' }]);
+ * ```
+ */
+export class RtSmsRecorder implements Pick<RtSmsService, keyof RtSmsService> {
+  /** Everything that was sent or enqueued, in order. */
+  readonly sent: RecordedSms[] = [];
+  /** Uids that were given to `track`. */
+  readonly tracked: string[] = [];
+  readonly account: string;
+  /** For the `providers` of a testing module: the service's tokens, with this recorder behind them. */
+  readonly providers: Provider[];
+  private readonly subject = new Subject<RtSmsStatusEvent>();
+  readonly statuses$ = this.subject.asObservable();
+  private readonly statuses = new Map<string, RtSmsStatusEvent>();
+  private readonly failures: Error[] = [];
+  private readonly states = new Map<string, QueuedSmsState>();
+  private emitter: EventEmitter2 | undefined;
+  private readonly shortcode: string;
+
+  constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
+    this.account = account;
+    this.shortcode = shortcode;
+    const token = getRtSmsToken(account);
+    const useFactory = (emitter?: EventEmitter2) => {
+      this.emitter = emitter;
+      return this;
+    };
+    this.providers = [
+      { provide: token, inject: [{ token: EventEmitter2, optional: true }], useFactory },
+      ...(account === DEFAULT_ACCOUNT ? [{ provide: RtSmsService, useExisting: token }] : []),
+    ];
+  }
+
+  /** Makes the next `send` or `enqueue` fail with this error. */
+  failNext(error: Error): this {
+    this.failures.push(error);
+    return this;
+  }
+
+  /**
+   * Emits a status as the module does, through the `EventEmitter2` of the testing module (import `EventEmitterModule` there
+   * and call `init()`), and waits for its handlers. A handler's error is thrown here.
+   */
+  async emitStatus(
+    uid: string,
+    status: SmsStatus,
+    more: Partial<
+      Pick<RtSmsStatusEvent, 'parts' | 'errorCode' | 'gatewayStatus' | 'source' | 'confirmed' | 'corrects' | 'ref'>
+    > = {},
+  ): Promise<RtSmsStatusEvent> {
+    const known = this.uid(uid);
+    const ref = this.sent.find((message) => message.uid === known)?.ref;
+    const event = new RtSmsStatusEvent({
+      account: this.account,
+      uid: known,
+      ...(ref === undefined ? {} : { ref }),
+      status,
+      gatewayStatus: status,
+      final: isFinal(status),
+      source: 'callback',
+      confirmed: false,
+      receivedAt: new Date(),
+      ...more,
+    });
+    this.statuses.set(known, event);
+    for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${status}`])
+      await this.emitter?.emitAsync(name, event);
+    this.subject.next(event);
+    return event;
+  }
+
+  async send(message: SmsMessage): Promise<SentSms> {
+    const { msisdn, shortcode, segments, uid, attempts } = this.record(message);
+    return { uid, msisdn, shortcode, segments, attempts };
+  }
+
+  sendMany(
+    messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
+    options: { concurrency?: number; signal?: AbortSignal } = {},
+  ): AsyncIterable<SendResult> {
+    return sendAll(messages, (message) => this.send(message), { ...options, account: this.account });
+  }
+
+  async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
+    const id = options.id ?? `queued-${this.states.size + 1}`;
+    if (!this.states.has(id)) {
+      const { uid } = this.record(message, id);
+      this.states.set(id, { id, state: 'accepted', uid });
+      const ref = message.ref === undefined ? {} : { ref: message.ref };
+      await this.emitter?.emitAsync(RtSmsEvents.accepted, { id, account: this.account, uid, ...ref });
+    }
+    return { id };
+  }
+
+  async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
+    const queued: QueuedSms[] = [];
+    for (const { message, ...options } of items) queued.push(await this.enqueue(message, options));
+    return queued;
+  }
+
+  async find(id: string): Promise<QueuedSmsState | undefined> {
+    return this.states.get(id);
+  }
+
+  async cancel(): Promise<boolean> {
+    return false;
+  }
+
+  async getStatus(uid: string): Promise<SmsStatusReport> {
+    const known = this.uid(uid);
+    const sent = this.sent.find((message) => message.uid === known);
+    const event = this.statuses.get(known);
+    if (!sent && !event)
+      throw new RtSmsNotFoundError('transaction_not_found', { operation: 'status', account: this.account });
+    const { status, gatewayStatus, final } = event ?? {
+      status: 'awaiting_report',
+      gatewayStatus: 'awaiting_report',
+      final: false,
+    };
+    return { uid: known, status, gatewayStatus, final, ...(sent ? { msisdn: sent.msisdn, text: sent.text } : {}) };
+  }
+
+  async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
+    const one = typeof uids === 'string' || 'uid' in uids;
+    for await (const item of one ? [uids] : uids)
+      this.tracked.push(this.uid(typeof item === 'string' ? item : item.uid));
+  }
+
+  async waitForFinal(uid: string): Promise<RtSmsStatusEvent> {
+    const known = this.uid(uid);
+    const event = this.statuses.get(known);
+    if (event?.final) return event;
+    return new Promise((resolve) => {
+      const subscription = this.subject.subscribe((next) => {
+        if (next.uid !== known || !next.final) return;
+        subscription.unsubscribe();
+        resolve(next);
+      });
+    });
+  }
+
+  async handleCallback(): Promise<'accepted' | 'refused'> {
+    return 'accepted';
+  }
+
+  trusts(): boolean {
+    return true;
+  }
+
+  async checkHealth(): Promise<RtSmsHealth> {
+    return { ok: true, account: this.account, latencyMs: 0, checkedAt: new Date() };
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.subject.complete();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    // Nothing is open.
+  }
+
+  private record(message: SmsMessage, queueId?: string): RecordedSms {
+    const checked = checkMessage(message, this.shortcode);
+    if ('problems' in checked) throw new RtSmsValidationError(checked.problems, { account: this.account });
+    const failure = this.failures.shift();
+    if (failure) throw failure;
+    const uid = `message-id-test${String(this.sent.length + 1).padStart(8, '0')}`;
+    const recorded: RecordedSms = { uid, ...checked, attempts: 1, ...(queueId === undefined ? {} : { queueId }) };
+    this.sent.push(recorded);
+    return recorded;
+  }
+
+  private uid(uid: string): string {
+    const known = readUid(uid);
+    if (known === undefined)
+      throw new RtSmsValidationError(['uid must be one that the gateway gave'], { account: this.account });
+    return known;
+  }
+}
