@@ -1,0 +1,199 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import * as library from 'nestjs-rt-sms';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { atEnd } from './platforms.js';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '..');
+const LIBRARIES = ['rt-sms', 'rt-sms-testing'] as const;
+const env = { ...process.env, npm_config_update_notifier: 'false' };
+
+interface Manifest {
+  name: string;
+  dependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
+}
+const json = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T;
+const codeOf = (markdown: string, language: string) =>
+  [...markdown.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map((match) => match[1]!);
+
+describe('the packages', () => {
+  let folder: string;
+  const tarballs: Record<string, string> = {};
+
+  beforeAll(async () => {
+    // In a copy of its own: `npm pack` builds, and must not take the build from under another test.
+    folder = await mkdtemp(join(tmpdir(), 'rt-sms-pack-'));
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+    for (const file of ['tsconfig.base.json', 'build-lib.mjs']) await cp(join(root, file), join(folder, file));
+    for (const name of LIBRARIES) {
+      const library = join(folder, 'libs', name);
+      await mkdir(library, { recursive: true });
+      for (const entry of await readdir(join(root, 'libs', name))) {
+        if (!['dist', 'node_modules'].includes(entry))
+          await cp(join(root, 'libs', name, entry), join(library, entry), { recursive: true });
+      }
+      const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
+        cwd: library,
+        env,
+      });
+      const { filename } = (JSON.parse(stdout.slice(stdout.indexOf('['))) as { filename: string }[])[0]!;
+      tarballs[name] = join(folder, filename);
+    }
+  }, 120_000);
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it.each(LIBRARIES)('%s holds its builds, its README and its licence, and nothing else', async (name) => {
+    const { stdout } = await run('tar', ['tzf', tarballs[name]!]);
+    const files = stdout.trim().split('\n');
+    expect(files).toEqual(expect.arrayContaining(['package/LICENSE', 'package/README.md', 'package/package.json']));
+    for (const format of ['esm', 'cjs']) {
+      expect(files).toEqual(
+        expect.arrayContaining([`package/dist/${format}/index.js`, `package/dist/${format}/index.d.ts`]),
+      );
+    }
+    expect(
+      files.filter((file) => !/^package\/(dist\/(esm|cjs)\/|(LICENSE|README\.md|package\.json)$)/.test(file)),
+    ).toEqual([]);
+    expect(files.filter((file) => /spec|\.map$/.test(file))).toEqual([]);
+  });
+
+  it.each(LIBRARIES)(
+    '%s is well formed for every way of importing it',
+    async (name) => {
+      await run('npx', ['publint', '--strict', tarballs[name]!], { cwd: root, env });
+      await run('npx', ['attw', '--no-color', tarballs[name]!], { cwd: root, env });
+    },
+    60_000,
+  );
+
+  it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
+    const source = join(root, 'libs', name, 'src');
+    const manifest = await json<Manifest>(join(root, 'libs', name, 'package.json'));
+    const declared = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
+    const files = (await readdir(source, { recursive: true })).filter(
+      (file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'),
+    );
+    const imported = new Set<string>();
+    for (const file of files) {
+      const text = await readFile(join(source, file), 'utf8');
+      for (const [, specifier] of text.matchAll(/(?:from|import)\s+'([^'.][^']*)'/g)) {
+        if (!specifier!.startsWith('node:')) imported.add(/^(@[^/]+\/)?[^/]+/.exec(specifier!)![0]);
+      }
+    }
+    expect([...imported].filter((specifier) => !declared.includes(specifier))).toEqual([]);
+    expect(declared.filter((dependency) => !imported.has(dependency))).toEqual([]);
+  });
+
+  it('nestjs-rt-sms exports these names; a new one is a decision', () => {
+    expect(Object.keys(library).sort()).toMatchSnapshot();
+  });
+
+  it("works in a fresh application outside of this repository, with the README's lines as they are printed", async () => {
+    const app = join(folder, 'app');
+    await mkdir(join(app, 'src'), { recursive: true });
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    for (const code of codeOf(readme, 'ts')) {
+      const file = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1];
+      if (file) await writeFile(join(app, 'src', file), code);
+    }
+    const { devDependencies } = await json<{ devDependencies: Record<string, string> }>(join(root, 'package.json'));
+    const installed = codeOf(readme, 'sh')
+      .find((code) => code.startsWith('npm install nestjs-rt-sms'))!
+      .trim()
+      .split(' ')
+      .slice(3);
+    const others = [
+      '@nestjs/common',
+      '@nestjs/core',
+      '@nestjs/platform-express',
+      'reflect-metadata',
+      'rxjs',
+      'typescript',
+      '@types/node',
+    ];
+    const dependencies = Object.fromEntries([...installed, ...others].map((name) => [name, devDependencies[name]!]));
+    const manifest = {
+      private: true,
+      type: 'module',
+      dependencies: { ...dependencies, 'nestjs-rt-sms': `file:${tarballs['rt-sms']}` },
+    };
+    await writeFile(join(app, 'package.json'), JSON.stringify(manifest));
+    const compilerOptions = {
+      target: 'es2023',
+      module: 'nodenext',
+      strict: true,
+      experimentalDecorators: true,
+      emitDecoratorMetadata: true,
+      types: ['node'],
+      rootDir: 'src',
+      outDir: 'dist',
+    };
+    await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['src'] }));
+    await writeFile(
+      join(app, 'src/main.ts'),
+      `import 'reflect-metadata';
+       import { NestFactory } from '@nestjs/core';
+       import { AppModule } from './app.module.js';
+       import { OrdersService } from './orders.service.js';
+       const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] });
+       app.enableShutdownHooks();
+       await app.listen(0, '127.0.0.1');
+       console.log('uid', await app.get(OrdersService).shipped('8 927 000-00-01', '42'));`,
+    );
+    await run('npm', ['install', '--no-package-lock', '--prefer-offline', '--silent'], { cwd: app, env });
+    // skipLibCheck is off: the library's types must stand on their own.
+    await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { cwd: app });
+
+    const gateway = await RtSmsSimulator.start({ lifecycle: false });
+    atEnd(() => gateway.close());
+    const { login, password, url } = gateway.options;
+    const child = execFile(process.execPath, ['dist/main.js'], {
+      cwd: app,
+      env: { ...env, RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url, RT_SMS_SHORTCODE: 'SHOP' },
+    });
+    atEnd(() => child.kill('SIGKILL'));
+    let output = '';
+    const printed = (pattern: RegExp) =>
+      new Promise<void>((done, fail) => {
+        const look = (chunk: string) => {
+          output += chunk;
+          if (pattern.test(output)) done();
+        };
+        child.stdout!.on('data', look);
+        child.stderr!.on('data', look);
+        child.once('exit', () => fail(new Error(`it ended early: ${output}`)));
+      });
+    const delivered = printed(/Order 42: message message-id-\w{12} was delivered/);
+    const { uid } = await gateway.waitForMessage();
+    // No callback address: the module finds the status by asking.
+    await gateway.report(uid, 'delivered');
+    await delivered;
+    child.removeAllListeners('exit');
+    const ended = new Promise((done) => child.once('exit', (...how) => done(how)));
+    child.kill('SIGINT');
+    expect(await ended).toEqual([null, 'SIGINT']);
+  }, 120_000);
+});
+
+describe('README.ru.md', () => {
+  it('has the same code, and as many headings and rows, as README.md', async () => {
+    const [english, russian] = await Promise.all(
+      ['README.md', 'README.ru.md'].map((file) => readFile(join(root, file), 'utf8')),
+    );
+    const shape = (text: string) => ({
+      headings: text.match(/^#+ /gm),
+      rows: text.match(/^\|/gm)?.length,
+      items: text.match(/^- /gm)?.length,
+      code: codeOf(text, '(?:ts|sh)').length,
+      ts: codeOf(text, 'ts'),
+      sh: codeOf(text, 'sh'),
+      options: text.match(/^\| `[^|]*/gm)?.length,
+    });
+    expect(shape(russian!)).toEqual(shape(english!));
+  });
+});
