@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto';
+import type { INestApplication } from '@nestjs/common';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { MessagesService } from './messages/messages.service.js';
+import { listening } from './ports.js';
+
+/** Starts a simulated gateway in this process, and sets the environment as if its account were ours. */
+export async function startGateway(port: number): Promise<RtSmsSimulator> {
+  const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start({ port }));
+  const { login, password, url } = gateway.options;
+  Object.assign(process.env, { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url });
+  process.env.RT_SMS_SHORTCODE ||= 'DEMO';
+  process.env.RT_SMS_CALLBACK_SECRETS ||= randomBytes(24).toString('base64url');
+  return gateway;
+}
+
+/** What one does in the provider's cabinet: tells the gateway where its callbacks go. */
+export async function connectCallbacks(gateway: RtSmsSimulator, app: INestApplication): Promise<void> {
+  const [secret] = (process.env.RT_SMS_CALLBACK_SECRETS ?? '').split(',');
+  gateway.callTo(`${await app.getUrl()}/rt-sms/callback/${secret?.trim()}`);
+}
+
+/** Sends one message; what becomes of it, a failure too, is to be read in the log. */
+export async function demonstrate(app: INestApplication): Promise<void> {
+  const message = { msisdn: '+7 999 000-00-01', text: 'Hello from the sample' };
+  await app
+    .get(MessagesService)
+    .send(message)
+    .catch(() => undefined);
+}

@@ -1,0 +1,65 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { isRtSmsError } from 'nestjs-rt-sms';
+import { AppModule } from './app.module.js';
+import { connectCallbacks, demonstrate, startGateway } from './demo.js';
+import { listening, portFrom, StartError } from './ports.js';
+
+async function start(): Promise<void> {
+  const port = portFrom('PORT', 3000);
+  const address = process.env.BIND_ADDRESS || '127.0.0.1';
+  // Importing AppModule has read the .env file; the account is read when the application is created, below.
+  const gateway = process.env.RT_SMS_LOGIN ? undefined : await startGateway(portFrom('GATEWAY_PORT', 4010));
+
+  const app = await NestFactory.create(AppModule, {
+    // Neither keep-alive connections nor clients of /events delay the end.
+    forceCloseConnections: true,
+    abortOnError: false,
+    // Of a start that fails one line is shown, of one that succeeds the warnings.
+    bufferLogs: true,
+    autoFlushLogs: false,
+  });
+  const docs = new DocumentBuilder().setTitle('nestjs-rt-sms sample').build();
+  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, docs));
+  app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
+  await listening('PORT', port, () => app.listen(port, address));
+  app.useLogger(['fatal', 'error', 'warn']);
+  app.flushLogs();
+  app.useLogger(['fatal', 'error', 'warn', 'log']);
+
+  process.stdout.write(introduction(await app.getUrl(), gateway !== undefined));
+  if (!gateway) return;
+  // Else the messages on their way would be waited for.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
+  await connectCallbacks(gateway, app);
+  await demonstrate(app);
+}
+
+function introduction(url: string, simulated: boolean): string {
+  return [
+    simulated
+      ? 'RT_SMS_LOGIN is not set: the gateway is simulated in this process, no SMS leaves it.'
+      : 'RT_SMS_LOGIN is set: messages go out through its account, and are paid for.',
+    '',
+    `  Messages  ${url}/messages`,
+    `  Events    ${url}/events`,
+    `  Docs      ${url}/docs`,
+    `  Health    ${url}/health`,
+    `  Gateway   ${process.env.RT_SMS_URL || "the provider's"}`,
+    '',
+    'Send one:',
+    `  curl ${url}/messages -H 'content-type: application/json' -d '{"msisdn":"+79270000001","text":"Hello"}'`,
+    '',
+    ...(simulated ? ['This is one, from here to its delivery (Ctrl-C ends the sample):'] : []),
+    '',
+  ].join('\n');
+}
+
+try {
+  await start();
+} catch (error) {
+  if (!(error instanceof StartError) && !isRtSmsError(error)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,85 @@
+import { RtSmsConnectionError, RtSmsStatusEvent, RtSmsUnexpectedResponseError, type SmsStatus } from 'nestjs-rt-sms';
+import { InMemoryJournal } from './in-memory-journal.js';
+
+const NEW = { msisdn: '79270000001', text: 'Hello', segments: 1 };
+const sent = (uid: string) => ({ uid, msisdn: NEW.msisdn, shortcode: 'SHOP', segments: 1, attempts: 1 });
+
+function event(uid: string, status: SmsStatus, ref?: string): RtSmsStatusEvent {
+  return new RtSmsStatusEvent({
+    account: 'default',
+    uid,
+    ...(ref !== undefined && { ref }),
+    status,
+    gatewayStatus: status,
+    final: status !== 'awaiting_report',
+    source: 'callback',
+    confirmed: false,
+    receivedAt: new Date(),
+  });
+}
+
+async function openUids(journal: InMemoryJournal): Promise<unknown[]> {
+  const open: unknown[] = [];
+  for await (const uid of journal.open()) open.push(uid);
+  return open;
+}
+
+describe('the journal in memory', () => {
+  it('keeps a status that overtakes the answer to the POST', async () => {
+    const journal = new InMemoryJournal();
+    const { id } = await journal.begin(NEW);
+    await journal.statusChanged(event('message-id-1', 'delivered', id));
+    await expect(journal.accepted(id, sent('message-id-1'))).resolves.toMatchObject({ status: 'delivered' });
+    await expect(journal.find('message-id-1')).resolves.toMatchObject({ id, status: 'delivered', shortcode: 'SHOP' });
+  });
+
+  it('finds the message of an event by its uid, where the event has no ref', async () => {
+    const journal = new InMemoryJournal();
+    const { id } = await journal.begin(NEW);
+    await journal.accepted(id, sent('message-id-1'));
+    await journal.statusChanged(event('message-id-1', 'failed'));
+    await journal.statusChanged(event('message-id-2', 'failed'));
+    await expect(journal.list()).resolves.toMatchObject([{ id, status: 'failed' }]);
+  });
+
+  it('has open what is accepted and has no final status', async () => {
+    const journal = new InMemoryJournal();
+    const [first, second, third, fourth] = [
+      await journal.begin(NEW),
+      await journal.begin(NEW),
+      await journal.begin(NEW),
+      await journal.begin(NEW),
+    ];
+    await journal.accepted(second.id, sent('message-id-2'));
+    await journal.accepted(third.id, sent('message-id-3'));
+    await journal.statusChanged(event('message-id-3', 'awaiting_report'));
+    await journal.accepted(fourth.id, sent('message-id-4'));
+    await journal.statusChanged(event('message-id-4', 'delivered'));
+    expect(first.status).toBe('sending');
+    await expect(openUids(journal)).resolves.toEqual([
+      { uid: 'message-id-2', sentAt: second.createdAt, ref: second.id },
+      { uid: 'message-id-3', sentAt: third.createdAt, ref: third.id },
+    ]);
+  });
+
+  it('tells what was not sent from what may have been', async () => {
+    const journal = new InMemoryJournal();
+    const refused = await journal.begin(NEW);
+    await journal.failed(refused.id, new RtSmsConnectionError('refused', false, {}));
+    const unknown = await journal.begin(NEW);
+    await journal.failed(unknown.id, new RtSmsUnexpectedResponseError('HTTP 503', {}));
+    await expect(journal.list()).resolves.toMatchObject([
+      { status: 'outcome_unknown', error: { code: 'RT_SMS_UNEXPECTED_RESPONSE', outcome: 'unknown' } },
+      { status: 'refused', error: { code: 'RT_SMS_CONNECTION', outcome: 'not_sent' } },
+    ]);
+  });
+
+  it('keeps the last 10,000', async () => {
+    const journal = new InMemoryJournal();
+    const { id } = await journal.begin(NEW);
+    await journal.accepted(id, sent('message-id-1'));
+    for (let n = 0; n < 10_000; n++) await journal.begin(NEW);
+    await expect(journal.find('message-id-1')).resolves.toBeUndefined();
+    await expect(journal.list()).resolves.toHaveLength(10_000);
+  });
+});

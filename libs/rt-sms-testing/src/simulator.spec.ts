@@ -1,0 +1,194 @@
+import { once } from 'node:events';
+import { basic, get, post, Receiver, send, SMS } from '../test/support.js';
+import { RtSmsSimulator, type RtSmsSimulatorOptions, type SimulatedExchange } from './index.js';
+
+let gateway: RtSmsSimulator;
+const start = async (options: RtSmsSimulatorOptions = {}) => {
+  gateway = await RtSmsSimulator.start({ lifecycle: false, ...options });
+};
+const receivers: Receiver[] = [];
+const receive = async (...answer: Parameters<typeof Receiver.start>) => {
+  const receiver = await Receiver.start(...answer);
+  receivers.push(receiver);
+  return receiver;
+};
+afterEach(async () => {
+  await gateway.close();
+  for (const receiver of receivers.splice(0)) await receiver.close();
+});
+
+describe('start', () => {
+  it('gives an address and options to spread into a client', async () => {
+    await start({ login: 'me', password: 'my' });
+    expect(gateway.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/api\/v2\/send_message$/);
+    expect(gateway.options).toEqual({ login: 'me', password: 'my', url: gateway.url });
+  });
+
+  it.each([
+    ['0.0.0.0', 'http://127.0.0.1:'],
+    ['::1', 'http://[::1]:'],
+    ['::', 'http://[::1]:'],
+  ])('on %s is reached at %s', async (host, url) => {
+    await start({ host });
+    expect(gateway.url.startsWith(url)).toBe(true);
+    await send(gateway);
+  });
+
+  it('names the port that is in use', async () => {
+    await start();
+    const port = Number(new URL(gateway.url).port);
+    await expect(RtSmsSimulator.start({ port })).rejects.toThrow(
+      `port ${port} of 127.0.0.1: the port is already in use`,
+    );
+  });
+
+  it('refuses wrong options', async () => {
+    await start();
+    await expect(RtSmsSimulator.start({ loss: 2 })).rejects.toThrow('loss must be a probability');
+  });
+});
+
+describe('messages', () => {
+  it('stand in order, with what became of them', async () => {
+    await start();
+    const uids = [await send(gateway), await send(gateway, { ...SMS, msisdn: 79_990_000_001, text: 'b' })];
+    await gateway.report(uids[1] ?? '', 'rejected', { err: '7' });
+    expect(gateway.messages).toMatchObject([
+      { uid: uids[0], ...SMS, status: 'accepted', credentials: 'header', createdAt: expect.any(Date) },
+      { uid: uids[1], msisdn: '79990000001', text: 'b', status: 'rejected', err: '7', parts: 1 },
+    ]);
+  });
+
+  it('carry the x-request-id of their answer', async () => {
+    await start();
+    const { headers } = await post(gateway, SMS);
+    expect(gateway.messages[0]?.requestId).toBe(headers['x-request-id']);
+  });
+
+  it('are kept up to maxMessages; the oldest go', async () => {
+    await start({ maxMessages: 3 });
+    const uids: string[] = [];
+    for (let n = 0; n < 10; n++) uids.push(await send(gateway));
+    expect(gateway.messages.map(({ uid }) => uid)).toEqual(uids.slice(7));
+    expect((await get(gateway, uids[6] ?? '')).text).toContain('transaction_not_found');
+    expect((await get(gateway, uids[7] ?? '')).text).toContain('"ok"');
+  });
+
+  it('have the same uids with the same seed', async () => {
+    await start({ seed: 5 });
+    const uids = [await send(gateway), await send(gateway)];
+    await gateway.close();
+    await start({ seed: gateway.seed });
+    expect([await send(gateway), await send(gateway)]).toEqual(uids);
+  });
+});
+
+describe('waitForMessage', () => {
+  it('finds one that is there, and one that is still to come', async () => {
+    await start();
+    const [first, second] = [gateway.waitForMessage(), gateway.waitForMessage(({ text }) => text === 'b')];
+    const uid = await send(gateway);
+    expect((await first).uid).toBe(uid);
+    expect((await gateway.waitForMessage()).uid).toBe(uid);
+    const other = await send(gateway, { ...SMS, text: 'b' });
+    expect((await second).uid).toBe(other);
+  });
+
+  it('rejects with what the predicate throws, and harms nobody', async () => {
+    await start();
+    const failing = gateway.waitForMessage(() => {
+      throw new RangeError('mine');
+    });
+    await send(gateway);
+    await expect(failing).rejects.toThrow('mine');
+  });
+
+  it('rejects when the simulator closes, before or after', async () => {
+    await start();
+    const waiting = gateway.waitForMessage();
+    await gateway.close();
+    await expect(waiting).rejects.toThrow('closed');
+    await expect(gateway.waitForMessage()).rejects.toThrow('closed');
+  });
+});
+
+describe('those who look on', () => {
+  it('see the message before its status, the status before the callback', async () => {
+    const receiver = await receive();
+    await start({ callbackUrl: receiver.url });
+    const seen: string[] = [];
+    gateway.on('message', ({ status }) => seen.push(`message ${status}`));
+    gateway.on('status', ({ status }) => seen.push(`status ${status}`));
+    gateway.on('callback', ({ status, code }) => seen.push(`callback ${status} ${code}`));
+    await gateway.report(await send(gateway), 'delivered');
+    expect(seen).toEqual(['message accepted', 'status delivered', 'callback delivered 200']);
+  });
+
+  it('see exchanges with no password in them', async () => {
+    await start({ password: 'hun"ter2' });
+    await post(gateway, { ...SMS, login: 'simulator', pass: 'hun"ter2' }, {});
+    gateway.nextStatus('reset');
+    await get(gateway, 'message-id-0', basic('simulator', 'hun"ter2')).catch(() => undefined);
+    expect(gateway.exchanges).toMatchObject([
+      { method: 'POST', path: '/api/v2/send_message', status: 200, uid: gateway.messages[0]?.uid, fault: undefined },
+      { method: 'GET', status: undefined, responseBody: undefined, fault: { fault: 'reset' } },
+    ]);
+    expect(gateway.exchanges[0]?.requestBody).toContain('"pass":"***"');
+    expect(JSON.stringify(gateway.exchanges)).not.toContain('ter2');
+  });
+
+  it('find the last 200 exchanges', async () => {
+    await start();
+    for (let n = 0; n < 410; n++) await get(gateway, `message-id-${n}`);
+    const paths = gateway.exchanges.map(({ path }: SimulatedExchange) => path.replace(/.*-/, ''));
+    expect(paths).toEqual(Array.from({ length: 200 }, (_, n) => String(n + 210)));
+    expect(gateway.requests).toEqual({ post: 0, get: 410 });
+  });
+});
+
+describe('callTo', () => {
+  it('refuses what is no address', async () => {
+    await start();
+    expect(() => gateway.callTo('localhost:3000')).toThrow('must be an http or https URL');
+  });
+});
+
+describe('close', () => {
+  it('ends requests without an answer, late answers and callbacks in flight; a second time too', async () => {
+    const receiver = await receive(() => undefined);
+    await start({ callbackUrl: receiver.url, reorder: 0 });
+    const uid = await send(gateway);
+    const reported = gateway.report(uid, 'delivered');
+    const queued = gateway.report(uid, 'failed');
+    gateway.nextSend('timeout');
+    gateway.nextSend({ delayMs: 60_000 });
+    const hanging = [post(gateway, SMS), post(gateway, SMS)].map((reply) =>
+      reply.catch((error: Error) => error.message),
+    );
+    await once(gateway, 'message');
+    await receiver.count(1);
+    await Promise.all([gateway.close(), gateway.close()]);
+    expect(await Promise.all([reported, queued])).toMatchObject([
+      { error: 'the simulator was closed' },
+      { error: 'the simulator was closed' },
+    ]);
+    expect(await Promise.all(hanging)).toEqual(['socket hang up', 'socket hang up']);
+    await gateway.close();
+    await expect(post(gateway, SMS)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('settles what is held back or waits for the answer to its POST', async () => {
+    const receiver = await receive();
+    await start({ callbackUrl: receiver.url, reorder: 1, latencyMs: 60_000 });
+    const replied = post(gateway, SMS).catch(() => 'lost');
+    const { uid } = await gateway.waitForMessage();
+    const reports = [gateway.report(uid, 'awaiting_report'), gateway.report(uid, 'delivered')];
+    const held = gateway.report(uid, 'failed');
+    await gateway.close();
+    expect(await Promise.all([...reports, held])).toMatchObject(
+      Array.from({ length: 3 }, () => ({ error: 'the simulator was closed' })),
+    );
+    expect(await replied).toBe('lost');
+    expect(receiver.seen).toEqual([]);
+  });
+});

@@ -1,0 +1,91 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { transformFile } from '@swc/core';
+import { atEnd } from '../platforms.js';
+
+/**
+ * Compiles the sample and the two libraries that it imports into a folder of the test's own, where they find each other by
+ * the libraries' package.json as they would once installed. So the test needs no build before it, takes no stale one, and
+ * meets no other test that builds `dist` at the same time; types are `npm run lint`'s business.
+ */
+export async function compileSample(): Promise<{ main: string; remove: () => Promise<void> }> {
+  const cache = 'node_modules/.cache';
+  await mkdir(cache, { recursive: true });
+  const folder = await mkdtemp(join(process.cwd(), cache, 'sample-'));
+  await compile('apps/sample/src', join(folder, 'app'));
+  await writeFile(join(folder, 'app/package.json'), JSON.stringify({ type: 'module' }));
+  for (const [source, name] of [
+    ['libs/rt-sms', 'nestjs-rt-sms'],
+    ['libs/rt-sms-testing', 'nestjs-rt-sms-testing'],
+  ] as const) {
+    const library = join(folder, 'node_modules', name);
+    await compile(join(source, 'src'), join(library, 'dist/esm'));
+    await cp(join(source, 'package.json'), join(library, 'package.json'));
+  }
+  return { main: join(folder, 'app/main.js'), remove: () => rm(folder, { recursive: true }) };
+}
+
+async function compile(from: string, to: string): Promise<void> {
+  const files = await readdir(from, { recursive: true });
+  for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
+    const { code } = await transformFile(join(from, file), {
+      swcrc: false,
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+      },
+      module: { type: 'es6' },
+    });
+    const target = join(to, file.replace(/ts$/, 'js'));
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, code);
+  }
+}
+
+/** A running sample, and what it has printed. */
+export class SampleProcess {
+  stdout = '';
+  stderr = '';
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<unknown[]>;
+
+  constructor(main: string, variables: Record<string, string> = {}) {
+    const { PATH = '' } = process.env;
+    this.child = spawn(process.execPath, [main], {
+      // A folder without .env.
+      cwd: dirname(main),
+      env: { PATH, NO_COLOR: '1', PORT: '0', GATEWAY_PORT: '0', ...variables },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
+    this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
+    this.ended = once(this.child, 'close');
+    atEnd(() => this.child.kill('SIGKILL'));
+  }
+
+  /** Resolves with the match once it was printed. */
+  async printed(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.stdout);
+      if (match) return match;
+      const more = await Promise.race([once(this.child.stdout!, 'data'), this.ended.then(() => undefined)]);
+      if (!more) throw new Error(`Ended without printing ${String(pattern)}:\n${this.stdout}${this.stderr}`);
+    }
+  }
+
+  /** Where it listens. */
+  async url(): Promise<string> {
+    const [, url = ''] = await this.printed(/Messages +(http:\S+)\/messages\n/);
+    return url;
+  }
+
+  /** Resolves with the exit code, or with the signal that ended it. */
+  async end(signal?: NodeJS.Signals): Promise<unknown> {
+    if (signal) this.child.kill(signal);
+    const [code, by] = await this.ended;
+    return code ?? by;
+  }
+}

@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { Agent, get, request, type IncomingMessage } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import { jest } from '@jest/globals';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { atEnd } from '../platforms.js';
+import { compileSample, SampleProcess } from './compiled.js';
+
+// A process that starts on a busy machine takes its time; what must be quick is measured.
+jest.setTimeout(30_000);
+
+let sample: Awaited<ReturnType<typeof compileSample>>;
+beforeAll(async () => {
+  sample = await compileSample();
+}, 60_000);
+afterAll(() => sample.remove());
+
+const startSample = (variables?: Record<string, string>) => new SampleProcess(sample.main, variables);
+
+async function occupiedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  atEnd(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+async function post(url: string, msisdn: string): Promise<{ status: number; body: Record<string, unknown> }> {
+  const response = await fetch(`${url}/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ msisdn, text: 'Hello' }),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+describe('npm start', () => {
+  it('without an account: simulates the gateway, says so, and shows the life of one message', async () => {
+    const running = startSample();
+    const url = await running.url();
+    const [, uid] = await running.printed(/(message-id-\w+) accepted/);
+    await running.printed(new RegExp(`${uid} accepted[^]*${uid} awaiting_report[^]*${uid} delivered`));
+    expect(running.stdout).toMatch(/the gateway is simulated in this process, no SMS leaves it/);
+    for (const path of ['messages', 'events', 'docs', 'health']) expect(running.stdout).toMatch(`${url}/${path}\n`);
+    expect(running.stdout).toMatch(/Gateway +http:\/\/127\.0\.0\.1:\d+\/api\/v2\/send_message\n/);
+    // What a newcomer reads, and no word of the framework's between.
+    expect(running.stdout).not.toMatch(/Mapped|dependencies initialized/);
+    expect(running.stderr).toBe('');
+
+    const messages = (await (await fetch(`${url}/messages`)).json()) as unknown[];
+    expect(messages).toMatchObject([{ uid, status: 'delivered', shortcode: 'DEMO' }]);
+    await expect(running.end('SIGTERM')).resolves.toBe(0);
+  });
+
+  it('serves its documentation', async () => {
+    const running = startSample();
+    const url = await running.url();
+    const page = await fetch(`${url}/docs`);
+    expect(page.status).toBe(200);
+    await expect(page.text()).resolves.toMatch('swagger-ui');
+    const docs = (await (await fetch(`${url}/docs-json`)).json()) as {
+      paths: object;
+      components: { schemas: Record<string, object> };
+    };
+    expect(Object.keys(docs.paths)).toEqual(['/messages', '/messages/{uid}', '/events', '/health']);
+    expect(docs.components.schemas.SendMessageDto).toMatchObject({
+      properties: { msisdn: {}, text: { type: 'string' }, shortcode: { type: 'string' } },
+      required: ['msisdn', 'text'],
+    });
+    expect(docs.components.schemas.SendMessageDto).not.toHaveProperty('properties.ref');
+    await running.end('SIGTERM');
+  });
+
+  it('ends at once with messages on their way, a client of /events and a connection that is kept alive', async () => {
+    const running = startSample();
+    const url = await running.url();
+    await running.printed(/accepted/);
+    const agent = new Agent({ keepAlive: true });
+    atEnd(() => agent.destroy());
+    const [health] = (await once(get(`${url}/health`, { agent }), 'response')) as [IncomingMessage];
+    health.resume();
+    await once(health, 'end');
+    const [events] = (await once(get(`${url}/events`), 'response')) as [IncomingMessage];
+    events.resume().on('error', () => undefined);
+    // Neither is answered: the gateway took the one, and has not saved the other.
+    const onTheirWay = ['79990000020', '79990000021'].map((msisdn) => {
+      const sending = request(`${url}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' } });
+      sending.on('error', () => undefined).end(JSON.stringify({ msisdn, text: 'Hello' }));
+      return sending;
+    });
+    await Promise.all(onTheirWay.map((sending) => once(sending, 'finish')));
+    const listed = async () => (await fetch(`${url}/messages`)).text();
+    while (!(await listed()).includes('79990000021'));
+
+    const began = performance.now();
+    await expect(running.end('SIGINT')).resolves.toBe(0);
+    expect(performance.now() - began).toBeLessThan(1_500);
+    expect(running.stderr).not.toMatch(/ at .*\.js:/);
+  });
+
+  it('with an account: talks to its gateway, and sends nothing by itself', async () => {
+    const gateway = await RtSmsSimulator.start();
+    atEnd(() => gateway.close());
+    const { login, password } = gateway.options;
+    const running = startSample({
+      RT_SMS_LOGIN: login,
+      RT_SMS_PASSWORD: password,
+      RT_SMS_URL: gateway.url,
+      RT_SMS_SHORTCODE: 'SHOP',
+    });
+    const url = await running.url();
+    expect(running.stdout).toMatch(/RT_SMS_LOGIN is set[^]*are paid for/);
+    expect(running.stdout).not.toMatch(/simulated|demonstration/);
+    await expect(post(url, '79270000001')).resolves.toMatchObject({ status: 201, body: { shortcode: 'SHOP' } });
+    expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text: 'Hello' }]);
+    await expect(running.end('SIGINT')).resolves.toBe(0);
+    expect(gateway.requests.post).toBe(1);
+  });
+
+  it.each(['PORT', 'GATEWAY_PORT'])('says in one line that the port of %s is in use', async (variable) => {
+    const port = await occupiedPort();
+    const running = startSample({ [variable]: String(port) });
+    await expect(running.end()).resolves.toBe(1);
+    expect(running.stderr).toBe(`Port ${port} is in use. Set ${variable} to another one, or to 0 for any free one.\n`);
+    expect(running.stdout).toBe('');
+  });
+
+  it('says in one line what is no port', async () => {
+    const running = startSample({ PORT: '70000' });
+    await expect(running.end()).resolves.toBe(1);
+    expect(running.stderr).toBe("PORT must be a port, 0 to 65535 (0: any free one), not '70000'\n");
+  });
+
+  it('says what is wrong with the options, without a stack trace', async () => {
+    const running = startSample({ RT_SMS_LOGIN: 'shop', RT_SMS_RATE_PER_SECOND: 'many' });
+    await expect(running.end()).resolves.toBe(1);
+    expect(running.stderr).toMatch(/cannot start:/);
+    for (const option of ['password', 'rate.perSecond']) expect(running.stderr).toMatch(`- ${option}: `);
+    expect(running.stderr).not.toMatch(/ at .*\.js:/);
+    expect(running.stdout).toBe('');
+  });
+});

@@ -1,0 +1,191 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { countSegments, RtSmsService, type RtSmsOutcome } from 'nestjs-rt-sms';
+import type { Fault } from 'nestjs-rt-sms-testing';
+import { firstValueFrom } from 'rxjs';
+import { AppModule } from '../../apps/sample/src/app.module.js';
+import { InMemoryJournal } from '../../apps/sample/src/messages/in-memory-journal.js';
+import { MessageJournal } from '../../apps/sample/src/messages/message-journal.js';
+import { atEnd, PLATFORMS, start } from '../platforms.js';
+import { gatewayInEnvironment, SECRET } from './environment.js';
+
+type Body = Record<string, unknown>;
+
+const TEXT = 'Ваш код 4711';
+
+describe.each(PLATFORMS)('the sample on %s', (platform) => {
+  async function startSample() {
+    const { app, url } = await start(platform, { imports: [AppModule] });
+    const ask = async (path: string): Promise<{ status: number; body: Body }> => {
+      const response = await fetch(url + path);
+      return { status: response.status, body: (await response.json()) as Body };
+    };
+    const post = async (body: unknown): Promise<{ status: number; body: Body }> => {
+      const response = await fetch(`${url}/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      return { status: response.status, body: (await response.json()) as Body };
+    };
+    return { app, url, ask, post };
+  }
+
+  it('sends a message, and shows what becomes of it', async () => {
+    const gateway = await gatewayInEnvironment();
+    const { url, ask, post } = await startSample();
+    gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
+
+    const { status, body } = await post({ msisdn: '8 927 000-00-01', text: TEXT });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({ msisdn: '79270000001', text: TEXT, shortcode: 'SHOP', status: 'accepted' });
+    expect(body).toMatchObject({ uid: gateway.messages[0]!.uid, segments: countSegments(TEXT).segments });
+    await expect(ask(`/messages/${String(body.uid)}`)).resolves.toEqual({ status: 200, body });
+
+    await gateway.report(String(body.uid), 'awaiting_report');
+    await expect(ask(`/messages/${String(body.uid)}`)).resolves.toMatchObject({ body: { status: 'awaiting_report' } });
+    await gateway.report(String(body.uid), 'rejected', { err: '11' });
+    const known = await ask(`/messages/${String(body.uid)}`);
+    expect(known).toMatchObject({ status: 200, body: { uid: body.uid, status: 'rejected', errorCode: '11' } });
+
+    const second = await post({ msisdn: 79270000002, text: TEXT, shortcode: 'OTHER' });
+    expect(second).toMatchObject({ status: 201, body: { msisdn: '79270000002', shortcode: 'OTHER' } });
+    await expect(ask('/messages')).resolves.toEqual({ status: 200, body: [second.body, known.body] });
+  });
+
+  it('has no message of an unknown uid', async () => {
+    await gatewayInEnvironment();
+    const { ask } = await startSample();
+    await expect(ask('/messages/message-id-VvkmLHkfhCX9')).resolves.toMatchObject({ status: 404 });
+  });
+
+  const MESSAGE = { msisdn: '79270000001', text: TEXT };
+  it.each<[string, unknown]>([
+    ['nothing in it', {}],
+    ['an array', []],
+    ['no number', { text: TEXT }],
+    ['a number that cannot be', { ...MESSAGE, msisdn: '+7 927 000' }],
+    ['a blank text', { ...MESSAGE, text: ' ' }],
+    ['a blank sender', { ...MESSAGE, shortcode: '' }],
+    ['a field that is none of ours', { ...MESSAGE, shortCode: 'SHOP' }],
+  ])('refuses a wrong message: %s', async (_, message) => {
+    const gateway = await gatewayInEnvironment();
+    const { ask, post } = await startSample();
+    const { status, body } = await post(message);
+    expect({ status, ...body }).toMatchObject({
+      status: 422,
+      code: 'RT_SMS_VALIDATION',
+      outcome: 'not_sent',
+      retryable: false,
+    });
+    expect(gateway.requests.post).toBe(0);
+    await expect(ask('/messages')).resolves.toMatchObject({ body: [] });
+  });
+
+  it.each<[Fault, number, string, RtSmsOutcome, boolean, string | undefined]>([
+    ['invalid_field_msisdn', 422, 'RT_SMS_REJECTED', 'rejected', false, 'invalid_field_msisdn'],
+    ['invalid_source_address', 422, 'RT_SMS_REJECTED', 'rejected', false, 'invalid_source_address'],
+    ['system_error', 503, 'RT_SMS_REJECTED', 'rejected', true, 'system_error'],
+    ['wrong_ip', 502, 'RT_SMS_AUTH', 'rejected', false, 'wrong_ip'],
+    ['wrong_credentials', 502, 'RT_SMS_AUTH', 'rejected', false, 'wrong_credentials'],
+    ['reset', 502, 'RT_SMS_UNEXPECTED_RESPONSE', 'unknown', false, undefined],
+    ['html', 502, 'RT_SMS_UNEXPECTED_RESPONSE', 'unknown', false, undefined],
+    [{ status: 503 }, 502, 'RT_SMS_UNEXPECTED_RESPONSE', 'unknown', false, undefined],
+    ['timeout', 504, 'RT_SMS_TIMEOUT', 'unknown', false, undefined],
+  ])('answers %j with %i %s', async (fault, expected, code, outcome, retryable, reason) => {
+    const gateway = await gatewayInEnvironment({}, fault === 'timeout' ? { RT_SMS_SEND_TIMEOUT_MS: '200' } : {});
+    const { ask, post } = await startSample();
+    gateway.nextSend(fault, Infinity);
+    const { status, body } = await post(MESSAGE);
+    expect({ status, ...body }).toMatchObject({ status: expected, code, outcome, retryable });
+    expect(body.reason).toBe(reason);
+    expect(JSON.stringify(body)).not.toMatch(/79270000001|4711|secret/);
+    await expect(ask('/messages')).resolves.toMatchObject({
+      body: [{ status: outcome === 'unknown' ? 'outcome_unknown' : 'refused', error: { code, outcome } }],
+    });
+  });
+
+  it('answers 503 where the gateway cannot be reached', async () => {
+    const gateway = await gatewayInEnvironment({}, { RT_SMS_SEND_TIMEOUT_MS: '10000' });
+    const { post } = await startSample();
+    await gateway.close();
+    const { status, body } = await post(MESSAGE);
+    expect({ status, ...body }).toMatchObject({
+      status: 503,
+      code: 'RT_SMS_CONNECTION',
+      outcome: 'not_sent',
+      retryable: true,
+    });
+  });
+
+  it('streams statuses as server-sent events, and ends at once with a client that listens', async () => {
+    const gateway = await gatewayInEnvironment();
+    const { app, url, post } = await startSample();
+    gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
+    const request = get(`${url}/events`, { agent: false });
+    atEnd(() => request.destroy());
+    const [events] = (await once(request, 'response')) as [IncomingMessage];
+    expect(events.headers['content-type']).toMatch('text/event-stream');
+    let received = '';
+    const seen = new Promise<void>((resolve) => {
+      events.setEncoding('utf8').on('data', (chunk: string) => {
+        received += chunk;
+        if (received.includes('"delivered"')) resolve();
+      });
+    });
+    const over = once(events, 'close');
+
+    const { uid } = (await post(MESSAGE)).body as { uid: string };
+    await gateway.report(uid, 'delivered');
+    await seen;
+    expect(received).toMatch(`id: default:${uid}:delivered\n`);
+    const [, data = ''] = /^data: (.*)$/m.exec(received) ?? [];
+    expect(JSON.parse(data)).toMatchObject({ uid, status: 'delivered', final: true });
+
+    const began = performance.now();
+    await app.close();
+    await over;
+    expect(performance.now() - began).toBeLessThan(1_000);
+  });
+
+  it('is healthy while the gateway takes its login', async () => {
+    await gatewayInEnvironment();
+    const { ask } = await startSample();
+    await expect(ask('/health')).resolves.toMatchObject({
+      status: 200,
+      body: { info: { 'rt-sms': { status: 'up' } } },
+    });
+  });
+
+  it('is not healthy while the gateway does not', async () => {
+    await gatewayInEnvironment({ allowFrom: ['192.0.2.1'] });
+    const { ask } = await startSample();
+    await expect(ask('/health')).resolves.toMatchObject({
+      status: 503,
+      body: { error: { 'rt-sms': { status: 'down', reason: 'wrong_ip' } } },
+    });
+  });
+
+  it('follows the messages that the journal has open', async () => {
+    // Without a secret a callback is but a hint, and one about a message that nobody follows is dropped.
+    const gateway = await gatewayInEnvironment({}, {});
+    const first = await startSample();
+    const { uid } = (await first.post(MESSAGE)).body as { uid: string };
+    await first.app.close();
+
+    const journal = new InMemoryJournal();
+    const { id } = await journal.begin({ ...MESSAGE, segments: 1 });
+    await journal.accepted(id, { ...MESSAGE, uid, shortcode: 'SHOP', segments: 1, attempts: 1 });
+    const { app, url } = await start(
+      platform,
+      { imports: [AppModule] },
+      () => undefined,
+      (builder) => builder.overrideProvider(MessageJournal).useValue(journal),
+    );
+    gateway.callTo(`${url}/rt-sms/callback`);
+    const known = firstValueFrom(app.get(RtSmsService).statuses$);
+    await gateway.report(uid, 'delivered');
+    await known;
+    await expect(journal.find(uid)).resolves.toMatchObject({ id, status: 'delivered' });
+  });
+});
