@@ -1,4 +1,4 @@
-import type { Provider } from '@nestjs/common';
+import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
 import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
@@ -11,6 +11,8 @@ import { DEFAULT_ACCOUNT, type OpenUid } from '../rt-sms.options.js';
 import type { EnqueueOptions, QueuedSms, QueuedSmsState } from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
+
+type LifeCycle = OnModuleInit & BeforeApplicationShutdown & OnApplicationShutdown;
 
 /** A message that the recorder was given. */
 export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: string };
@@ -25,7 +27,7 @@ export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: stri
  * expect(sms.sent).toMatchObject([{ msisdn: '79270000001', text: 'Ваш заказ в пути' }]);
  * ```
  */
-export class RtSmsRecorder implements Pick<RtSmsService, keyof RtSmsService> {
+export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   /** Everything that was sent or enqueued, in order. */
   readonly sent: RecordedSms[] = [];
   /** Uids that were given to `track`. */
@@ -173,14 +175,6 @@ export class RtSmsRecorder implements Pick<RtSmsService, keyof RtSmsService> {
 
   async checkHealth(): Promise<RtSmsHealth> {
     return { ok: true, account: this.account, latencyMs: 0, checkedAt: new Date() };
-  }
-
-  async beforeApplicationShutdown(): Promise<void> {
-    this.subject.complete();
-  }
-
-  async onApplicationShutdown(): Promise<void> {
-    // Nothing is open.
   }
 
   private record(message: SmsMessage, queueId?: string): RecordedSms {
