@@ -15,7 +15,7 @@ export function atEnd(end: () => unknown): void {
 }
 
 afterEach(async () => {
-  for (const end of endings.splice(0).reverse()) await end();
+  for (const end of endings.splice(0).toReversed()) await end();
 });
 
 export interface Running {

@@ -19,9 +19,13 @@ export class ConnectProxy {
   tunnels = 0;
   /** The head of each request to the proxy, as it was on the wire. */
   readonly heads: string[] = [];
+  /** How it behaves from now on; a `dead` one stays dead. */
+  mode: ConnectProxyOptions['mode'];
   private peer!: Listener | DeadEnd;
 
-  private constructor(private readonly options: ConnectProxyOptions) {}
+  private constructor(private readonly options: ConnectProxyOptions) {
+    this.mode = options.mode;
+  }
 
   static async start(options: ConnectProxyOptions = {}): Promise<ConnectProxy> {
     const proxy = new ConnectProxy(options);
@@ -52,7 +56,8 @@ export class ConnectProxy {
   }
 
   private answer(client: Socket, head: string, rest: Buffer) {
-    const { mode, status = 407, credentials } = this.options;
+    const { mode } = this;
+    const { status = 407, credentials } = this.options;
     const [method, target = ''] = head.split(' ');
     if (mode === 'hang') client.resume();
     else if (mode === 'refuse') client.end(refusal(status));

@@ -287,7 +287,7 @@ it('is a table for the documentation', () => {
   expect(rows).toHaveLength(FAULTS.length + 2);
   expect(rows).toContain('| `refused` | The port is closed. | `not_sent` | `RtSmsConnectionError` | yes | no |');
   expect(rows).toContain(
-    '| `byte-order-mark` | A good answer that begins with a byte order mark. | `sent` or `unknown` | – or `RtSmsUnexpectedResponseError` | no | yes |',
+    '| `fin-at-accept` | FIN as soon as the connection is accepted. | `unknown` or `not_sent` | `RtSmsUnexpectedResponseError` or `RtSmsConnectionError` | no or yes | no |',
   );
 });
 

@@ -33,6 +33,8 @@ export interface RtSmsErrorContext {
   cause?: unknown;
 }
 
+const operationOf = (context: RtSmsErrorContext): RtSmsOperation => context.operation ?? 'send';
+
 const BRAND = Symbol.for('nestjs-rt-sms.error');
 
 /**
@@ -55,7 +57,7 @@ export abstract class RtSmsError extends Error {
   protected constructor(message: string, outcome: RtSmsOutcome, retryable: boolean, context: RtSmsErrorContext) {
     super(message, context.cause === undefined ? undefined : { cause: context.cause });
     this.name = new.target.name;
-    this.operation = context.operation ?? 'send';
+    this.operation = operationOf(context);
     this.account = context.account ?? 'default';
     if (this.operation === 'send') this.outcome = outcome;
     this.retryable = retryable;
@@ -129,7 +131,7 @@ export class RtSmsTimeoutError extends RtSmsError {
   readonly code = 'RT_SMS_TIMEOUT';
 
   constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
-    super(message, outcome, outcome === 'not_sent' || context.operation !== 'send', context);
+    super(message, outcome, outcome === 'not_sent' || operationOf(context) !== 'send', context);
   }
 }
 
@@ -138,11 +140,11 @@ export class RtSmsAbortedError extends RtSmsError {
   readonly code = 'RT_SMS_ABORTED';
 
   constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
-    super(message, outcome, outcome === 'not_sent' || context.operation !== 'send', context);
+    super(message, outcome, outcome === 'not_sent' || operationOf(context) !== 'send', context);
   }
 }
 
-const ADVICE: Record<string, string> = {
+const ADVICE: Record<RtSmsReason, string> = {
   invalid_request_body: 'the gateway could not read the request; report it with the request id',
   invalid_field_msisdn: 'the gateway does not take this number; check it',
   invalid_field_shortcode: 'use a sender name that is agreed in the cabinet ("Имя отправителя")',
@@ -156,6 +158,12 @@ const ADVICE: Record<string, string> = {
   wrong_credentials: 'check login and password against the HTTP connection in the cabinet',
 };
 
+function advice(reason: string | undefined): string {
+  if (reason === undefined) return `${ADVICE.wrong_credentials}; if they are right, ${ADVICE.wrong_ip}`;
+  const known = RT_SMS_REASONS.find((other) => other === reason);
+  return known ? ADVICE[known] : 'see the table of errors in the documentation of the gateway';
+}
+
 /** The gateway answered, and said no (§1.6). `reason` is the gateway's own word, of its table or a newer one. */
 export class RtSmsRejectedError extends RtSmsError {
   readonly code: string = 'RT_SMS_REJECTED';
@@ -163,14 +171,9 @@ export class RtSmsRejectedError extends RtSmsError {
   readonly reason?: RtSmsReason | (string & {});
 
   constructor(reason: string | undefined, context: RtSmsErrorContext) {
-    const advice = (reason && ADVICE[reason]) ?? 'see the table of errors in the documentation of the gateway';
     const what = reason ?? `HTTP ${context.httpStatus}`;
-    super(
-      `The gateway refused the request: ${what}. To mend it: ${advice}`,
-      'rejected',
-      reason === 'system_error',
-      context,
-    );
+    const retryable = reason === 'system_error';
+    super(`The gateway refused the request: ${what}. To mend it: ${advice(reason)}`, 'rejected', retryable, context);
     if (reason !== undefined) this.reason = reason;
   }
 }
@@ -190,7 +193,7 @@ export class RtSmsUnexpectedResponseError extends RtSmsError {
   readonly code = 'RT_SMS_UNEXPECTED_RESPONSE';
 
   constructor(what: string, context: RtSmsErrorContext) {
-    const sent = (context.operation ?? 'send') === 'send';
+    const sent = operationOf(context) === 'send';
     const advice = sent ? '. The message may have been sent: do not repeat it blindly' : '';
     super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', !sent, context);
   }

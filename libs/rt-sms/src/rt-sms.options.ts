@@ -7,6 +7,7 @@ import {
   type ValidationError,
 } from 'class-validator';
 import ipaddr from 'ipaddr.js';
+import { isIP } from 'node:net';
 import type { SmsEngineFactory } from './delivery/engine.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
 
@@ -17,40 +18,50 @@ export const DEFAULT_URL = 'https://sms.rt.ru/api/v2/send_message';
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const DAY_MS = 24 * 3_600_000;
 
-/** Checks an optional property; the message says what is accepted and, unless it may be a secret, what was given. */
-const Is = (accepted: string, test: (value: unknown, options: object) => boolean): PropertyDecorator => {
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */
+const Is = (
+  accepted: string,
+  test: (value: unknown, options: object) => boolean,
+  { required = false } = {},
+): PropertyDecorator => {
   const check = ValidateBy({
     name: 'is',
     validator: {
       validate: (value, args) => test(value, args!.object),
-      defaultMessage: (args) => `must be ${accepted}, not ${describe(args!)}`,
+      defaultMessage: (args) =>
+        args!.value === undefined
+          ? `is missing; it must be ${accepted}`
+          : `must be ${accepted}, not ${describe(args!)}`,
     },
   });
-  const given = ValidateIf((_, value) => value !== undefined);
+  const given = ValidateIf((_, value) => required || value !== undefined);
   return (target, property) => {
     given(target, property);
     check(target, property);
   };
 };
-const Nested = (): PropertyDecorator => {
-  const check = ValidateNested({ message: 'must be an object' });
-  const given = ValidateIf((_, value) => value !== undefined && value !== false);
+const REQUIRED = { required: true };
+const Nested = (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator => {
+  const check = Is(accepted, test);
+  const nested = ValidateNested();
   return (target, property) => {
-    given(target, property);
     check(target, property);
+    nested(target, property);
   };
 };
 
 const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
 function describe({ property, value }: ValidationArguments): string {
-  if (value === undefined) return 'missing';
   if (value === '') return 'empty';
-  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
+  if (value === null) return 'null';
   if (CONFIDENTIAL.has(property)) return 'what was given';
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value === 'string') return `'${value.slice(0, 40)}'`;
-  return Array.isArray(value) && value.length === 0
-    ? 'an empty array'
-    : `this ${Array.isArray(value) ? 'array' : typeof value}`;
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'this array';
+  return `this ${typeof value}`;
 }
 
 const whole = (min: number, max: number) =>
@@ -85,7 +96,11 @@ function isGatewayUrl(value: unknown, allowHttp: unknown): boolean {
 const isProxyUrl = (value: unknown) => typeof value === 'string' && /^https?:$/.test(parseUrl(value)?.protocol ?? '');
 const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
 const isNetwork = (value: unknown) =>
-  typeof value === 'string' && (ipaddr.isValid(value) || ipaddr.isValidCIDR(value)) && !value.includes('%');
+  typeof value === 'string' &&
+  // The library alone would take '10.1/16' for 10.0.0.1/16.
+  isIP(value.replace(/\/.*/, '')) !== 0 &&
+  (ipaddr.isValid(value) || ipaddr.isValidCIDR(value)) &&
+  !value.includes('%');
 
 /** Deadlines in milliseconds. */
 export class RtSmsTimeouts {
@@ -107,7 +122,7 @@ export class RtSmsRetry {
 
 export class RtSmsRate {
   /** Sends that may start in any sliding second. */
-  @Is(...whole(1, 10_000)) perSecond!: number;
+  @Is(...whole(1, 10_000), REQUIRED) perSecond!: number;
 }
 
 /** The provider's callbacks (§3.1). */
@@ -157,8 +172,9 @@ export class RtSmsTls {
 /** What an account needs: two lines are required, the rest has defaults. Checked once, at start-up. */
 export class RtSmsOptions {
   /** Login of the HTTP connection in the cabinet (§1.2). */
-  @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':')) login!: string;
-  @Is('a non-empty string', text) password!: string;
+  @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':'), REQUIRED)
+  login!: string;
+  @Is('a non-empty string', text, REQUIRED) password!: string;
   /** @default https://sms.rt.ru/api/v2/send_message */
   @Is(
     'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
@@ -181,8 +197,7 @@ export class RtSmsOptions {
   @Nested() rate?: RtSmsRate;
   @Nested() callback?: RtSmsCallbackOptions;
   /** Following messages until their final status; `false` turns it off. */
-  @Is('false or an object', (value) => value === false || (typeof value === 'object' && value !== null))
-  @Nested()
+  @Nested('false or an object', (value) => value === false || isObject(value))
   tracking?: false | RtSmsTracking;
   /** What `enqueue` works with. @default in the memory of this process */
   @Is('an engine, such as bullMq(…)', (value) => typeof value === 'function') engine?: SmsEngineFactory;
@@ -225,8 +240,6 @@ const NESTED = {
   tls: RtSmsTls,
 };
 const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
  * Checks the options of an account and fills in the defaults.
@@ -245,10 +258,6 @@ export function resolveOptions(given: unknown, account: string, callbackMounted:
     forbidNonWhitelisted: true,
     forbidUnknownValues: false,
   }).flatMap((error) => flatten(error));
-  for (const required of ['login', 'password'] as const) {
-    if (options[required] === undefined) problems.push(`${required}: is missing`);
-  }
-  if (options.rate && options.rate.perSecond === undefined) problems.push('rate.perSecond: is missing');
   if (callbackMounted && options.tracking === false && !options.callback?.secrets) {
     problems.push(
       'callback.secrets: is missing while tracking is false, so every callback would be dropped; set a secret, turn tracking on, or set callbackPath: false',
@@ -260,7 +269,9 @@ export function resolveOptions(given: unknown, account: string, callbackMounted:
 
 function flatten(error: ValidationError, path = ''): string[] {
   const at = path + error.property;
-  const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => {
+  const own = Object.entries(error.constraints ?? {}).flatMap(([rule, message]) => {
+    // What is no object is a problem by its own rule.
+    if (rule === 'nestedValidation') return [];
     if (rule !== 'whitelistValidation') return `${at}: ${message}`;
     return EXTRAS.includes(at)
       ? `${at}: shapes the module, so it stands beside the factory in forRootAsync({ ${at}: … }), not in its result`

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
+import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import type { EventEmitter2 } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
@@ -57,7 +57,7 @@ const MAX_WAITING_HINTS = 1_000;
 const HANDLERS_GRACE_MS = 10_000;
 
 /** Sends SMS through one account of the gateway, and knows what became of them. */
-export class RtSmsService implements BeforeApplicationShutdown, OnApplicationShutdown {
+export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
   /** The name of the account. */
   readonly account: string;
   private readonly logger: Logger;
@@ -252,6 +252,10 @@ export class RtSmsService implements BeforeApplicationShutdown, OnApplicationShu
     return this.health;
   }
 
+  async onModuleInit(): Promise<void> {
+    await this.engine.prepare?.();
+  }
+
   async beforeApplicationShutdown(): Promise<void> {
     await this.engine.stop();
     await this.tracker.stop();
@@ -261,6 +265,7 @@ export class RtSmsService implements BeforeApplicationShutdown, OnApplicationShu
 
   async onApplicationShutdown(): Promise<void> {
     await this.gateway.close();
+    await this.engine.close?.();
   }
 
   private async probe(): Promise<RtSmsHealth> {
@@ -365,6 +370,7 @@ export class RtSmsService implements BeforeApplicationShutdown, OnApplicationShu
     const { msisdn, text, shortcode, ref } = checked;
     return {
       id,
+      ...(item.id === undefined ? { fresh: true } : {}),
       msisdn,
       text,
       shortcode,

@@ -1,6 +1,14 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import ipaddr from 'ipaddr.js';
 
+/** An address stands for itself alone; one that an IPv4 address is mapped to, `::ffff:1.2.3.4`, for that one. */
+function network(text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
+  const [address, bits] = ipaddr.parseCIDR(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`);
+  return address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && bits >= 96
+    ? [address.toIPv4Address(), bits - 96]
+    : [address, bits];
+}
+
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
@@ -13,11 +21,7 @@ export class Authenticity {
 
   constructor({ secrets, allowFrom }: { secrets: readonly string[]; allowFrom: readonly string[] }) {
     this.secrets = secrets.map(digest);
-    this.networks = allowFrom.map((network) => {
-      if (network.includes('/')) return ipaddr.parseCIDR(network);
-      const address = ipaddr.process(network);
-      return [address, address.kind() === 'ipv4' ? 32 : 128];
-    });
+    this.networks = allowFrom.map(network);
   }
 
   check(secret: string | undefined, ip: string | undefined): 'believed' | 'hint' | 'refused' {

@@ -11,6 +11,7 @@ const LAST_PROBE_MS = 300_000;
 export class AuthGate {
   /** Why it is shut. */
   error: RtSmsAuthError | undefined;
+  private closed = false;
   private delayMs = FIRST_PROBE_MS;
   private timer: NodeJS.Timeout | undefined;
   private readonly waiters = new Set<() => void>();
@@ -23,6 +24,7 @@ export class AuthGate {
 
   /** Takes the outcome of any request: an error, or nothing for a success. */
   learn(error?: unknown): void {
+    if (this.closed) return;
     if (error instanceof RtSmsAuthError) {
       if (!this.error)
         this.logger.error(`${error.message}. Sending from the queue and polling pause until it is mended`);
@@ -38,7 +40,7 @@ export class AuthGate {
       this.delayMs = Math.min(LAST_PROBE_MS, this.delayMs * 2);
     } else if (this.error && (!error || (error as { httpStatus?: number }).httpStatus === 200)) {
       this.logger.log('The gateway accepts this process again');
-      this.close();
+      this.reset();
       for (const go of this.waiters) go();
     }
   }
@@ -48,7 +50,13 @@ export class AuthGate {
     this.waiters.add(go);
   }
 
+  /** Probes no more: the application ends. */
   close(): void {
+    this.closed = true;
+    this.reset();
+  }
+
+  private reset(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.error = undefined;

@@ -43,6 +43,8 @@ export interface QueuedSmsState {
 export interface EngineItem extends CheckedMessage {
   id: string;
   ref?: string;
+  /** The id was made up for this call: no engine can know it yet. */
+  fresh?: boolean;
   notBefore: number;
   expiresAt?: number;
   priority: SmsPriority;
@@ -70,9 +72,13 @@ export interface SmsEngine {
   find(id: string): Promise<QueuedSmsState | undefined>;
   /** True only if it will not be sent. */
   cancel(id: string): Promise<boolean>;
+  /** Before the application listens. @throws RtSmsConfigError if it can never work: then the application does not start */
+  prepare?(): Promise<void>;
   start(): Promise<void> | void;
   /** Takes no more, lets what is on its way finish, and says honestly what becomes of the rest. */
   stop(): Promise<void> | void;
+  /** Lets go of everything: no callback can arrive any more. */
+  close?(): Promise<void> | void;
   /** Replaces the tracking in memory, where the engine keeps its own record of deliveries. */
   readonly tracker?: DeliveryTracker;
 }

@@ -28,8 +28,9 @@ export class Heap<T extends HeapItem> {
     this.down(item);
   }
 
+  /** Takes an item out; one that is in no heap, or in another one, is left alone. */
   remove(item: T): void {
-    if (item.place < 0) return;
+    if (this.items[item.place] !== item) return;
     const last = this.items.pop()!;
     if (last !== item) {
       last.place = item.place;

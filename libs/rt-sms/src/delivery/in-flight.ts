@@ -12,13 +12,14 @@ export class InFlight {
       return await work();
     } finally {
       this.running.delete(number);
-      this.release();
+      // Not at once: who called learns of its end before anybody who waits for it.
+      if (this.waiters.length > 0) setImmediate(() => this.release());
     }
   }
 
   /** Calls `go` once everything that runs now has settled, at once if nothing does, after `maxMs` at the latest. */
   settled(maxMs: number, go: () => void): void {
-    if (this.running.size === 0) return go();
+    if (this.running.size === 0 && this.waiters.length === 0) return go();
     const timer = setTimeout(() => {
       this.waiters.splice(this.waiters.indexOf(waiter), 1);
       go();
@@ -35,7 +36,6 @@ export class InFlight {
 
   /** Waiters stand in the order of their numbers, and so do the sends in the set: both are looked at from the front. */
   private release(): void {
-    if (this.waiters.length === 0) return;
     const [oldest = Infinity] = this.running;
     const stay = this.waiters.findIndex((waiter) => waiter.before >= oldest);
     for (const waiter of this.waiters.splice(0, stay < 0 ? this.waiters.length : stay)) waiter.go();

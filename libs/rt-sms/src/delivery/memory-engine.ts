@@ -8,6 +8,7 @@ import {
   type RtSmsError,
 } from '../rt-sms.errors.js';
 import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
+import { redact } from '../redact.js';
 import { Heap, type HeapItem } from './heap.js';
 
 /** Messages that are being sent at once. */
@@ -17,8 +18,9 @@ const MAX_ATTEMPTS = 1_440;
 const LAST_PAUSE_MS = 60_000;
 /** What is on its way when the application ends may take so long. */
 const GRACE_MS = 5_000;
-/** Ids that are remembered after their message settled. */
+/** Ids that are remembered after their message settled; what is over it goes in one sweep, as each costs the same. */
 const REMEMBER = 100_000;
+const SLACK = 1.01;
 
 /** One id: its message while it waits, what became of it afterwards. */
 class Entry implements HeapItem {
@@ -49,13 +51,13 @@ class Entry implements HeapItem {
 
 /** Queues in the memory of this process, and is gone with it. For development and small services. */
 export class MemoryEngine implements SmsEngine {
-  private readonly entries = new Map<string, Entry>();
+  private readonly queued = new Map<string, Entry>();
+  /** The one that settled first goes first. */
+  private readonly settled = new Map<string, Entry>();
   private readonly ready = new Heap<Entry>((a, b) => a.rank - b.rank < 0 || (a.rank === b.rank && a.order < b.order));
   private readonly later = new Heap<Entry>((a, b) => a.notBefore < b.notBefore);
-  private readonly settled: string[] = [];
   /** A fresh key: the digest that tells two messages apart says nothing of them outside of this process. */
   private readonly key = randomBytes(32);
-  private waiting = 0;
   private order = 0;
   private active = 0;
   private slotAsked: (() => void) | undefined;
@@ -71,30 +73,28 @@ export class MemoryEngine implements SmsEngine {
 
   async enqueue(items: EngineItem[]): Promise<void> {
     const { account, engineLimit } = this.host.options;
-    this.forget();
     const fresh = new Map<string, Entry>();
     const problems: string[] = [];
     for (const item of items) {
       const digest = createHmac('sha256', this.key)
         .update(JSON.stringify([item.msisdn, item.shortcode, item.text]))
         .digest('base64');
-      const known = this.entries.get(item.id) ?? fresh.get(item.id);
+      const known = this.known(item.id) ?? fresh.get(item.id);
       if (!known) fresh.set(item.id, new Entry(item, this.order++, digest, item.notBefore));
       else if (known.digest !== digest)
-        problems.push(`id: '${item.id}' stands for a message with another text, number or sender already`);
+        problems.push(`id: '${redact(item.id)}' stands for a message with another text, number or sender already`);
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });
-    if (this.waiting + fresh.size > engineLimit) {
-      const room = Math.max(0, engineLimit - this.waiting);
+    if (this.queued.size + fresh.size > engineLimit) {
+      const room = Math.max(0, engineLimit - this.queued.size);
       throw new RtSmsOverloadedError(
         `Nothing was queued: there is room for ${room} of ${fresh.size} messages (engineLimit ${engineLimit})`,
         { account },
       );
     }
     for (const [id, entry] of fresh) {
-      this.entries.set(id, entry);
-      this.waiting++;
+      this.queued.set(id, entry);
       if (entry.item?.expiresAt !== undefined) this.expireAt(id, entry, entry.item.expiresAt);
       this.queue(entry);
     }
@@ -102,8 +102,7 @@ export class MemoryEngine implements SmsEngine {
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
-    this.forget();
-    const entry = this.entries.get(id);
+    const entry = this.known(id);
     if (!entry) return undefined;
     const { state, uid, ref, errorCode } = entry;
     return {
@@ -116,7 +115,7 @@ export class MemoryEngine implements SmsEngine {
   }
 
   async cancel(id: string): Promise<boolean> {
-    const entry = this.entries.get(id);
+    const entry = this.known(id);
     if (!entry) return false;
     if (entry.state === 'queued' && !entry.sending) this.settle(id, entry, 'cancelled');
     return entry.state === 'cancelled';
@@ -135,8 +134,7 @@ export class MemoryEngine implements SmsEngine {
     await Promise.allSettled(this.running);
     clearTimeout(grace);
     const { account } = this.host.options;
-    for (const [id, entry] of this.entries) {
-      if (entry.state !== 'queued') continue;
+    for (const [id, entry] of this.queued) {
       this.settle(
         id,
         entry,
@@ -166,6 +164,7 @@ export class MemoryEngine implements SmsEngine {
       this.timer.unref();
     }
     while (!this.slotAsked && this.ready.size > 0 && this.active < CONCURRENCY && !this.host.gate.error) {
+      let waited = false;
       let taken = false;
       const leave = this.host.slot(() => {
         taken = true;
@@ -173,8 +172,9 @@ export class MemoryEngine implements SmsEngine {
         const entry = this.ready.first;
         // Cancelled or expired while it waited: the slot is lost, which only makes us slower.
         if (entry && !this.stopped && !this.host.gate.error) this.begin(entry);
-        else this.pump();
+        if (waited) this.pump();
       });
+      waited = true;
       if (!taken) this.slotAsked = leave;
     }
   }
@@ -196,13 +196,10 @@ export class MemoryEngine implements SmsEngine {
   }
 
   private async attempt(item: EngineItem, entry: Entry): Promise<void> {
-    const { sendMs } = this.host.options.timeouts;
-    // No attempt may begin after it expires, so the deadline of the call ends there, too.
-    const timeoutMs =
-      item.expiresAt === undefined ? sendMs : Math.max(1, Math.min(sendMs, item.expiresAt - Date.now()));
+    const { signal } = this.end;
     entry.attempts++;
     try {
-      const { uid } = await this.host.send(item, { timeoutMs, paced: true, signal: this.end.signal });
+      const { uid } = await this.host.send(item, { paced: true, signal, startBefore: item.expiresAt });
       entry.uid = uid;
       this.settle(item.id, entry, 'accepted');
       this.host.follow(uid, item.ref);
@@ -247,12 +244,13 @@ export class MemoryEngine implements SmsEngine {
     this.ready.remove(entry);
     this.later.remove(entry);
     clearTimeout(entry.expiry);
-    this.waiting--;
+    this.queued.delete(id);
+    this.settled.set(id, entry);
     entry.item = undefined;
     entry.state = state;
     entry.errorCode = error?.code;
     entry.settledAt = Date.now();
-    this.settled.push(id);
+    this.forget();
     const { emit } = this.host;
     const { ref } = entry;
     if (state === 'accepted') void emit.accepted(id, entry.uid!, ref);
@@ -262,15 +260,20 @@ export class MemoryEngine implements SmsEngine {
     else void emit.cancelled(id, ref);
   }
 
-  /** Lets go of ids whose time is over. */
+  private known(id: string): Entry | undefined {
+    const entry = this.queued.get(id) ?? this.settled.get(id);
+    if (!entry || entry.state === 'queued' || entry.settledAt > Date.now() - this.host.options.idempotencyMs)
+      return entry;
+    this.settled.delete(id);
+    return undefined;
+  }
+
+  /** Lets go of the ids that settled first, beyond as many as are remembered. */
   private forget(): void {
-    const oldest = Date.now() - this.host.options.idempotencyMs;
-    let gone = 0;
-    while (gone < this.settled.length) {
-      const entry = this.entries.get(this.settled[gone]!);
-      if (entry && entry.settledAt > oldest && this.settled.length - gone <= REMEMBER) break;
-      this.entries.delete(this.settled[gone++]!);
+    if (this.settled.size <= REMEMBER * SLACK) return;
+    for (const id of this.settled.keys()) {
+      if (this.settled.size <= REMEMBER) break;
+      this.settled.delete(id);
     }
-    if (gone > 0) this.settled.splice(0, gone);
   }
 }

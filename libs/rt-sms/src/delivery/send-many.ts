@@ -27,6 +27,8 @@ export async function* sendAll(
   /** Taken from the source and not settled. */
   let pending = 0;
   let pulling = false;
+  /** The source has said its last. */
+  let exhausted = false;
   let ended = false;
   let failure: { error: unknown } | undefined;
   let wake: () => void = () => undefined;
@@ -58,10 +60,12 @@ export async function* sendAll(
     try {
       while (!ended && pending + results.length < concurrency) {
         const next = await source.next();
+        exhausted = next.done ?? false;
         if (next.done) finish();
         else if (!ended) void start(next.value, index++);
       }
     } catch (error) {
+      exhausted = true;
       finish(error);
     }
     pulling = false;
@@ -82,7 +86,10 @@ export async function* sendAll(
   } finally {
     ended = true;
     signal?.removeEventListener('abort', abort);
-    // Also after a break: what is on its way settles by itself and stays followed.
-    await source.return?.();
+    // Also after a break: what is on its way settles by itself and stays followed. Nobody waits for a source that is itself
+    // waiting for its next message, or hides why it ended.
+    const closing = exhausted ? undefined : (async () => source.return?.())();
+    if (pulling || failure) closing?.catch(() => undefined);
+    else await closing;
   }
 }

@@ -2,7 +2,6 @@ import type { Logger } from '@nestjs/common';
 import { RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/gateway.js';
 import { SlidingRate } from '../gateway/rate.js';
-import type { SmsStatusReport } from '../gateway/wire.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
@@ -14,34 +13,33 @@ import { Heap, type HeapItem } from './heap.js';
 const NOT_FOUND_GRACE_MS = 600_000;
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
-/** Distinct words kept of one message: a table of five, and some unknown ones. */
+/** Words that are not final, kept of one message: the table has one of them, the rest are unknown. */
 const MAX_WORDS = 16;
+/** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
+const SLACK = 1.01;
 
 /** All that is known of one uid. */
 class Delivery implements HeapItem {
   place = -1;
   dueAt = 0;
   step = 0;
-  asking = false;
-  /** The next answer is owed to a callback. */
-  hinted = false;
-  /** A hint came while a request was on its way, whose answer may be older than it. */
-  again = false;
-  askedAt = -Infinity;
+  sentAt = Date.now();
+  askedAt = 0;
   missingSince: number | undefined;
-  /** The words that were emitted. */
+  ref: string | undefined;
+  /** The request on its way; its error comes out of it as a value. */
+  asking: Promise<unknown> | undefined;
+  /** A callback wants a look: it stands in `urgent`, or waits for the end of a request whose answer may be older. */
+  hinted = false;
+  /** Followed or not, the gateway has to say something yet: which of two contradicting final statuses holds. */
+  owed = false;
+  /** The words that were emitted, but for a final one. */
   words: string[] | undefined;
   lastStatus: SmsStatus | undefined;
   final: RtSmsStatusEvent | undefined;
   corrected = false;
-  /** Two final statuses contradict each other, and the gateway has not said yet which one holds. */
-  doubted = false;
 
-  constructor(
-    readonly uid: string,
-    readonly ref: string | undefined,
-    readonly sentAt: number,
-  ) {}
+  constructor(readonly uid: string) {}
 }
 
 interface Waiter {
@@ -56,21 +54,26 @@ type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'gate' | 'status' | '
  * callback tells is asked for on a schedule; with `tracking: false` nothing is asked for but what contradicts itself.
  */
 export class MemoryTracker implements DeliveryTracker {
-  /** Not final yet, oldest first. */
+  /** Not final yet; the one taken up first goes first. */
   private readonly open = new Map<string, Delivery>();
-  /** Final, or heard of without being followed; the oldest goes first. */
+  /** Final, or heard of without being followed; the one heard of first goes first. */
   private readonly closed = new Map<string, Delivery>();
+  /** What a callback told of goes before what is merely due. */
+  private readonly urgent = new Heap<Delivery>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Delivery>((a, b) => a.dueAt < b.dueAt);
   private readonly waiters = new Map<string, Set<Waiter>>();
   private readonly rate: SlidingRate;
   private readonly parallel: number;
   private readonly polling: Exclude<ResolvedOptions['tracking'], false> | undefined;
   private readonly remember: number;
-  private readonly schedules: readonly number[];
+  private readonly steps: readonly number[];
   private readonly maxAgeMs: number;
   private readonly logger: Logger;
-  private asked = 0;
+  private looking = 0;
   private timer: NodeJS.Timeout | undefined;
+  private timerAt = Infinity;
+  /** Gives up the place in the rate, while one is waited for. */
+  private leaveRate: (() => void) | undefined;
   private started = false;
   private stopped = false;
   /** For metrics and health. */
@@ -80,7 +83,7 @@ export class MemoryTracker implements DeliveryTracker {
     const { tracking, connections } = host.options;
     this.polling = tracking || undefined;
     this.remember = this.polling?.remember ?? 100_000;
-    this.schedules = this.polling?.schedule ?? [60_000];
+    this.steps = this.polling?.schedule ?? [60_000];
     this.maxAgeMs = this.polling?.maxAgeMs ?? 72 * 3_600_000;
     this.rate = new SlidingRate(this.polling?.perSecond ?? 50);
     // Never more than half of the connections: polling must not hold up a message.
@@ -102,12 +105,12 @@ export class MemoryTracker implements DeliveryTracker {
     this.pump();
     if (!this.polling?.open) return;
     try {
-      for await (const uid of await this.polling.open()) {
+      for await (const item of await this.polling.open()) {
         if (this.stopped) return;
-        const { uid: id, sentAt, ref } = typeof uid === 'string' ? { uid, sentAt: undefined, ref: undefined } : uid;
-        const known = readUid(id);
-        if (known) this.follow(known, { sentAt, ref });
-        else this.logger.warn(`tracking.open returned something that is no uid: ${redact(String(id))}`);
+        const { uid, ...about } = typeof item === 'object' && item !== null ? item : { uid: item };
+        const known = readUid(uid);
+        if (known) this.follow(known, about);
+        else this.logger.warn(`tracking.open returned something that is no uid: ${redact(String(uid))}`);
       }
     } catch (error) {
       this.logger.error(
@@ -119,93 +122,46 @@ export class MemoryTracker implements DeliveryTracker {
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
-    const context = this.context('the application ended');
+    this.leaveRate?.();
     for (const [uid, waiters] of this.waiters) {
-      for (const { reject } of waiters)
-        reject(
-          new RtSmsAbortedError(
-            `The wait for the final status of ${uid} was ended by the application's end`,
-            'not_sent',
-            context,
-          ),
-        );
+      const error = new RtSmsAbortedError(
+        `The wait for the final status of ${uid} was ended by the application's end`,
+        'not_sent',
+        this.context(),
+      );
+      for (const { reject } of waiters) reject(error);
     }
-    this.waiters.clear();
   }
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
     if (!this.polling || this.stopped || this.open.has(uid)) return;
-    const known = this.closed.get(uid);
-    if (known?.final) return;
+    const delivery = this.closed.get(uid) ?? new Delivery(uid);
+    if (delivery.final) return;
     const now = Date.now();
-    const delivery = new Delivery(uid, ref ?? known?.ref, Math.min(now, sentAt?.getTime() || now));
-    delivery.words = known?.words;
-    delivery.lastStatus = known?.lastStatus;
+    const { steps } = this;
+    delivery.ref = ref ?? delivery.ref;
+    // A journal may give a date back as text, or null.
+    delivery.sentAt = Math.min(now, (sentAt && new Date(sentAt).getTime()) || now);
+    // What is taken up again goes on where its age has brought it, not at the first step.
+    delivery.step = 0;
+    let at = delivery.sentAt + steps[0]!;
+    while (delivery.step < steps.length - 1 && (at += steps[delivery.step + 1]!) <= now) delivery.step++;
     this.closed.delete(uid);
     this.open.set(uid, delivery);
-    // One that is taken up again goes on where its age has brought it, not at the first step.
-    for (let age = now - delivery.sentAt; delivery.step < this.schedules.length - 1; delivery.step++) {
-      age -= this.schedules[delivery.step]!;
-      if (age <= 0) break;
-    }
-    this.schedule(delivery);
-    if (this.open.size > this.polling.limit) {
-      const [oldest] = this.open.values();
-      this.giveUp(oldest!, `more than ${this.polling.limit} messages are followed (tracking.limit)`);
-    }
+    // But the first look comes as if it had just been sent, or now: nobody knows what the time in between has brought.
+    if (delivery.place < 0 && !delivery.asking) this.schedule(delivery, delivery.sentAt + jittered(steps[0]!));
+    this.keepLimit(this.polling.limit);
   }
 
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    if (this.stopped) return;
-    const { uid, status } = report;
-    const delivery = this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid, undefined, Date.now());
-    if (!this.open.has(uid)) this.keep(delivery);
-    const word = status === 'unknown' ? `unknown:${report.gatewayStatus}` : status;
-    const { final } = delivery;
-    const contradicts = final !== undefined && isFinal(status) && final.status !== status;
-    if (contradicts && !delivery.corrected) {
-      if (confirmed) {
-        delivery.corrected = true;
-        this.settle(delivery, this.event(delivery, report, source, true, final.status));
-      } else {
-        delivery.doubted = true;
-        delivery.step = 0;
-        delivery.dueAt = Date.now();
-        this.due.put(delivery);
-        this.pump();
-      }
-      return;
-    }
-    if (final !== undefined || delivery.words?.includes(word) || (delivery.words?.length ?? 0) >= MAX_WORDS) {
-      this.counts.repeated++;
-      this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
-      return;
-    }
-    (delivery.words ??= []).push(word);
-    delivery.lastStatus = status;
-    const event = this.event(delivery, report, source, confirmed);
-    if (event.final) this.settle(delivery, event);
-    else void this.host.emit.status(event);
+    if (!this.stopped) this.learn(this.known(report.uid), report, source, confirmed);
   }
 
   hint(uid: string, ask: boolean): void {
-    if (this.stopped) return;
-    const delivery = this.open.get(uid);
-    if (!delivery) {
-      if (!ask) return;
-      const known = this.closed.get(uid) ?? new Delivery(uid, undefined, Date.now());
-      this.keep(known);
-      void this.ask(known, 'callback');
-      return;
-    }
-    delivery.hinted = true;
-    if (delivery.asking) {
-      delivery.again = true;
-      return;
-    }
-    delivery.dueAt = Math.min(delivery.dueAt, Math.max(Date.now(), delivery.askedAt + HINT_PAUSE_MS));
-    this.due.put(delivery);
-    this.pump();
+    if (this.stopped || (!ask && !this.open.has(uid))) return;
+    const delivery = this.known(uid);
+    delivery.owed ||= ask;
+    this.wake(delivery);
   }
 
   waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
@@ -246,9 +202,7 @@ export class MemoryTracker implements DeliveryTracker {
       if (signal?.aborted || this.stopped) return abort();
       signal?.addEventListener('abort', abort);
       this.follow(uid);
-      const delivery = this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid, undefined, Date.now());
-      if (!this.open.has(uid)) this.keep(delivery);
-      void this.ask(delivery, 'poll').then((error) => (lastError = error));
+      void this.ask(this.known(uid)).then((error) => (lastError = error));
     });
   }
 
@@ -281,10 +235,47 @@ export class MemoryTracker implements DeliveryTracker {
     });
   }
 
+  /** Of a followed one what there is; any other one is remembered, as the newest. */
+  private known(uid: string): Delivery {
+    const followed = this.open.get(uid);
+    if (followed) return followed;
+    const delivery = this.closed.get(uid) ?? new Delivery(uid);
+    this.keep(delivery);
+    return delivery;
+  }
+
+  /** The status model: forward only, each word once, one final status, and at most one correction of it. */
+  private learn(delivery: Delivery, report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
+    const { final } = delivery;
+    const { uid, status } = report;
+    const word = status === 'unknown' ? `unknown:${report.gatewayStatus}` : status;
+    const ends = isFinal(status);
+    // An answer pays what is owed, unless a callback came after the question; of two final ones only a final one decides.
+    if (confirmed && !delivery.hinted && (ends || !final)) delivery.owed = false;
+    if (final && ends && status !== final.status && !delivery.corrected) {
+      delivery.corrected = confirmed;
+      if (confirmed) return this.settle(delivery, this.event(delivery, report, source, true, final.status));
+      delivery.owed = true;
+      return this.wake(delivery);
+    }
+    const { words } = delivery;
+    if (final || words?.includes(word) || (!ends && words?.length === MAX_WORDS)) {
+      this.counts.repeated++;
+      this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
+      return;
+    }
+    const event = this.event(delivery, report, source, confirmed);
+    if (ends) return this.settle(delivery, event);
+    (delivery.words ??= []).push(word);
+    delivery.lastStatus = status;
+    void this.host.emit.status(event);
+  }
+
   private settle(delivery: Delivery, event: RtSmsStatusEvent): void {
     delivery.final = event;
     delivery.lastStatus = event.status;
-    this.due.remove(delivery);
+    delivery.words = undefined;
+    this.drop(delivery);
     this.open.delete(delivery.uid);
     this.keep(delivery);
     if (event.source === 'poll') this.counts.lost++;
@@ -296,107 +287,161 @@ export class MemoryTracker implements DeliveryTracker {
   private keep(delivery: Delivery): void {
     this.closed.delete(delivery.uid);
     this.closed.set(delivery.uid, delivery);
-    while (this.closed.size > this.remember) {
-      const [oldest] = this.closed.keys();
-      this.closed.delete(oldest!);
+    if (this.closed.size <= this.remember * SLACK) return;
+    for (const uid of this.closed.keys()) {
+      if (this.closed.size <= this.remember) break;
+      this.closed.delete(uid);
+    }
+  }
+
+  private keepLimit(limit: number): void {
+    if (this.open.size <= limit * SLACK) return;
+    const why = `more than ${limit} messages are followed (tracking.limit)`;
+    this.logger.warn(`${this.open.size - limit} messages stay without a final status: ${why}`);
+    for (const delivery of this.open.values()) {
+      if (this.open.size <= limit) break;
+      this.giveUp(delivery, why);
     }
   }
 
   private giveUp(delivery: Delivery, why: string): void {
     const { uid, ref, lastStatus } = delivery;
-    this.due.remove(delivery);
-    delivery.doubted = false;
-    if (delivery.final) return;
-    this.open.delete(uid);
+    this.drop(delivery);
+    delivery.owed = false;
+    if (!this.open.delete(uid)) return;
     this.keep(delivery);
     this.counts.unresolved++;
-    this.logger.warn(`${uid} stays without a final status: ${why}`);
     void this.host.emit.unresolved(uid, { ref, lastStatus });
     const error = new RtSmsTimeoutError(`${uid} stays without a final status: ${why}`, 'not_sent', this.context());
     for (const waiter of this.waiters.get(uid) ?? []) waiter.reject(error);
   }
 
-  private schedule(delivery: Delivery): void {
-    const delayMs = this.schedules[Math.min(delivery.step, this.schedules.length - 1)]! * (1 + 0.2 * Math.random());
+  /** Has it looked at soon; if it is being looked at, once more afterwards. */
+  private wake(delivery: Delivery): void {
+    // One that waits already keeps its place.
+    if (delivery.hinted && delivery.place >= 0) return;
+    this.drop(delivery);
+    delivery.hinted = true;
+    if (delivery.asking) return;
+    delivery.dueAt = Math.max(Date.now(), delivery.askedAt + HINT_PAUSE_MS);
+    this.urgent.put(delivery);
+    this.pump();
+  }
+
+  private schedule(delivery: Delivery, at: number): void {
     // The last look is at the end of its time, not after it.
-    delivery.dueAt = Math.min(Date.now() + delayMs, Math.max(Date.now(), delivery.sentAt + this.maxAgeMs));
+    delivery.dueAt = Math.max(Date.now(), Math.min(at, delivery.sentAt + this.maxAgeMs));
     this.due.put(delivery);
     this.pump();
   }
 
-  private wanted(delivery: Delivery): boolean {
-    return delivery.doubted || this.open.get(delivery.uid) === delivery;
-  }
-
-  /** Asks for what is due, as many at once as may be, and sets the timer for the next. */
-  private pump(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (!this.started || this.stopped || this.host.gate.error) return;
-    while (this.asked < this.parallel) {
-      const next = this.due.first;
-      if (!next) return;
-      const waitMs = next.dueAt - Date.now();
-      if (waitMs > 0) {
-        this.timer = setTimeout(() => this.pump(), Math.min(Math.ceil(waitMs), 2 ** 31 - 1));
-        this.timer.unref();
-        return;
-      }
-      this.due.remove(next);
-      this.asked++;
-      void this.poll(next).finally(() => {
-        this.asked--;
-        this.pump();
-      });
-    }
-  }
-
-  private async poll(delivery: Delivery): Promise<void> {
-    const { maxAgeMs } = this;
-    const overdue = Date.now() >= delivery.sentAt + maxAgeMs;
-    await new Promise<void>((resolve) => this.rate.wait(resolve));
-    if (this.stopped || !this.wanted(delivery)) return;
-    const source = delivery.hinted ? 'callback' : 'poll';
+  /** Takes it out of the queues. */
+  private drop(delivery: Delivery): void {
+    this.urgent.remove(delivery);
+    this.due.remove(delivery);
     delivery.hinted = false;
-    const error = await this.ask(delivery, source);
-    // Settled meanwhile, by the answer or by a callback.
-    if (!error) delivery.doubted = false;
-    if (this.stopped || !this.wanted(delivery)) return;
-    const now = Date.now();
-    if (error instanceof RtSmsNotFoundError) {
-      delivery.missingSince ??= now;
-      // In proportion, where the whole time is short.
-      if (now - delivery.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10)) {
-        return this.giveUp(delivery, 'the gateway does not know it (transaction_not_found)');
-      }
-    } else if (!error) {
-      delivery.missingSince = undefined;
-    }
-    if (overdue) return this.giveUp(delivery, `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`);
-    if (source === 'poll') delivery.step++;
-    this.schedule(delivery);
-    if (delivery.again) {
-      delivery.again = false;
-      this.hint(delivery.uid, false);
+  }
+
+  /** The one to look at next, now or later. */
+  private get next(): Delivery | undefined {
+    const urgent = this.urgent.first;
+    const due = this.due.first;
+    return urgent && (!due || urgent.dueAt <= Math.max(due.dueAt, Date.now())) ? urgent : due;
+  }
+
+  private get mayLook(): boolean {
+    return this.started && !this.stopped && !this.host.gate.error && this.looking < this.parallel;
+  }
+
+  /** Looks at what is due, as many at once as may be and one start of the rate at a time, and sets the timer for the next. */
+  private pump(): void {
+    while (this.mayLook && !this.leaveRate) {
+      const { next } = this;
+      if (!next) return;
+      if (next.dueAt > Date.now()) return this.pumpAt(next.dueAt);
+      let waited = false;
+      let taken = false;
+      const leave = this.rate.wait(() => {
+        taken = true;
+        this.leaveRate = undefined;
+        this.look();
+        if (waited) this.pump();
+      });
+      waited = true;
+      if (!taken) this.leaveRate = leave;
     }
   }
 
-  /** One status request at a time for each uid. Its error comes back as a value: a failed look ends nothing. */
-  private async ask(delivery: Delivery, source: 'callback' | 'poll'): Promise<unknown> {
-    if (delivery.asking) return undefined;
-    delivery.asking = true;
+  private pumpAt(at: number): void {
+    // An earlier one sets the next by itself; to set it anew for each message that is followed costs more than all the rest.
+    if (this.timerAt <= at) return;
+    clearTimeout(this.timer);
+    this.timerAt = at;
+    const run = () => {
+      this.timerAt = Infinity;
+      this.pump();
+    };
+    this.timer = setTimeout(run, Math.min(Math.ceil(at - Date.now()), 2 ** 31 - 1)).unref();
+  }
+
+  /** Looks at what is the most urgent by now; if that was settled meanwhile, the start is lost, which only makes us slower. */
+  private look(): void {
+    const { next } = this;
+    if (!this.mayLook || !next || next.dueAt > Date.now()) return;
+    if (!next.hinted) next.step++;
+    this.looking++;
+    void this.ask(next).then(() => {
+      this.looking--;
+      this.pump();
+    });
+  }
+
+  /** One status request at a time for each uid. Its error comes back as a value: a look that failed ends nothing. */
+  private ask(delivery: Delivery): Promise<unknown> {
+    if (delivery.asking) return delivery.asking;
+    const source = delivery.hinted ? 'callback' : 'poll';
+    this.drop(delivery);
     delivery.askedAt = Date.now();
     this.counts.polls++;
-    let report: SmsStatusReport;
-    try {
-      report = await this.host.status(delivery.uid);
-    } catch (error) {
-      this.logger.debug(`Status of ${delivery.uid}: ${(error as Error).message}`);
-      return error;
-    } finally {
-      delivery.asking = false;
+    const asking = this.host.status(delivery.uid).then(
+      (report) => {
+        delivery.asking = undefined;
+        if (!this.stopped) this.learn(delivery, report, source, true);
+        this.asked(delivery, undefined);
+      },
+      (error: Error) => {
+        delivery.asking = undefined;
+        this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
+        this.asked(delivery, error);
+        return error;
+      },
+    );
+    return (delivery.asking = asking);
+  }
+
+  /** What follows from a look that did not settle it. */
+  private asked(delivery: Delivery, error: Error | undefined): void {
+    if (this.stopped || !(delivery.owed || this.open.get(delivery.uid) === delivery)) return;
+    const now = Date.now();
+    if (error instanceof RtSmsNotFoundError) delivery.missingSince ??= now;
+    else if (!error) delivery.missingSince = undefined;
+    // In proportion, where the whole time is short.
+    const graceMs = Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
+    let why: string | undefined;
+    if (error instanceof RtSmsNotFoundError && now - (delivery.missingSince ?? now) >= graceMs)
+      why = 'the gateway does not know it (transaction_not_found)';
+    else if (delivery.askedAt >= delivery.sentAt + this.maxAgeMs)
+      why = `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
+    if (why !== undefined) {
+      this.logger.warn(`${delivery.uid} is asked about no more: ${why}`);
+      this.giveUp(delivery, why);
+    } else if (delivery.hinted) {
+      this.wake(delivery);
+    } else {
+      this.schedule(delivery, now + jittered(this.steps[Math.min(delivery.step, this.steps.length - 1)]!));
     }
-    this.observe(report, source, true);
-    return undefined;
   }
 }
+
+/** Longer by up to a fifth, never shorter: what was sent together is not asked for together. */
+const jittered = (ms: number): number => ms * (1 + 0.2 * Math.random());

@@ -87,27 +87,28 @@ export interface RtSmsUnresolvedEvent {
  * ```
  * A typed `@OnEvent`. The method may be asynchronous and may be called again for the same `event.id`, see the guarantees.
  */
-export function OnRtSmsStatus(status?: SmsStatus, options: { account?: string } = {}) {
-  return (
+export function OnRtSmsStatus(status?: SmsStatus, { account }: { account?: string } = {}) {
+  // Generic, for a descriptor's type is invariant: a method that returns a promise is to be taken, too.
+  return <T extends (event: RtSmsStatusEvent) => unknown>(
     target: object,
     key: string | symbol,
-    descriptor: TypedPropertyDescriptor<(event: RtSmsStatusEvent) => unknown>,
+    descriptor: TypedPropertyDescriptor<T>,
   ): void => {
-    const method = descriptor.value!;
-    const { account } = options;
-    if (account !== undefined) {
-      descriptor.value = function (this: unknown, event: RtSmsStatusEvent): unknown {
-        return event.account === account ? method.call(this, event) : undefined;
-      };
-      for (const other of Reflect.getMetadataKeys(method)) {
-        Reflect.defineMetadata(other, Reflect.getMetadata(other, method), descriptor.value);
-      }
-    }
     // Nest would log and swallow a failure; it has to reach the publisher, which counts it and, with a durable engine, repeats.
-    OnEvent(status ? `${RtSmsEvents.status}.${status}` : RtSmsEvents.status, { suppressErrors: false })(
-      target,
-      key,
-      descriptor,
-    );
+    const listen = OnEvent(status ? `${RtSmsEvents.status}.${status}` : RtSmsEvents.status, { suppressErrors: false });
+    if (account === undefined) {
+      listen(target, key, descriptor);
+      return;
+    }
+    // A listener of its own beside the method: of two such decorators on one method each has its own account.
+    const name = `${String(key)} of ${account} for ${status ?? 'any status'}`;
+    const value = function (
+      this: Record<string | symbol, (event: RtSmsStatusEvent) => unknown>,
+      event: RtSmsStatusEvent,
+    ) {
+      return event.account === account ? this[key]!(event) : undefined;
+    };
+    Object.defineProperty(target, name, { value, configurable: true });
+    listen(target, name, { value });
   };
 }

@@ -9,7 +9,7 @@ import {
   type Subscription,
   type TeardownLogic,
 } from 'rxjs';
-import { redact } from '../redact.js';
+import { isError, messageOf, redact } from '../redact.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events.js';
 
 /** A handler that has not settled by then is worth a warning. */
@@ -36,7 +36,11 @@ export class Publisher {
     private readonly whenReady: Promise<void>,
     private readonly logger: Logger,
   ) {
-    void whenReady.then(() => (this.ready = true));
+    whenReady.then(
+      () => (this.ready = true),
+      // The service says so; here it only means that nothing ever goes out.
+      () => undefined,
+    );
   }
 
   readonly statuses$: Observable<RtSmsStatusEvent> = new SafeObservable<RtSmsStatusEvent>(
@@ -52,7 +56,13 @@ export class Publisher {
     const names = [RtSmsEvents.status, `${RtSmsEvents.status}.${event.status}`];
     const before = this.tails.get(event.uid);
     const run = before ? before.then(() => this.publish(names, event, event.id)) : this.publish(names, event, event.id);
-    const tail = Promise.race([run, new Promise((resolve) => setTimeout(resolve, SLOW_HANDLER_MS).unref())]);
+    const tail = new Promise<void>((resolve) => {
+      const limit = setTimeout(resolve, SLOW_HANDLER_MS).unref();
+      void run.then(() => {
+        clearTimeout(limit);
+        resolve();
+      });
+    });
     this.tails.set(event.uid, tail);
     void tail.then(() => this.tails.get(event.uid) === tail && this.tails.delete(event.uid));
     return run;
@@ -61,7 +71,12 @@ export class Publisher {
   /** Emits `payload`; `id` stands for it in the log. True if every handler succeeded. */
   publish(names: readonly string[], payload: object, id: string): Promise<boolean> {
     if (this.closed) return Promise.resolve(false);
-    const run = this.ready ? this.run(names, payload, id) : this.whenReady.then(() => this.run(names, payload, id));
+    const run = this.ready
+      ? this.run(names, payload, id)
+      : this.whenReady.then(
+          () => !this.closed && this.run(names, payload, id),
+          () => false,
+        );
     this.running.add(run);
     void run.finally(() => this.running.delete(run));
     return run;
@@ -87,20 +102,22 @@ export class Publisher {
     // Not `emitAsync`: it stops at a listener that throws, and rejects while others still run.
     const call = (listener: Listener, name: string, ...args: unknown[]) => {
       try {
-        const result = listener.apply(this.emitter, args);
-        if (result instanceof Promise) pending.push(result.catch(fail(name)));
+        // A listener for many names reads there which one it was called for.
+        (this.emitter as EventEmitter2 & { event: string }).event = name;
+        const result = listener.apply(this.emitter, args) as PromiseLike<unknown> | undefined;
+        if (typeof result?.then === 'function') pending.push(Promise.resolve(result).catch(fail(name)));
       } catch (error) {
         fail(name)(error);
       }
     };
     for (const name of names) {
       for (const listener of this.emitter.listeners(name)) call(listener as Listener, name, payload);
-      for (const listener of this.emitter.listenersAny()) call(listener as Listener, name, name, payload);
+      for (const listener of this.emitter.listenersAny().slice()) call(listener as Listener, name, name, payload);
     }
     if (names[0] === RtSmsEvents.status) this.subject.next(payload as RtSmsStatusEvent);
     if (pending.length > 0) {
       const slow = setTimeout(
-        () => this.logger.warn(`A handler of ${names[0]} for the event ${id} has not settled for 30 s`),
+        () => this.logger.warn(redact(`A handler of ${names[0]} for the event ${id} has not settled for 30 s`)),
         SLOW_HANDLER_MS,
       );
       slow.unref();
@@ -112,13 +129,15 @@ export class Publisher {
 
   private failed(who: string, error: unknown): void {
     this.failures++;
-    const { message, stack } = error instanceof Error ? error : { message: String(error), stack: '' };
-    // The frames only: the first line of a stack repeats the message as it was.
+    const message = messageOf(error);
+    const stack = isError(error) ? String(error.stack) : '';
+    // The frames only: a stack begins with the message as it was, whose lines may look like frames.
     const frames = stack
-      ?.split('\n')
-      .filter((line) => /^\s+at /.test(line))
-      .join('\n');
-    this.logger.error(redact(`${who} failed: ${message}`), frames);
+      .slice(stack.indexOf(message) + message.length)
+      .split('\n')
+      .filter((line) => /^\s+at .+:\d+:\d+\)?$/.test(line))
+      .map((line) => redact(line));
+    this.logger.error(redact(`${who} failed: ${message}`), frames.join('\n'));
   }
 }
 

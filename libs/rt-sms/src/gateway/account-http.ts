@@ -1,6 +1,6 @@
 import { HttpService } from '@nestjs/axios';
-import axios, { type InternalAxiosRequestConfig } from 'axios';
-import type { ExchangeConfig, Transport } from './transport.js';
+import axios from 'axios';
+import type { Transport } from './transport.js';
 
 // Axios declares its types twice, for ESM and for CommonJS, and the two do not match: Nest's are the ones that count here.
 type AxiosInstance = HttpService['axiosRef'];
@@ -13,7 +13,7 @@ export class AccountHttp extends HttpService {
   private exposed = false;
 
   constructor(transport: Transport, baseUrl: string) {
-    const instance = axios.create({
+    const instance: unknown = axios.create({
       baseURL: baseUrl,
       adapter: transport.adapter,
       transformRequest: [],
@@ -21,13 +21,7 @@ export class AccountHttp extends HttpService {
       maxRedirects: 0,
       proxy: false,
     });
-    // Request interceptors run from the last registered to the first: this one sees what the user's have left.
-    instance.interceptors.request.use((config: InternalAxiosRequestConfig & ExchangeConfig) => {
-      // Another adapter says nothing of the phase, so whatever fails in it may have been sent.
-      if (config.adapter !== transport.adapter && config.rtSmsExchange) config.rtSmsExchange.started = true;
-      return config;
-    });
-    super(instance as unknown as AxiosInstance);
+    super(instance as AxiosInstance);
   }
 
   override get axiosRef(): AxiosInstance {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { HttpService } from '@nestjs/axios';
 import type { AxiosRequestConfig } from 'axios';
 import { safeCause } from '../redact.js';
@@ -24,9 +25,11 @@ export interface CallOptions {
   timeoutMs?: number | undefined;
 }
 
-/** Of a send whose start under `rate` the caller has waited for already. */
 export interface SendOptions extends CallOptions {
+  /** The caller has waited for its start under `rate` already. */
   paced?: boolean;
+  /** No attempt starts after this time (as `Date.now()` has it); one that has started may finish. */
+  startBefore?: number | undefined;
 }
 
 /** A message that has passed its checks. */
@@ -42,6 +45,8 @@ export interface CallFacts {
   requestId?: string;
 }
 
+type Answer = GatewayAnswer & { headers: Record<string, unknown> };
+
 interface Question<T> {
   operation: 'send' | 'status';
   request: WireRequest;
@@ -49,8 +54,9 @@ interface Question<T> {
   retries: number;
   /** The first attempt need not wait for the rate. */
   paced?: boolean;
+  startBefore?: number | undefined;
   signal: AbortSignal | undefined;
-  /** What must not show in an error beyond the account's secrets. */
+  /** What must not show in an error. */
   confidential: readonly string[];
   read(answer: GatewayAnswer, context: RtSmsErrorContext): T | RtSmsError;
 }
@@ -67,6 +73,7 @@ export class Gateway {
   private readonly budget = new RetryBudget();
   private readonly calls = new Set<Call<unknown>>();
   private readonly path: string;
+  private readonly secrets: readonly string[];
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -74,6 +81,7 @@ export class Gateway {
     private readonly http: HttpService,
     private readonly transport: Transport,
   ) {
+    this.secrets = transport.secrets;
     this.path = options.url.pathname.replace(/\/$/, '');
     this.rate = options.rate && new SlidingRate(options.rate.perSecond);
   }
@@ -81,16 +89,18 @@ export class Gateway {
   /** `POST` of a message (§2.1). */
   send(message: CheckedMessage, limits: SendOptions = {}): Promise<CallFacts & { uid: string }> {
     const { timeouts, retry } = this.options;
+    const confidential = [message.text, message.msisdn, ...this.secrets];
     return this.call({
       operation: 'send',
       request: { method: 'POST', path: this.path, body: sendBody(message) },
       paced: limits.paced ?? false,
+      startBefore: limits.startBefore,
       deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
       retries: retry.send,
       signal: limits.signal,
-      confidential: [message.text, message.msisdn],
+      confidential,
       read: (answer, context) => {
-        const uid = readSent(answer, context);
+        const uid = readSent(answer, context, confidential);
         return typeof uid === 'string' ? { uid, ...facts(context) } : uid;
       },
     });
@@ -112,14 +122,15 @@ export class Gateway {
       deadlineMs: limits.timeoutMs ?? timeouts.statusMs,
       retries: retry.status,
       signal: limits.signal,
-      confidential: [],
-      read: (answer, context) => readReport(answer, uid, context),
+      confidential: this.secrets,
+      read: (answer, context) => readReport(answer, uid, context, this.secrets),
     });
   }
 
   /** Takes no more, lets what has left finish (5 s at most), settles the rest honestly and closes the connections. */
   close(): Promise<void> {
     this.closing ??= (async () => {
+      this.budget.close();
       for (const call of this.calls) if (!call.started) call.stop('ending');
       const left = Promise.allSettled([...this.calls].map((call) => call.result));
       let timer: NodeJS.Timeout | undefined;
@@ -139,7 +150,6 @@ export class Gateway {
       this.budget,
       question.operation === 'send' ? this.rate : undefined,
       this.ask,
-      this.transport.secrets,
     );
     if (this.closing) call.stop('ending');
     else if (question.signal?.aborted) call.stop('aborted');
@@ -152,29 +162,35 @@ export class Gateway {
   }
 
   /** One request. Past axios, if nothing of the user's can be in it. */
-  private readonly ask = async (
-    request: WireRequest,
-    exchange: Exchange,
-  ): Promise<GatewayAnswer & { headers: Record<string, unknown> }> => {
-    if (!(this.http instanceof AccountHttp)) exchange.started = true;
-    else if (this.http.untouched) return this.transport.exchange(request, exchange);
+  private readonly ask = (request: WireRequest, exchange: Exchange): Promise<Answer> =>
+    this.http instanceof AccountHttp && this.http.untouched
+      ? this.transport.exchange(request, exchange)
+      : this.askThroughAxios(request, exchange);
+
+  private async askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
+    // A stand-in for the whole HttpService: what fails in it may have been sent.
+    if (!(this.http instanceof AccountHttp)) exchange.foreign = true;
+    const { adapter } = this.transport;
     const config: AxiosRequestConfig & ExchangeConfig = {
-      method: request.method,
-      url: this.options.url.origin + request.path,
+      method,
+      url: this.options.url.origin + path,
+      ...(body ? { data: body } : {}),
       rtSmsExchange: exchange,
       validateStatus: null,
+      // Runs after the interceptors: whatever another adapter than the transport's does, it tells no phases.
+      transformRequest(data: unknown) {
+        if (this.adapter !== adapter) exchange.foreign = true;
+        return data;
+      },
     };
-    const response = await this.http.axiosRef.request<unknown>(
-      request.body ? { ...config, data: request.body } : config,
-    );
-    return { status: response.status, data: response.data, headers: response.headers };
-  };
+    return this.http.axiosRef.request<unknown>(config);
+  }
 }
 
 const facts = ({ attempts = 0, requestId }: RtSmsErrorContext): CallFacts =>
   requestId === undefined ? { attempts } : { attempts, requestId };
 
-type Stop = 'deadline' | 'aborted' | 'ending';
+type Stop = 'deadline' | 'late' | 'aborted' | 'ending';
 
 /** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
 class Call<T> {
@@ -188,6 +204,7 @@ class Call<T> {
   /** The request on its way, while there is one. */
   private exchange: Exchange | undefined;
   private deadline: NodeJS.Timeout | undefined;
+  private lateness: NodeJS.Timeout | undefined;
   /** Gives up the wait for the rate or for the next attempt. */
   private leaveWait: (() => void) | undefined;
 
@@ -196,11 +213,7 @@ class Call<T> {
     private readonly question: Question<T>,
     private readonly budget: RetryBudget,
     private readonly rate: SlidingRate | undefined,
-    private readonly ask: (
-      request: WireRequest,
-      exchange: Exchange,
-    ) => Promise<GatewayAnswer & { headers: Record<string, unknown> }>,
-    private readonly secrets: readonly string[],
+    private readonly ask: (request: WireRequest, exchange: Exchange) => Promise<Answer>,
   ) {
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
@@ -215,12 +228,24 @@ class Call<T> {
 
   begin(): void {
     this.deadline = setTimeout(() => this.stop('deadline'), this.question.deadlineMs);
-    this.question.signal?.addEventListener('abort', this.onAbort);
+    if (this.startableMs < this.question.deadlineMs)
+      this.lateness = setTimeout(() => this.started || this.stop('late'), this.startableMs);
+    const { signal } = this.question;
+    if (signal) {
+      // Many calls may share a signal; that each has a listener on it while it lasts is no leak to warn of.
+      setMaxListeners(Infinity, signal);
+      signal.addEventListener('abort', this.onAbort);
+    }
     this.budget.earn();
     this.next();
   }
 
   private readonly onAbort = () => this.stop('aborted');
+
+  /** For so long an attempt may start. */
+  private get startableMs(): number {
+    return (this.question.startBefore ?? Infinity) - Date.now();
+  }
 
   private next(): void {
     const paced = this.question.paced && this.attempts === 0;
@@ -250,9 +275,9 @@ class Call<T> {
   /** The one place where a failure without an answer becomes an error: by phase, never by code. */
   private explain(error: unknown, started: boolean): RtSmsError {
     const failure = error instanceof TransportFailure ? error : undefined;
-    const cause = failure ? failure.cause : safeCause(error, [...this.secrets, ...this.question.confidential]);
+    const cause = failure ? failure.cause : safeCause(error, this.question.confidential);
     const context = { ...this.context(), cause };
-    if (failure?.kind === 'overloaded') return new RtSmsOverloadedError(failure.message, context);
+    if (failure?.kind === 'overloaded' && !started) return new RtSmsOverloadedError(failure.message, context);
     const what =
       failure?.message ?? `an interceptor or adapter of the account's HttpService failed (${(cause as Error).message})`;
     if (started) return new RtSmsUnexpectedResponseError(what, context);
@@ -266,7 +291,7 @@ class Call<T> {
         ? Math.min(1, this.question.retries)
         : this.question.retries;
     const delayMs = backoffMs(this.attempts);
-    const leftMs = this.question.deadlineMs - (performance.now() - this.startedAt);
+    const leftMs = Math.min(this.question.deadlineMs - (performance.now() - this.startedAt), this.startableMs);
     const worthwhile =
       error.retryable && !(error instanceof RtSmsOverloadedError) && this.attempts <= retries && delayMs < leftMs;
     if (!worthwhile || !this.budget.spend()) return this.end(() => this.reject(error));
@@ -290,6 +315,8 @@ class Call<T> {
     let error: RtSmsError;
     if (why === 'deadline') {
       error = new RtSmsTimeoutError(`The deadline of ${deadlineMs} ms passed ${phase}${advice}`, outcome, context);
+    } else if (why === 'late') {
+      error = new RtSmsTimeoutError(`Its time was over ${phase}`, outcome, context);
     } else if (why === 'aborted') {
       error = new RtSmsAbortedError(`The caller's signal ended the call ${phase}${advice}`, outcome, context);
     } else if (this.started) {
@@ -305,6 +332,7 @@ class Call<T> {
   private end(settle: () => void): void {
     this.ended = true;
     clearTimeout(this.deadline);
+    clearTimeout(this.lateness);
     this.question.signal?.removeEventListener('abort', this.onAbort);
     this.onEnd();
     settle();

@@ -16,7 +16,12 @@ export class SlidingRate {
   wait(go: () => void): () => void {
     this.waiters.add(go);
     this.serve();
-    return () => this.waiters.delete(go);
+    return () => {
+      this.waiters.delete(go);
+      if (this.waiters.size > 0) return;
+      clearTimeout(this.timer);
+      this.timer = undefined;
+    };
   }
 
   private serve(): void {

@@ -19,6 +19,11 @@ export class RetryBudget {
     this.tokens = Math.min(RetryBudget.capacity, this.tokens + 0.2);
   }
 
+  /** From now on nothing is repeated. */
+  close(): void {
+    this.tokens = -Infinity;
+  }
+
   /** True, and one retry less to spend, if one is left. */
   spend(): boolean {
     const now = performance.now();

@@ -1,15 +1,17 @@
+import { request as httpRequest, type ClientRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { Socket } from 'node:net';
 import { AxiosHeaders, type AxiosAdapter, type AxiosResponse, type InternalAxiosRequestConfig } from 'axios';
-import type { Duplex } from 'node:stream';
-import { buildConnector, Client, Pool, type Dispatcher } from 'undici';
+import { buildConnector, Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
 import type { RtSmsTls } from '../rt-sms.options.js';
 import { bodyCredentials } from './wire.js';
 
 /** An answer larger than this is not read on: the gateway's are a few hundred bytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
-/** Connection errors that will not mend themselves: a certificate, a protocol, a CA or a proxy that refuses. */
-const PERMANENT =
-  /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED|ERR_TLS_CERT|ERR_SSL_|ERR_OSSL|EPROTO|RT_SMS_PROXY)|_IN_CHAIN$/;
+/** Connection errors that will not mend themselves: a certificate, another protocol, a proxy that refuses. */
+const CERTIFICATE = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED|ERR_TLS_CERT)/;
+const PERMANENT = /^(ERR_SSL_|ERR_OSSL|EPROTO$|PROXY_REFUSED$)/;
 
 export interface TransportOptions {
   account: string;
@@ -57,11 +59,18 @@ export class TransportFailure extends Error {
 
 /** One request on its way: made by who asks, marked by the transport. */
 export class Exchange {
-  /** A byte of the request may have left. Never true before that is so. */
-  started = false;
+  /** The transport is writing it, or has. */
+  written = false;
+  /** Something else than the transport has it, and will not say what it does with it. */
+  foreign = false;
   abandoned = false;
   /** Set while there is something to cut. */
   cut: (() => void) | undefined;
+
+  /** A byte of the request may have left. */
+  get started(): boolean {
+    return this.written || this.foreign;
+  }
 
   /** Nobody waits any more: nothing is sent if it has not left, and the connection is cut if it has. */
   abandon(): void {
@@ -78,25 +87,27 @@ export type ExchangeConfig = { rtSmsExchange?: Exchange };
  * follows a redirect, takes no proxy from the environment, and adds the credentials itself, below all interceptors.
  */
 export class Transport {
+  /** What must not show in any error. */
+  readonly secrets: readonly string[];
   private readonly pool: Pool;
-  private readonly proxy: Client | undefined;
-  private readonly authorization: string;
+  private readonly proxy: URL | undefined;
   private readonly headers: { GET: string[]; POST: string[] };
   private readonly waiting = new Set<Task>();
   private active = 0;
+  /** Gives up the connections that are being made. */
+  private readonly connecting = new Set<(why: Error) => void>();
 
   constructor(private readonly options: TransportOptions) {
     const { url, login, password, credentials } = options;
-    this.authorization = `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
+    const basic = ['authorization', basicAuthorization(login, password)];
     const common = ['accept', 'application/json', 'accept-encoding', 'identity'];
-    const basic = ['authorization', this.authorization];
     this.headers = {
       GET: [...common, ...basic],
       POST: [...common, 'content-type', 'application/json; charset=utf-8', ...(credentials === 'body' ? [] : basic)],
     };
-    if (options.proxy) {
-      this.proxy = new Client(new URL(options.proxy).origin, { connectTimeout: options.connectMs, headersTimeout: 0 });
-    }
+    this.proxy = options.proxy === undefined ? undefined : new URL(options.proxy);
+    const proxySecrets = this.proxy ? [this.proxy.password, decodeURIComponent(this.proxy.password)] : [];
+    this.secrets = [password, basic[1]!.slice(6), ...proxySecrets];
     // No time-outs of undici's: they are coarse, and the caller's deadline cuts the exchange in every phase.
     this.pool = new Pool(url.origin, {
       connections: options.connections,
@@ -105,13 +116,6 @@ export class Transport {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-  }
-
-  /** The secrets that must not show in any error. */
-  get secrets(): readonly string[] {
-    const proxy = this.options.proxy ? new URL(this.options.proxy) : undefined;
-    const own = [this.options.password, this.authorization.slice(6)];
-    return proxy?.password ? [...own, proxy.password, decodeURIComponent(proxy.password)] : own;
   }
 
   /** The axios adapter: what a request becomes after the interceptors. */
@@ -131,117 +135,106 @@ export class Transport {
   /** Makes one request, once. Rejects with a `TransportFailure`. */
   exchange(request: WireRequest, exchange: Exchange, extraHeaders?: string[]): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
-      const task = new Task(request, exchange, extraHeaders, resolve, reject, this.connectionFailure);
-      if (this.active < this.options.connections) {
-        this.start(task);
+      const task = new Task(this.toWire(request, extraHeaders), exchange, resolve, reject, this.connectionFailure);
+      if (exchange.abandoned) {
+        task.fail(givenUp());
+      } else if (this.active < this.options.connections) {
+        this.occupy(task);
+        // Not at once: undici looks at an idle connection once more in the next turn of the event loop, and between this turn
+        // and that one the end of the connection is read, if it has come already.
+        setImmediate(task.dispatch);
       } else if (this.waiting.size < this.options.queueLimit) {
         this.waiting.add(task);
-        exchange.cut = () => this.waiting.delete(task);
+        exchange.cut = () => {
+          this.waiting.delete(task);
+          task.fail(givenUp());
+        };
       } else {
-        task.fail(
-          new TransportFailure('overloaded', `${this.waiting.size} requests wait for a connection (queueLimit)`),
-        );
+        const { size } = this.waiting;
+        task.fail(new TransportFailure('overloaded', `${size} requests wait for a connection (queueLimit)`));
       }
     });
   }
 
   /** Ends all connections; what is on its way fails. */
   async close(): Promise<void> {
-    await Promise.all([this.pool.destroy(), this.proxy?.destroy()]);
+    await this.pool.destroy();
+    for (const giveUp of this.connecting) giveUp(new Error('the application ended'));
   }
 
-  private start(task: Task): void {
-    const { request, exchange, extraHeaders } = task;
-    const headers = this.headers[request.method];
+  /** Gives the task one of the `connections` places, and passes it on when the task is through. */
+  private occupy(task: Task): void {
     this.active++;
-    exchange.cut = undefined;
+    task.exchange.cut = undefined;
+    task.dispatch = () => void this.pool.dispatch(task.request, task);
     task.done = () => {
       this.active--;
-      exchange.cut = undefined;
-      for (const next of this.waiting) {
-        this.waiting.delete(next);
-        return this.start(next);
-      }
+      task.exchange.cut = undefined;
+      const [next] = this.waiting;
+      if (!next) return;
+      this.waiting.delete(next);
+      this.occupy(next);
+      next.dispatch();
     };
-    this.pool.dispatch(
-      {
-        method: request.method,
-        path: request.path,
-        headers: extraHeaders ? [...extraHeaders, ...headers] : headers,
-        body: request.body ? JSON.stringify(this.withCredentials(request.body)) : null,
-      },
-      task,
-    );
   }
 
-  private withCredentials(body: Record<string, unknown>): Record<string, unknown> {
+  private toWire({ method, path, body }: WireRequest, extraHeaders?: string[]): Dispatcher.DispatchOptions {
     const { credentials, login, password } = this.options;
-    return credentials === 'header' ? body : { ...bodyCredentials(login, password), ...body };
+    const headers = this.headers[method];
+    // The credentials come last: what an interceptor put in their place does not stay.
+    const all = body && credentials !== 'header' ? { ...body, ...bodyCredentials(login, password) } : body;
+    return {
+      method,
+      path,
+      headers: extraHeaders ? [...extraHeaders, ...headers] : headers,
+      body: all ? JSON.stringify(all) : null,
+    };
   }
 
   /** Connects directly or through the proxy; its time-out is exact, and its errors say where they happened. */
   private connector(): buildConnector.connector {
-    const { tls, connectMs, url } = this.options;
+    const { tls, connectMs } = this.options;
     const connect = buildConnector({ ...tls, timeout: 0, allowH2: false });
     return (target, callback) => {
-      let pending = true;
-      let socket: { destroy(): unknown } | void;
-      const settle: buildConnector.Callback = (...[error, connected]: [Error | null, unknown]) => {
-        if (!pending) return;
-        pending = false;
+      let reached: { destroy(): unknown } | undefined;
+      const settle = (error: Error | null, socket?: Socket) => {
+        if (!this.connecting.delete(giveUp)) return;
         clearTimeout(timer);
         // The class matters: undici would go on reconnecting for a SocketError of its own.
         if (error) callback(this.connectionFailure(error), null);
-        else callback(null, connected as never);
+        else callback(null, socket!);
       };
-      const timer = setTimeout(() => {
-        settle(Object.assign(new Error(`no connection within ${connectMs} ms`), { code: 'ETIMEDOUT' }), null);
-        socket?.destroy();
-      }, connectMs);
-      if (!this.proxy) {
-        socket = connect(target, settle) as never;
-        return;
-      }
-      const authority = `${target.hostname}:${target.port || (target.protocol === 'https:' ? 443 : 80)}`;
-      this.tunnel(authority).then(
-        (tunnel) => {
-          socket = tunnel;
-          if (!pending) tunnel.destroy();
-          else if (url.protocol === 'https:') connect({ ...target, httpSocket: tunnel as never }, settle);
-          else settle(null, tunnel as never);
-        },
-        (error: Error) => settle(error, null),
-      );
+      const giveUp = (why: Error) => {
+        settle(why);
+        reached?.destroy();
+      };
+      const direct = (httpSocket?: Socket) => {
+        const options = httpSocket ? { ...target, httpSocket } : target;
+        // It returns the socket, which its type does not say.
+        reached = connect(options, (...[error, socket]) => settle(error, socket ?? undefined)) as unknown as Socket;
+      };
+      const timer = setTimeout(() => giveUp(coded(`no connection within ${connectMs} ms`, 'ETIMEDOUT')), connectMs);
+      this.connecting.add(giveUp);
+      if (!this.proxy) return direct();
+      const secure = target.protocol === 'https:';
+      const authority = `${target.hostname}:${target.port || (secure ? 443 : 80)}`;
+      reached = tunnel(this.proxy, authority, (error, socket) => {
+        if (socket) reached = socket;
+        if (socket && secure) direct(socket);
+        else settle(error, socket);
+      });
     };
-  }
-
-  private async tunnel(authority: string): Promise<Duplex> {
-    const proxy = new URL(this.options.proxy!);
-    const headers: Record<string, string> = { host: authority };
-    if (proxy.username) {
-      const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-      headers['proxy-authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
-    }
-    const { socket, statusCode } = await this.proxy!.connect({ path: authority, headers });
-    if (statusCode === 200) return socket;
-    socket.on('error', () => undefined).destroy();
-    const refused = new Error(`it answered ${statusCode} to CONNECT`);
-    throw Object.assign(refused, statusCode < 500 ? { code: 'RT_SMS_PROXY_REFUSED' } : {});
   }
 
   private readonly connectionFailure = (error: unknown): TransportFailure => {
     if (error instanceof TransportFailure) return error;
     const cause = safeCause(error, this.secrets);
-    const code = (cause as { code?: string }).code;
-    const where = this.proxy
-      ? `${this.options.url.host} through the proxy ${new URL(this.options.proxy!).host}`
-      : this.options.url.host;
-    const permanent = code !== undefined && PERMANENT.test(code);
-    const own = this.options.tls?.ca && permanent ? ' (is tls.ca the right one?)' : '';
-    return new TransportFailure('connection', `no connection to ${where}: ${cause.message || code}${own}`, {
-      cause,
-      permanent,
-    });
+    const { code = '' } = cause as { code?: string };
+    const where = this.options.url.host + (this.proxy ? ` through the proxy ${this.proxy.host}` : '');
+    const distrusted = CERTIFICATE.test(code);
+    const advice = distrusted ? ' (the option tls.ca decides which certificates are trusted)' : '';
+    const message = `no connection to ${where}: ${cause.message || code}${advice}`;
+    return new TransportFailure('connection', message, { cause, permanent: distrusted || PERMANENT.test(code) });
   };
 
   private fromAxios(config: InternalAxiosRequestConfig): WireRequest {
@@ -252,9 +245,48 @@ export class Transport {
     }
     const path = url.pathname + url.search;
     if (config.method?.toUpperCase() !== 'POST') return { method: 'GET', path };
-    const body: unknown = typeof config.data === 'string' ? JSON.parse(config.data) : config.data;
-    return { method: 'POST', path, body: body as Record<string, unknown> };
+    return { method: 'POST', path, body: bodyOf(config.data) };
   }
+}
+
+const basicAuthorization = (login: string, password: string) =>
+  `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
+
+const coded = (message: string, code: string) => Object.assign(new Error(message), { code });
+
+const givenUp = () => new TransportFailure('connection', 'given up before it was sent');
+
+/** Asks the proxy for a connection to `authority`. Destroying what is returned gives it up. */
+function tunnel(proxy: URL, authority: string, done: (error: Error | null, socket?: Socket) => void): ClientRequest {
+  const headers: Record<string, string> = { host: authority };
+  if (proxy.username) {
+    const [user, password] = [proxy.username, proxy.password].map(decodeURIComponent);
+    headers['proxy-authorization'] = basicAuthorization(user!, password!);
+  }
+  const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest;
+  const asking = request(proxy.origin, { method: 'CONNECT', path: authority, headers, agent: false });
+  asking.on('error', done);
+  asking.once('connect', ({ statusCode = 0 }, socket: Socket) => {
+    if (statusCode === 200) return done(null, socket);
+    socket.destroy();
+    const message = `it answered ${statusCode} to CONNECT`;
+    done(statusCode < 500 ? coded(message, 'PROXY_REFUSED') : new Error(message));
+  });
+  asking.end();
+  return asking;
+}
+
+/** The body as the interceptors have left it. A parser's complaint would quote the text, so it is not passed on. */
+function bodyOf(data: unknown): Record<string, unknown> {
+  try {
+    const body: unknown = typeof data === 'string' ? JSON.parse(data) : data;
+    if (typeof body === 'object' && body !== null) return body as Record<string, unknown>;
+  } catch {
+    // As below.
+  }
+  throw new TransportFailure('connection', 'an interceptor has left a body that is no JSON object', {
+    permanent: true,
+  });
 }
 
 /** Headers that interceptors or defaults added; what the transport sets itself is not theirs to set. */
@@ -272,12 +304,13 @@ class Task implements Dispatcher.DispatchHandler {
   private headers: WireResponse['headers'] = {};
   private readonly chunks: Buffer[] = [];
   private size = 0;
+  private again = false;
+  dispatch!: () => void;
   done: () => void = () => undefined;
 
   constructor(
-    readonly request: WireRequest,
+    readonly request: Dispatcher.DispatchOptions,
     readonly exchange: Exchange,
-    readonly extraHeaders: string[] | undefined,
     private readonly resolve: (answer: WireResponse) => void,
     private readonly reject: (failure: TransportFailure) => void,
     private readonly connectionFailure: (error: unknown) => TransportFailure,
@@ -290,11 +323,12 @@ class Task implements Dispatcher.DispatchHandler {
 
   /** Called before the first byte of the request is written; what throws here is not sent. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.exchange.abandoned) throw new TransportFailure('connection', 'given up before it was sent');
-    // Undici repeats only what it had not begun; should that ever change, this request is not written twice.
-    if (this.exchange.started) throw new TransportFailure('answer', 'it was about to be sent a second time');
-    this.exchange.started = true;
-    this.exchange.cut = () => controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
+    const { exchange } = this;
+    if (exchange.abandoned) throw givenUp();
+    // Neither undici nor an interceptor that repeats requests writes this one twice.
+    if (exchange.written) throw new TransportFailure('answer', 'it was about to be sent a second time');
+    exchange.written = true;
+    exchange.cut = () => controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
   }
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: WireResponse['headers']): void {
@@ -317,7 +351,13 @@ class Task implements Dispatcher.DispatchHandler {
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     if (error instanceof TransportFailure) return this.fail(error);
-    if (!this.exchange.started) return this.fail(this.connectionFailure(error));
+    if (!this.exchange.written) {
+      if (this.again) return this.fail(this.connectionFailure(error));
+      // A kept-alive connection had ended when it was taken. Another one, once all that ended with it are known to have.
+      this.again = true;
+      setImmediate(this.dispatch);
+      return;
+    }
     const cause = safeCause(error);
     this.fail(
       new TransportFailure('answer', `the connection was lost after the request had left: ${cause.message}`, { cause }),

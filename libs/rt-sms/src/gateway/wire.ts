@@ -1,5 +1,6 @@
 // The provider's field names, and how its answers are read. No other file knows them.
 import {
+  RT_SMS_REASONS,
   RtSmsAuthError,
   RtSmsNotFoundError,
   RtSmsRejectedError,
@@ -7,6 +8,7 @@ import {
   type RtSmsError,
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
+import { redact } from '../redact.js';
 import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
 
 /** What a POST carries (§2.1.1), credentials aside. */
@@ -51,36 +53,50 @@ function parse(data: unknown): Fields | undefined {
   }
 }
 
+const KNOWN_REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
 const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip', 'wrong_credentials']);
 
 /**
  * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
  * decides only for 401 and 403 ("not processed"); outside of 2xx nothing else is believed.
  */
-function readResult({ status, data }: GatewayAnswer, context: RtSmsErrorContext): Fields | RtSmsError {
+function readResult(
+  { status, data }: GatewayAnswer,
+  context: RtSmsErrorContext,
+  confidential: readonly string[] = [],
+): Fields | RtSmsError {
   const envelope = parse(data);
+  const result = fields(envelope?.['result']);
+  const succeeded = status >= 200 && status <= 299;
+  if (succeeded && envelope?.['status'] === 'ok' && result) return result;
   const at = { ...context, httpStatus: status };
-  const reason = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
+  const word = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
+  // A word of the table is what it is, even where it is part of somebody's text; any other may echo what was sent.
+  const reason = word === undefined || KNOWN_REASONS.has(word) ? word : redact(word, confidential);
   if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
-  if (status < 200 || status > 299) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
+  if (!succeeded) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
   if (reason !== undefined) {
     if (AUTH_REASONS.has(reason)) return new RtSmsAuthError(reason, at);
     return reason === 'transaction_not_found' ? new RtSmsNotFoundError(reason, at) : new RtSmsRejectedError(reason, at);
   }
-  if (!envelope) return new RtSmsUnexpectedResponseError(`HTTP ${status} with a body that is no JSON object`, at);
-  const result = fields(envelope['result']);
-  if (envelope['status'] === 'ok' && result) return result;
-  return new RtSmsUnexpectedResponseError(`HTTP ${status} with JSON that is neither a result nor an error`, at);
+  const what = envelope ? 'JSON that is neither a result nor an error' : 'a body that is no JSON object';
+  return new RtSmsUnexpectedResponseError(`HTTP ${status} with ${what}`, at);
 }
 
 const isError = (value: Fields | RtSmsError): value is RtSmsError => value instanceof Error;
 
 /** Reads the answer to a POST (§2.1.2): the uid, or the error. */
-export function readSent(answer: GatewayAnswer, context: RtSmsErrorContext): string | RtSmsError {
-  const result = readResult(answer, context);
+export function readSent(
+  answer: GatewayAnswer,
+  context: RtSmsErrorContext,
+  confidential?: readonly string[],
+): string | RtSmsError {
+  const result = readResult(answer, context, confidential);
   if (isError(result)) return result;
+  const uid = readUid(result['uid']);
+  if (uid !== undefined) return uid;
   const at = { ...context, httpStatus: answer.status };
-  return readUid(result['uid']) ?? new RtSmsUnexpectedResponseError(`HTTP ${answer.status} without a uid`, at);
+  return new RtSmsUnexpectedResponseError(`HTTP ${answer.status} without a uid`, at);
 }
 
 /** Reads the answer to a GET (§2.2.2) about `uid`: the report, or the error. */
@@ -88,8 +104,9 @@ export function readReport(
   answer: GatewayAnswer,
   uid: string,
   context: RtSmsErrorContext,
+  confidential?: readonly string[],
 ): SmsStatusReport | RtSmsError {
-  const result = readResult(answer, context);
+  const result = readResult(answer, context, confidential);
   if (isError(result)) return result;
   const at = { ...context, httpStatus: answer.status };
   // The answer is bound to the question: a mix-up anywhere on the way must not settle another message.
@@ -117,10 +134,13 @@ export function readReport(
 
 const readErrorCode = (value: unknown) => printable(typeof value === 'number' ? String(value) : value);
 
+/** The year 5138: what is beyond is not in seconds. */
+const MAX_SECONDS = 1e11;
+
 /** Unix time in seconds, as a number or a numeric string. */
 function readUnixTime(value: unknown): Date | undefined {
   const seconds = typeof value === 'string' && /^\d{1,12}(\.\d+)?$/.test(value) ? Number(value) : value;
-  if (typeof seconds !== 'number' || !(seconds > 0) || seconds > 8.64e12) return undefined;
+  if (typeof seconds !== 'number' || !(seconds >= 1) || seconds > MAX_SECONDS) return undefined;
   return new Date(seconds * 1000);
 }
 
@@ -128,8 +148,13 @@ function readUnixTime(value: unknown): Date | undefined {
 export type CallbackWords = { uid: string; report?: DeliveryReport };
 
 /** Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed. */
-export function readCallback(query: Record<string, unknown>): CallbackWords | undefined {
-  const own = (name: string) => (Object.hasOwn(query, name) ? query[name] : undefined);
+export function readCallback(query: unknown): CallbackWords | undefined {
+  const given = fields(query) ?? {};
+  const own = (name: string) => {
+    const value = Object.hasOwn(given, name) ? given[name] : undefined;
+    // Where the bytes are no UTF-8 the platforms leave the escapes as they came.
+    return typeof value === 'string' && value.includes('%') ? undefined : value;
+  };
   const uid = readUid(own('id'));
   if (uid === undefined) return undefined;
   const read = readStatus(own('status'));

@@ -27,9 +27,10 @@ export interface DeliveryReport {
   errorCode?: string;
 }
 
-const PRINTABLE = /^[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u;
+// U+FFFD is what a decoder leaves of bytes that are no UTF-8.
+const PRINTABLE = /^(?! *$)(?!.*\uFFFD)[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u;
 
-/** A short printable text, or nothing. */
+/** A printable text of 1 to 64 characters, not all of them blank; nothing otherwise. */
 export const printable = (value: unknown): string | undefined =>
   typeof value === 'string' && PRINTABLE.test(value) ? value : undefined;
 
@@ -49,11 +50,13 @@ export function readParts(value: unknown): number | undefined {
 
 const PREFIX = 'message-id-';
 // What may stand in a path segment, a log line and a key without being encoded; an id of dots would still be prefixed.
-const UID = /^[A-Za-z0-9._~:=@+-]{1,128}$/;
+const ID = /^[A-Za-z0-9._~:=@+-]{1,128}$/;
 
 /** The one form of a uid, `message-id-…` (§2.1.2), from either form; nothing if it cannot be one. Case is kept. */
 export function readUid(value: unknown): string | undefined {
-  const text = typeof value === 'number' ? String(value) : value;
-  if (typeof text !== 'string' || !UID.test(text) || text === PREFIX) return undefined;
-  return text.startsWith(PREFIX) ? text : PREFIX + text;
+  // Beyond the safe integers it may be another number than the one that was sent.
+  const text = Number.isSafeInteger(value) && (value as number) >= 0 ? String(value) : value;
+  if (typeof text !== 'string') return undefined;
+  const id = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : text;
+  return ID.test(id) ? PREFIX + id : undefined;
 }

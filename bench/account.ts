@@ -1,0 +1,52 @@
+import 'reflect-metadata';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { Module, type INestApplicationContext } from '@nestjs/common';
+import { HttpModule } from '@nestjs/axios';
+import { NestFactory } from '@nestjs/core';
+import { EventEmitterModule } from '@nestjs/event-emitter';
+import { RtSmsModule, type RtSmsOptions } from 'nestjs-rt-sms';
+
+export const LOGIN = 'shop';
+export const PASSWORD = 'a password';
+export const SECRET = 'a-secret-of-sixteen';
+
+/** An application with one account as its documentation shows it, and Nest's own HttpModule beside it. */
+export async function startAccount(options: Partial<RtSmsOptions> & { url: string }): Promise<INestApplicationContext> {
+  @Module({
+    imports: [
+      EventEmitterModule.forRoot(),
+      HttpModule,
+      RtSmsModule.forRoot({
+        login: LOGIN,
+        password: PASSWORD,
+        shortcode: 'SHOP',
+        callback: { secrets: SECRET },
+        ...options,
+      }),
+    ],
+  })
+  class AppModule {}
+  return NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
+}
+
+/** Starts the gateway in a process of its own, which ends with this one; its address. */
+export async function startGateway(): Promise<string> {
+  const child = fork(new URL('./gateway.ts', import.meta.url));
+  child.unref();
+  const [port] = (await once(child, 'message')) as [number];
+  child.channel?.unref();
+  return `http://127.0.0.1:${port}/api/v2/send_message`;
+}
+
+const CYRILLIC = 'абвгдежзийклмнопрстуфхцчшщъыьэюя    ';
+const letters = (n: number, length: number) =>
+  Array.from({ length }, (_, i) => CYRILLIC[(n * 7 + i * 31 + (i >> 3) * n) % CYRILLIC.length]).join('');
+// Made beforehand, so that making them is in no figure: the number in front makes each text another one.
+const TAILS = [33, 330].map((length) => Array.from({ length: 997 }, (_, n) => letters(n, length - 9)));
+
+/** The n-th message: another number and another text each time, Cyrillic, in turn of 33 and 330 characters. */
+export function messageOf(n: number): { msisdn: string; shortcode: string; text: string } {
+  const text = `${String(100_000_000 + n)}${TAILS[n % 2]![n % 997]!}`;
+  return { msisdn: `7927${String(n % 10_000_000).padStart(7, '0')}`, shortcode: 'SHOP', text };
+}

@@ -1,0 +1,77 @@
+import fc from 'fast-check';
+import { Heap, type HeapItem } from './heap.js';
+
+class Item implements HeapItem {
+  place = -1;
+  constructor(public key: number) {}
+}
+
+const heapOf = (keys: readonly number[]) => {
+  const heap = new Heap<Item>((a, b) => a.key < b.key);
+  const items = keys.map((key) => new Item(key));
+  for (const item of items) heap.put(item);
+  return { heap, items };
+};
+const drain = (heap: Heap<Item>) => {
+  const keys: number[] = [];
+  for (let item = heap.first; item; item = heap.first) {
+    keys.push(item.key);
+    heap.remove(item);
+  }
+  return keys;
+};
+const ascending = (keys: readonly number[]) => keys.toSorted((a, b) => a - b);
+
+describe('Heap', () => {
+  it('gives its items in order, whatever order they came in', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer()), (keys) => {
+        expect(drain(heapOf(keys).heap)).toEqual(ascending(keys));
+      }),
+    );
+  });
+
+  it('stays in order while items are put in, moved and taken out from anywhere', () => {
+    const step = fc.record({
+      item: fc.nat({ max: 39 }),
+      key: fc.nat({ max: 50 }),
+      act: fc.constantFrom('put', 'remove'),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat({ max: 50 }), { minLength: 40, maxLength: 40 }),
+        fc.array(step, { minLength: 30, maxLength: 100 }),
+        (keys, steps) => {
+          const { heap, items } = heapOf(keys);
+          const model = new Set(items);
+          for (const { item: index, key, act } of steps) {
+            const item = items[index]!;
+            if (act === 'put') {
+              item.key = key;
+              heap.put(item);
+              model.add(item);
+            } else {
+              heap.remove(item);
+              model.delete(item);
+            }
+            expect(heap.size).toBe(model.size);
+            expect(heap.first?.key).toBe(model.size ? Math.min(...[...model].map((each) => each.key)) : undefined);
+          }
+          expect(items.filter(({ place }) => place >= 0)).toHaveLength(model.size);
+          expect(drain(heap)).toEqual(ascending([...model].map((each) => each.key)));
+          expect(items.every(({ place }) => place === -1)).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it('leaves an item alone that is in no heap, or in another one', () => {
+    const { heap, items } = heapOf([2, 1]);
+    const other = heapOf([4, 3, 5]);
+    heap.remove(new Item(0));
+    for (const item of other.items) heap.remove(item);
+    for (const item of items) other.heap.remove(item);
+    expect(drain(heap)).toEqual([1, 2]);
+    expect(drain(other.heap)).toEqual([3, 4, 5]);
+  });
+});

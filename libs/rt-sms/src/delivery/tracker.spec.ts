@@ -1,0 +1,952 @@
+import { jest } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import fc from 'fast-check';
+import type { RtSmsStatusEvent } from '../events/events.js';
+import type { SmsStatusReport } from '../gateway/wire.js';
+import { isFinal, SMS_STATUSES, type DeliveryReport, type SmsStatus } from '../message/status.js';
+import {
+  RtSmsAbortedError,
+  RtSmsAuthError,
+  RtSmsConnectionError,
+  RtSmsNotFoundError,
+  RtSmsTimeoutError,
+} from '../rt-sms.errors.js';
+import { resolveOptions, type OpenUid, type RtSmsTracking } from '../rt-sms.options.js';
+import { AuthGate } from './auth-gate.js';
+import { MemoryTracker } from './tracker.js';
+
+const report = (uid: string, word: string): DeliveryReport => {
+  const status = (SMS_STATUSES as readonly string[]).includes(word) ? (word as SmsStatus) : 'unknown';
+  return { uid, status, gatewayStatus: word };
+};
+const down = () => new RtSmsConnectionError('down', false, { operation: 'status' });
+const notFound = () => new RtSmsNotFoundError('transaction_not_found', { operation: 'status', httpStatus: 200 });
+const wrongIp = () => new RtSmsAuthError('wrong_ip', { operation: 'status', httpStatus: 403 });
+const FINALS = SMS_STATUSES.filter(isFinal);
+const SECOND = 1_000;
+const MINUTE = 60_000;
+const HOUR = 3_600_000;
+
+/** A tracker whose gateway says what the test wants; times of requests and events count from its start. */
+function tracking(given: RtSmsTracking | false = {}, connections = 10) {
+  const options = resolveOptions(
+    { login: 'l', password: 'p', connections, tracking: given, callback: { secrets: 'a-secret-of-sixteen' } },
+    'default',
+    true,
+  );
+  const began = Date.now();
+  const logger = new Logger();
+  const it = {
+    /** What the gateway says of each uid: a word, an error, or a promise of one. */
+    answer: (_uid: string): string | Error | Promise<string> => 'awaiting_report',
+    asked: [] as { uid: string; at: number }[],
+    asking: 0,
+    mostAsking: 0,
+    events: [] as RtSmsStatusEvent[],
+    unresolved: [] as { uid: string; ref?: string | undefined; lastStatus?: string | undefined; at: number }[],
+    gate: new AuthGate(async () => undefined, logger),
+    statuses: (uid = 'message-id-1') =>
+      it.events
+        .filter((event) => event.uid === uid)
+        .map(({ status, corrects }) => (corrects ? `${corrects}->${status}` : status)),
+    askedAt: (uid = 'message-id-1') => it.asked.filter((request) => request.uid === uid).map(({ at }) => at),
+  };
+  const tracker = new MemoryTracker({
+    options,
+    logger,
+    gate: it.gate,
+    status: async (uid): Promise<SmsStatusReport> => {
+      it.asked.push({ uid, at: Date.now() - began });
+      it.mostAsking = Math.max(it.mostAsking, ++it.asking);
+      try {
+        const answer = await it.answer(uid);
+        if (answer instanceof Error) throw answer;
+        it.gate.learn();
+        const read = report(uid, answer);
+        return { ...read, final: isFinal(read.status) };
+      } catch (error) {
+        it.gate.learn(error);
+        throw error;
+      } finally {
+        it.asking--;
+      }
+    },
+    emit: {
+      status: async (event) => it.events.push(event) > 0,
+      unresolved: async (uid, about) => it.unresolved.push({ uid, ...about, at: Date.now() - began }) > 0,
+    } as ConstructorParameters<typeof MemoryTracker>[0]['emit'],
+  });
+  atEnd.push(() => tracker.stop());
+  return Object.assign(it, {
+    tracker,
+    callback: (word: string, uid = 'message-id-1') => tracker.observe(report(uid, word), 'callback', false),
+    gatewaySays: (word: string, uid = 'message-id-1') => tracker.observe(report(uid, word), 'poll', true),
+  });
+}
+const started = async (...given: Parameters<typeof tracking>) => {
+  const it = tracking(...given);
+  await it.tracker.start();
+  return it;
+};
+const pass = (ms: number) => jest.advanceTimersByTimeAsync(ms);
+/** A promise that the test resolves. */
+function deferred<T>() {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+const atEnd: (() => void)[] = [];
+
+const ONE = 'message-id-1';
+
+beforeEach(() => {
+  jest.useFakeTimers();
+  for (const level of ['error', 'warn', 'log', 'debug'] as const)
+    jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined);
+});
+afterEach(() => {
+  for (const end of atEnd.splice(0)) end();
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+});
+
+describe('the status model', () => {
+  it.each(FINALS)('%s is final: the message is followed no more', async (status) => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    it.callback(status);
+    expect(it.tracker.size).toBe(0);
+    await pass(72 * HOUR);
+    expect(it.statuses()).toEqual([status]);
+    expect(it.asked).toEqual([]);
+    expect(it.unresolved).toEqual([]);
+  });
+
+  it.each(['awaiting_report', 'expired'])('%s is not final: the message is still followed', async (word) => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    it.callback(word);
+    expect(it.tracker.size).toBe(1);
+    it.callback('delivered');
+    expect(it.events.map(({ gatewayStatus, final }) => [gatewayStatus, final])).toEqual([
+      [word, false],
+      ['delivered', true],
+    ]);
+  });
+
+  it('emits each status of a message once, whichever way and however often it comes', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    for (let n = 0; n < 3; n++) {
+      it.callback('awaiting_report');
+      it.gatewaySays('awaiting_report');
+      it.callback('expired');
+    }
+    for (let n = 0; n < 3; n++) {
+      it.callback('delivered');
+      it.gatewaySays('delivered');
+    }
+    expect(it.events.map(({ id }) => id)).toEqual([
+      `default:${ONE}:awaiting_report`,
+      `default:${ONE}:unknown:expired`,
+      `default:${ONE}:delivered`,
+    ]);
+    expect(it.tracker.counts.repeated).toBe(12);
+  });
+
+  it('takes no step back from a final status', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    it.callback('delivered');
+    it.callback('awaiting_report');
+    it.gatewaySays('expired');
+    expect(it.statuses()).toEqual(['delivered']);
+  });
+
+  it('keeps a bounded number of unknown words, and still takes the final status after them', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    for (let n = 0; n < 100; n++) it.callback(`word ${n}`);
+    expect(it.events).toHaveLength(16);
+    it.callback('delivered');
+    expect(it.statuses().at(-1)).toBe('delivered');
+  });
+
+  it('a callback that overtakes the answer to its POST counts once it is followed, and is not repeated', async () => {
+    const it = await started();
+    it.callback('awaiting_report');
+    it.tracker.follow(ONE, { ref: 'order 1' });
+    it.callback('awaiting_report');
+    it.callback('delivered');
+    expect(it.statuses()).toEqual(['awaiting_report', 'delivered']);
+    expect(it.events[1]).toMatchObject({ ref: 'order 1' });
+    await pass(72 * HOUR);
+    expect(it.asked).toEqual([]);
+  });
+
+  it('what is final before it is followed is not followed at all', async () => {
+    const it = await started();
+    it.callback('delivered');
+    it.tracker.follow(ONE);
+    expect(it.tracker.size).toBe(0);
+    await pass(72 * HOUR);
+    expect(it.asked).toEqual([]);
+    expect(it.statuses()).toEqual(['delivered']);
+  });
+
+  describe('two final statuses that contradict each other', () => {
+    it('the first is emitted, the second is asked for and corrects it if it holds', async () => {
+      const it = await started();
+      it.tracker.follow(ONE, { ref: 'order 1' });
+      it.answer = () => 'failed';
+      it.callback('delivered');
+      it.callback('failed');
+      expect(it.statuses()).toEqual(['delivered']);
+      await pass(SECOND);
+      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+      expect(it.events[1]).toMatchObject({
+        corrects: 'delivered',
+        confirmed: true,
+        source: 'callback',
+        ref: 'order 1',
+      });
+      expect(it.askedAt()).toHaveLength(1);
+    });
+
+    it('the second is forgotten if it does not hold', async () => {
+      const it = await started();
+      it.tracker.follow(ONE);
+      it.answer = () => 'delivered';
+      it.callback('delivered');
+      it.callback('failed');
+      await pass(72 * HOUR);
+      expect(it.statuses()).toEqual(['delivered']);
+      expect(it.askedAt()).toHaveLength(1);
+    });
+
+    it('is asked for until the gateway answers, where it is down at that time', async () => {
+      const it = await started({ schedule: [MINUTE] });
+      it.tracker.follow(ONE);
+      it.answer = down;
+      it.callback('delivered');
+      it.callback('failed');
+      await pass(5 * MINUTE);
+      expect(it.statuses()).toEqual(['delivered']);
+      it.answer = () => 'failed';
+      await pass(2 * MINUTE);
+      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+      const requests = it.asked.length;
+      await pass(HOUR);
+      expect(it.asked).toHaveLength(requests);
+    });
+
+    it('is asked for until the gateway itself has a final status', async () => {
+      const it = await started({ schedule: [MINUTE] });
+      it.tracker.follow(ONE);
+      it.callback('delivered');
+      it.callback('failed');
+      await pass(5 * MINUTE);
+      expect(it.statuses()).toEqual(['delivered']);
+      it.answer = () => 'failed';
+      await pass(2 * MINUTE);
+      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+    });
+
+    it('is asked for no longer than maxAgeMs', async () => {
+      const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
+      it.tracker.follow(ONE);
+      it.answer = down;
+      it.callback('delivered');
+      it.callback('failed');
+      await pass(72 * HOUR);
+      expect(it.askedAt().at(-1)).toBe(HOUR);
+      expect(it.unresolved).toEqual([]);
+      expect(jest.getTimerCount()).toBe(0);
+    });
+
+    it('is asked for once more, where a request was on its way whose answer may be older', async () => {
+      const it = await started();
+      const old = deferred<string>();
+      it.answer = () => old.promise;
+      it.tracker.follow(ONE);
+      void it.tracker.waitForFinal(ONE, {});
+      it.callback('delivered');
+      it.callback('failed');
+      it.answer = () => 'failed';
+      old.resolve('delivered');
+      await pass(SECOND);
+      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+      expect(it.askedAt()).toEqual([0, SECOND]);
+    });
+
+    it('is corrected once and never back', async () => {
+      const it = await started();
+      it.tracker.follow(ONE);
+      it.gatewaySays('delivered');
+      it.gatewaySays('failed');
+      it.gatewaySays('delivered');
+      it.callback('rejected');
+      await pass(HOUR);
+      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+      expect(it.asked).toEqual([]);
+    });
+
+    it('is asked for once, and once more if there were others since, for any number of contradicting callbacks', async () => {
+      const it = await started();
+      it.tracker.follow(ONE);
+      it.answer = () => 'delivered';
+      it.callback('delivered');
+      for (let n = 0; n < 100; n++) it.callback('failed');
+      await pass(10 * SECOND);
+      expect(it.askedAt()).toEqual([0, SECOND]);
+    });
+  });
+
+  it('any sequence of observations gives at most one final event that corrects nothing, and at most one correction', async () => {
+    const uid = fc.constantFrom('message-id-a', 'message-id-b');
+    const word = fc.constantFrom('awaiting_report', 'odd', 'odder', ...FINALS);
+    const act = fc.oneof(
+      fc.record({ act: fc.constant('callback' as const), uid, word }),
+      fc.record({ act: fc.constant('gatewaySays' as const), uid, word }),
+      fc.record({ act: fc.constant('follow' as const), uid }),
+      fc.record({ act: fc.constant('hint' as const), uid, ask: fc.boolean() }),
+      fc.record({ act: fc.constant('answer' as const), word: fc.oneof(word, fc.constantFrom(down(), notFound())) }),
+      fc.record({ act: fc.constant('pass' as const), ms: fc.nat({ max: 5_000 }) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { maxLength: 40 }), async (acts) => {
+        const it = await started({ schedule: [500, 1_500], maxAgeMs: HOUR });
+        for (const each of acts) {
+          if (each.act === 'callback') it.callback(each.word, each.uid);
+          else if (each.act === 'gatewaySays') it.gatewaySays(each.word, each.uid);
+          else if (each.act === 'follow') it.tracker.follow(each.uid);
+          else if (each.act === 'hint') it.tracker.hint(each.uid, each.ask);
+          else if (each.act === 'answer') it.answer = () => each.word;
+          else await pass(each.ms);
+        }
+        await pass(MINUTE);
+        it.tracker.stop();
+        expect(new Set(it.events.map(({ id }) => id)).size).toBe(it.events.length);
+        for (const message of ['message-id-a', 'message-id-b']) {
+          const events = it.events.filter((event) => event.uid === message);
+          const finals = events.filter(({ final }) => final);
+          const [first, correction] = finals;
+          expect(finals.length).toBeLessThanOrEqual(2);
+          if (first) {
+            expect(first.corrects).toBeUndefined();
+            expect(events.slice(events.indexOf(first) + 1)).toEqual(correction ? [correction] : []);
+          }
+          if (correction) expect(correction).toMatchObject({ corrects: first!.status, confirmed: true });
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('the schedule', () => {
+  it('asks at its steps, each longer by a fifth at most, and at the last again and again', async () => {
+    const steps = [10 * SECOND, 30 * SECOND, 60 * SECOND];
+    const it = await started({ schedule: steps, maxAgeMs: HOUR });
+    it.tracker.follow(ONE);
+    await pass(HOUR / 2);
+    const at = it.askedAt();
+    expect(at.length).toBeGreaterThan(20);
+    for (const [n, time] of at.entries()) {
+      const gap = time - (at[n - 1] ?? 0);
+      const step = steps[n] ?? steps.at(-1)!;
+      expect(gap).toBeGreaterThanOrEqual(step);
+      expect(gap).toBeLessThanOrEqual(1.2 * step + 25);
+    }
+  });
+
+  it('spreads what was sent together', async () => {
+    const it = await started({ schedule: [100 * SECOND], perSecond: 10_000 }, 1_000);
+    for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);
+    await pass(121 * SECOND);
+    const at = it.asked.map((request) => request.at);
+    expect(at).toHaveLength(1_000);
+    expect(Math.min(...at)).toBeGreaterThanOrEqual(100 * SECOND);
+    expect(Math.min(...at)).toBeLessThan(102 * SECOND);
+    expect(Math.max(...at)).toBeGreaterThan(118 * SECOND);
+    expect(Math.max(...at)).toBeLessThanOrEqual(120 * SECOND + 1);
+  });
+
+  it('looks first after 60 s where a callback is expected, and grows to an hour', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    await pass(72 * HOUR);
+    const at = it.askedAt();
+    expect(at[0]).toBeGreaterThanOrEqual(MINUTE);
+    expect(at[0]).toBeLessThanOrEqual(1.2 * MINUTE);
+    const gaps = at.slice(-5, -1).map((time, n) => time - at.at(n - 6)!);
+    for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(HOUR);
+    expect(at.length).toBeLessThan(80);
+  });
+
+  it('is unresolved after maxAgeMs, with one last look at the very end', async () => {
+    const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
+    it.tracker.follow(ONE, { ref: 'order 1' });
+    it.callback('awaiting_report');
+    await pass(HOUR);
+    expect(it.askedAt().at(-1)).toBe(HOUR);
+    expect(it.unresolved).toEqual([{ uid: ONE, ref: 'order 1', lastStatus: 'awaiting_report', at: HOUR }]);
+    await pass(72 * HOUR);
+    expect(it.unresolved).toHaveLength(1);
+    expect(it.askedAt()).toHaveLength(3);
+    expect(it.tracker.counts.unresolved).toBe(1);
+  });
+
+  it('the last look may still find it', async () => {
+    const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
+    it.tracker.follow(ONE);
+    await pass(HOUR - 1);
+    it.answer = () => 'delivered';
+    await pass(1);
+    expect(it.statuses()).toEqual(['awaiting_report', 'delivered']);
+    expect(it.unresolved).toEqual([]);
+  });
+
+  it('a callback after maxAgeMs is emitted all the same', async () => {
+    const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
+    it.tracker.follow(ONE, { ref: 'order 1' });
+    await pass(2 * HOUR);
+    it.callback('delivered');
+    expect(it.events.at(-1)).toMatchObject({ status: 'delivered', ref: 'order 1' });
+  });
+
+  it('a gateway that fails ends nothing: it is asked again until it answers', async () => {
+    const it = await started({ schedule: [MINUTE] });
+    it.tracker.follow(ONE);
+    it.answer = down;
+    await pass(HOUR);
+    expect(it.askedAt().length).toBeGreaterThan(45);
+    it.answer = () => 'delivered';
+    await pass(2 * MINUTE);
+    expect(it.statuses()).toEqual(['delivered']);
+    expect(it.events[0]).toMatchObject({ source: 'poll', confirmed: true });
+    expect(it.tracker.counts.lost).toBe(1);
+  });
+
+  it('a uid that the gateway does not know is given up after ten minutes, not before', async () => {
+    const it = await started({ schedule: [MINUTE] });
+    it.tracker.follow(ONE);
+    it.answer = notFound;
+    await pass(10 * MINUTE);
+    expect(it.unresolved).toEqual([]);
+    await pass(4 * MINUTE);
+    expect(it.unresolved).toMatchObject([{ uid: ONE }]);
+    const [first] = it.askedAt();
+    expect(it.unresolved[0]!.at - first!).toBeGreaterThanOrEqual(10 * MINUTE);
+  });
+
+  it('the ten minutes begin anew when the gateway did know it in between', async () => {
+    const it = await started({ schedule: [MINUTE] });
+    it.tracker.follow(ONE);
+    it.answer = notFound;
+    await pass(8 * MINUTE);
+    it.answer = () => 'awaiting_report';
+    await pass(2 * MINUTE);
+    it.answer = notFound;
+    await pass(9 * MINUTE);
+    expect(it.unresolved).toEqual([]);
+  });
+
+  it('starts no more than perSecond of them in a second, and has half of the connections for them', async () => {
+    const it = await started({ schedule: [SECOND], perSecond: 20 }, 8);
+    it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 150));
+    for (let n = 0; n < 100; n++) it.tracker.follow(`message-id-${n}`);
+    await pass(10 * SECOND);
+    const at = it.asked.map((request) => request.at);
+    expect(at).toHaveLength(100);
+    for (const time of at) {
+      expect(at.filter((other) => other >= time && other < time + SECOND).length).toBeLessThanOrEqual(20);
+    }
+    expect(it.mostAsking).toBe(4);
+    // The rate is used, not only kept.
+    expect(at.at(-1)!).toBeLessThan(SECOND * 1.2 + 5.5 * SECOND);
+  });
+
+  it('slow answers do not slow the pace', async () => {
+    const it = await started({ schedule: [SECOND], perSecond: 2 }, 100);
+    it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 5 * SECOND));
+    for (let n = 0; n < 30; n++) it.tracker.follow(`message-id-${n}`);
+    await pass(11 * SECOND);
+    expect(it.asked.length).toBeGreaterThanOrEqual(18);
+  });
+
+  it.each([
+    ['a Date', (ms: number) => new Date(ms)],
+    ['text, as some journals give it', (ms: number) => new Date(ms).toISOString() as unknown as Date],
+  ])('what was sent before a restart (%s) is looked at now, and then at the step of its age', async (_, date) => {
+    const it = await started({ schedule: [MINUTE, 2 * MINUTE, 10 * MINUTE], maxAgeMs: 10 * HOUR });
+    it.tracker.follow(ONE, { sentAt: date(Date.now() - HOUR) });
+    await pass(SECOND);
+    expect(it.askedAt()).toEqual([0]);
+    await pass(10 * MINUTE - SECOND - 1);
+    expect(it.askedAt()).toHaveLength(1);
+    await pass(2 * MINUTE + 2);
+    expect(it.askedAt()).toHaveLength(2);
+    await pass(10 * HOUR);
+    // The age went on from `sentAt`.
+    expect(it.unresolved).toMatchObject([{ at: 9 * HOUR }]);
+  });
+
+  it.each([
+    [30 * SECOND, 30 * SECOND, 42 * SECOND],
+    [61 * SECOND, 0, 11 * SECOND],
+  ])('what was sent %d ms ago has its first look as if nothing had happened', async (age, from, to) => {
+    const it = await started({ schedule: [MINUTE, 2 * MINUTE] });
+    it.tracker.follow(ONE, { sentAt: new Date(Date.now() - age) });
+    await pass(2 * MINUTE);
+    expect(it.askedAt()[0]).toBeGreaterThanOrEqual(from);
+    expect(it.askedAt()[0]).toBeLessThanOrEqual(to + 1);
+    expect(it.askedAt()).toHaveLength(1);
+  });
+
+  it('what is older than maxAgeMs when it is taken up has one look before it is unresolved', async () => {
+    const it = await started();
+    it.answer = (uid) => (uid === ONE ? 'delivered' : 'awaiting_report');
+    it.tracker.follow(ONE, { sentAt: new Date(Date.now() - 100 * HOUR) });
+    it.tracker.follow('message-id-2', { sentAt: new Date(Date.now() - 100 * HOUR) });
+    await pass(SECOND);
+    expect(it.statuses()).toEqual(['delivered']);
+    expect(it.unresolved).toMatchObject([{ uid: 'message-id-2', lastStatus: 'awaiting_report' }]);
+  });
+
+  it.each([new Date(Number.NaN), new Date(Date.now() + HOUR), null as unknown as Date])(
+    'sentAt of %p counts as now',
+    async (sentAt) => {
+      const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
+      it.tracker.follow(ONE, { sentAt });
+      await pass(72 * HOUR);
+      expect(it.unresolved).toMatchObject([{ at: HOUR }]);
+    },
+  );
+});
+
+describe('limits', () => {
+  it('beyond limit the one that was taken up first becomes unresolved', async () => {
+    const it = await started({ limit: 3 });
+    for (let n = 1; n <= 5; n++) it.tracker.follow(`message-id-${n}`, { ref: `order ${n}` });
+    expect(it.unresolved.map(({ uid, ref }) => [uid, ref])).toEqual([
+      ['message-id-1', 'order 1'],
+      ['message-id-2', 'order 2'],
+    ]);
+    expect(it.tracker.size).toBe(3);
+    expect(it.tracker.counts.unresolved).toBe(2);
+  });
+
+  it('holds the limit within a hundredth, and warns of many at once', async () => {
+    const it = await started({ limit: 10_000 });
+    for (let n = 0; n < 100_000; n++) it.tracker.follow(`message-id-${n}`);
+    expect(it.tracker.size).toBeLessThanOrEqual(10_100);
+    expect(it.unresolved.length + it.tracker.size).toBe(100_000);
+    expect(jest.mocked(Logger.prototype.warn).mock.calls.length).toBeLessThan(1_000);
+  });
+
+  it.each([0, 10])('settled uids are remembered as many as remember says: %d', async (remember) => {
+    const it = await started({ remember });
+    for (let n = 0; n < 20; n++) it.callback('delivered', `message-id-${n}`);
+    for (let n = 19; n >= 0; n--) it.callback('delivered', `message-id-${n}`);
+    expect(it.events).toHaveLength(40 - remember);
+  });
+
+  it('a contradiction is settled by the gateway even if the message is forgotten meanwhile', async () => {
+    const it = await started({ remember: 1 });
+    it.answer = () => 'failed';
+    it.callback('delivered');
+    it.callback('failed');
+    it.callback('delivered', 'message-id-2');
+    await pass(SECOND);
+    expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
+  });
+
+  it('is as quick with full memory as with an empty one', async () => {
+    const it = await started({ remember: 100_000 });
+    jest.useRealTimers();
+    const timed = (from: number) => {
+      const began = performance.now();
+      for (let n = from; n < from + 100_000; n++) it.callback('delivered', `message-id-${n}`);
+      return performance.now() - began;
+    };
+    const empty = timed(0);
+    expect(timed(100_000)).toBeLessThan(3 * empty + 300);
+  });
+});
+
+describe('hints', () => {
+  it('a hint has a followed message looked at within a second, and at once if it was not just asked for', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    it.answer = () => 'delivered';
+    it.tracker.hint(ONE, false);
+    await pass(0);
+    expect(it.askedAt()).toEqual([0]);
+    expect(it.events).toMatchObject([{ status: 'delivered', source: 'callback', confirmed: true }]);
+  });
+
+  it('hints about messages that are not followed cost nothing', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    it.callback('delivered');
+    for (let n = 0; n < 1_000; n++) it.tracker.hint(`message-id-${n}`, false);
+    await pass(HOUR);
+    expect(it.asked).toEqual([]);
+    expect(it.tracker.size).toBe(0);
+  });
+
+  it('any number of hints about one message make one request a second', async () => {
+    const it = await started();
+    it.tracker.follow(ONE);
+    for (let n = 0; n < 1_000; n++) {
+      it.tracker.hint(ONE, false);
+      await pass(10);
+    }
+    const at = it.askedAt();
+    expect(at.length).toBeGreaterThanOrEqual(9);
+    expect(at.length).toBeLessThanOrEqual(11);
+    for (const [n, time] of at.entries()) if (n > 0) expect(time - at[n - 1]!).toBeGreaterThanOrEqual(SECOND);
+  });
+
+  it('one request at a time for each message; a hint that comes meanwhile is answered by one more', async () => {
+    const it = await started();
+    const slow = deferred<string>();
+    it.answer = () => slow.promise;
+    it.tracker.follow(ONE);
+    it.tracker.hint(ONE, false);
+    await pass(5 * SECOND);
+    for (let n = 0; n < 10; n++) it.tracker.hint(ONE, false);
+    await pass(5 * SECOND);
+    expect(it.mostAsking).toBe(1);
+    expect(it.askedAt()).toEqual([0]);
+    it.answer = () => 'delivered';
+    slow.resolve('awaiting_report');
+    await pass(0);
+    expect(it.askedAt()).toEqual([0, 10 * SECOND]);
+    expect(it.events).toMatchObject([{ source: 'callback' }, { status: 'delivered', source: 'callback' }]);
+  });
+
+  it('a hint while waitForFinal asks is not lost either', async () => {
+    const it = await started();
+    const slow = deferred<string>();
+    it.answer = () => slow.promise;
+    const final = it.tracker.waitForFinal(ONE, {});
+    it.tracker.hint(ONE, false);
+    it.answer = () => 'delivered';
+    slow.resolve('awaiting_report');
+    await pass(SECOND);
+    await expect(final).resolves.toMatchObject({ status: 'delivered', source: 'callback' });
+  });
+
+  it('hints go before what is merely due, also when very much is', async () => {
+    const it = await started({ schedule: [SECOND], perSecond: 10, limit: 10_000 });
+    for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`, { sentAt: new Date(Date.now() - HOUR) });
+    await pass(2 * SECOND);
+    it.tracker.follow('message-id-new');
+    it.tracker.hint('message-id-new', false);
+    // Hints again and again do not put it off.
+    for (let n = 0; n < 50; n++) {
+      it.tracker.hint('message-id-new', false);
+      await pass(20);
+    }
+    expect(it.askedAt('message-id-new')).toHaveLength(1);
+  });
+
+  it('hints again and again put a message off no more than one does', async () => {
+    const it = await started({ perSecond: 10 });
+    for (let n = 0; n < 60; n++) it.tracker.follow(`message-id-${n}`);
+    for (let n = 0; n < 60; n++) {
+      it.tracker.hint(`message-id-${n}`, false);
+      await pass(1);
+    }
+    for (let n = 0; n < 200; n++) {
+      it.tracker.hint('message-id-20', false);
+      await pass(15);
+    }
+    expect(it.askedAt('message-id-20')).not.toEqual([]);
+  });
+
+  it('a hint that is answered without anything new leaves the schedule where it was', async () => {
+    const it = await started({ schedule: [10 * SECOND, HOUR] });
+    it.tracker.follow(ONE);
+    it.tracker.hint(ONE, false);
+    await pass(12 * SECOND + 1);
+    expect(it.askedAt()).toHaveLength(2);
+  });
+
+  describe('believed, but to be confirmed (confirm: always)', () => {
+    it('about a message that is not followed: it is asked for and emitted, and not followed', async () => {
+      const it = await started();
+      it.tracker.hint(ONE, true);
+      await pass(0);
+      expect(it.statuses()).toEqual(['awaiting_report']);
+      expect(it.tracker.size).toBe(0);
+      await pass(HOUR);
+      expect(it.asked).toHaveLength(1);
+    });
+
+    it('is asked for until the gateway answers, so that an outage does not lose it', async () => {
+      const it = await started({ schedule: [MINUTE] });
+      it.answer = down;
+      it.tracker.hint(ONE, true);
+      await pass(5 * MINUTE);
+      expect(it.asked.length).toBeGreaterThan(2);
+      it.answer = () => 'delivered';
+      await pass(2 * MINUTE);
+      expect(it.statuses()).toEqual(['delivered']);
+    });
+
+    it('thousands at once are paced like everything that is asked for by itself', async () => {
+      const it = await started({ perSecond: 100 });
+      it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 10));
+      for (let n = 0; n < 2_000; n++) it.tracker.hint(`message-id-${n}`, true);
+      await pass(SECOND);
+      expect(it.mostAsking).toBe(5);
+      expect(it.asked.length).toBeLessThanOrEqual(100);
+      await pass(21 * SECOND);
+      expect(it.events).toHaveLength(2_000);
+    });
+  });
+});
+
+describe('the auth gate', () => {
+  it('nothing is asked for while it is shut, and everything goes on when it opens', async () => {
+    const it = await started({ schedule: [SECOND] });
+    it.answer = wrongIp;
+    for (let n = 0; n < 100; n++) it.tracker.follow(`message-id-${n}`);
+    await pass(2 * SECOND);
+    const requests = it.asked.length;
+    expect(requests).toBeLessThanOrEqual(5);
+    it.tracker.hint('message-id-50', false);
+    await pass(HOUR);
+    expect(it.asked).toHaveLength(requests);
+    expect(it.unresolved).toEqual([]);
+    it.answer = () => 'delivered';
+    it.gate.learn();
+    await pass(5 * SECOND);
+    expect(it.events).toHaveLength(100);
+  });
+});
+
+describe('tracking.open', () => {
+  it.each([
+    ['an array', (uids: OpenUid[]) => uids],
+    ['a promise of one', (uids: OpenUid[]) => Promise.resolve(uids)],
+    [
+      'a generator',
+      function* (uids: OpenUid[]) {
+        yield* uids;
+      },
+    ],
+    [
+      'an async generator',
+      async function* (uids: OpenUid[]) {
+        yield* uids;
+      },
+    ],
+  ])('%s of uids is taken up after the start', async (_, open) => {
+    const it = tracking({
+      open: () => open([ONE, '2', { uid: 'message-id-3', sentAt: new Date(Date.now() - HOUR), ref: 'order 3' }]),
+    });
+    expect(it.tracker.size).toBe(0);
+    await it.tracker.start();
+    expect(['message-id-1', 'message-id-2', 'message-id-3'].map((uid) => it.tracker.follows(uid))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    it.answer = () => 'delivered';
+    await pass(SECOND);
+    expect(it.events).toMatchObject([{ uid: 'message-id-3', ref: 'order 3' }]);
+  });
+
+  it('one that throws is logged, and what it gave before is followed', async () => {
+    const it = await started({
+      open: function* () {
+        yield ONE;
+        throw new Error('no table for 79270000001');
+      },
+    });
+    it.tracker.follow('message-id-2');
+    expect(it.tracker.size).toBe(2);
+    expect(Logger.prototype.error).toHaveBeenCalledWith(expect.stringContaining('tracking.open failed'));
+    expect(Logger.prototype.error).not.toHaveBeenCalledWith(expect.stringContaining('79270000001'));
+    await pass(2 * MINUTE);
+    expect(it.asked.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it('what is no uid is named and left out', async () => {
+    const odd = [undefined, null, 7, {}, { uid: null }, 'a b', '', ONE] as unknown as OpenUid[];
+    const it = await started({ open: () => odd });
+    expect(it.tracker.follows(ONE)).toBe(true);
+    expect(it.tracker.size).toBe(2);
+    expect(Logger.prototype.warn).toHaveBeenCalledTimes(6);
+  });
+
+  it('an endless one ends with the application', async () => {
+    let read = 0;
+    const it = tracking({
+      open: async function* () {
+        for (;;) {
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          yield `message-id-${read++}`;
+        }
+      },
+    });
+    const over = it.tracker.start();
+    await pass(100);
+    it.tracker.stop();
+    await pass(20);
+    await over;
+    expect(read).toBeLessThan(15);
+  });
+});
+
+describe('waitForFinal', () => {
+  it('resolves at once with what is final and remembered', async () => {
+    const it = await started();
+    it.callback('failed');
+    await expect(it.tracker.waitForFinal(ONE, {})).resolves.toBe(it.events[0]);
+    expect(it.asked).toEqual([]);
+  });
+
+  it('makes one status request, then waits for events; the message is followed from then on', async () => {
+    const it = await started();
+    const final = it.tracker.waitForFinal(ONE, {});
+    await pass(30 * SECOND);
+    expect(it.askedAt()).toEqual([0]);
+    expect(it.tracker.follows(ONE)).toBe(true);
+    it.callback('delivered');
+    await expect(final).resolves.toMatchObject({ status: 'delivered', source: 'callback' });
+    await pass(72 * HOUR);
+    expect(it.asked).toHaveLength(1);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('does so also with tracking: false', async () => {
+    const it = await started(false);
+    const final = it.tracker.waitForFinal(ONE, {});
+    await pass(HOUR);
+    expect(it.askedAt()).toEqual([0]);
+    it.callback('delivered');
+    await expect(final).resolves.toMatchObject({ status: 'delivered' });
+  });
+
+  it('any number of waits for one message share a request and end together', async () => {
+    const it = await started();
+    it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 100));
+    const waits = Array.from({ length: 100 }, () => it.tracker.waitForFinal(ONE, {}));
+    await pass(100);
+    expect(new Set(await Promise.all(waits)).size).toBe(1);
+    expect(it.asked).toHaveLength(1);
+  });
+
+  it('its time-out is a RtSmsTimeoutError of the operation wait, with why the request failed; the message stays followed', async () => {
+    const it = await started();
+    it.answer = down;
+    const wait = it.tracker.waitForFinal(ONE, { timeoutMs: 5_000 });
+    const failed = expect(wait).rejects.toMatchObject({
+      name: 'RtSmsTimeoutError',
+      operation: 'wait',
+      durationMs: 5_000,
+      cause: { message: 'down' },
+    });
+    await pass(5 * SECOND);
+    await failed;
+    const error: unknown = await wait.catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(RtSmsTimeoutError);
+    expect(error).not.toHaveProperty('outcome');
+    expect(it.tracker.follows(ONE)).toBe(true);
+  });
+
+  it('ends by the signal of the caller, before and while it waits', async () => {
+    const it = await started();
+    await expect(it.tracker.waitForFinal(ONE, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(
+      RtSmsAbortedError,
+    );
+    expect(it.asked).toEqual([]);
+    const abort = new AbortController();
+    const wait = expect(it.tracker.waitForFinal(ONE, { signal: abort.signal })).rejects.toMatchObject({
+      name: 'RtSmsAbortedError',
+      operation: 'wait',
+    });
+    abort.abort();
+    await wait;
+    expect(it.tracker.follows(ONE)).toBe(true);
+  });
+
+  it('ends with the application, with a wait for a message that is never heard of', async () => {
+    const it = await started();
+    const wait = expect(it.tracker.waitForFinal(ONE, {})).rejects.toBeInstanceOf(RtSmsAbortedError);
+    it.tracker.stop();
+    await wait;
+    await expect(it.tracker.waitForFinal(ONE, {})).rejects.toBeInstanceOf(RtSmsAbortedError);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('ends when the message is given up', async () => {
+    const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
+    const wait = expect(it.tracker.waitForFinal(ONE, { timeoutMs: 2 * HOUR })).rejects.toThrow('tracking.maxAgeMs');
+    await pass(HOUR);
+    await wait;
+  });
+
+  it('leaves nothing behind, however it ends', async () => {
+    const it = await started();
+    const abort = new AbortController();
+    const removed = jest.spyOn(abort.signal, 'removeEventListener');
+    const waits = Array.from({ length: 10 }, (_, n) =>
+      it.tracker
+        .waitForFinal(`message-id-${n}`, { timeoutMs: SECOND * (n + 1), signal: abort.signal })
+        .catch(() => 'late'),
+    );
+    for (let n = 0; n < 5; n++) it.callback('delivered', `message-id-${n}`);
+    await pass(20 * SECOND);
+    await Promise.all(waits);
+    expect(removed).toHaveBeenCalledTimes(10);
+    expect((it.tracker as unknown as { waiters: Map<string, unknown> }).waiters.size).toBe(0);
+  });
+});
+
+describe('start and stop', () => {
+  it('asks for nothing before the start', async () => {
+    const it = tracking({ schedule: [SECOND] });
+    it.tracker.follow(ONE);
+    await pass(MINUTE);
+    expect(it.asked).toEqual([]);
+    await it.tracker.start();
+    await pass(0);
+    expect(it.askedAt()).toEqual([MINUTE]);
+  });
+
+  it('after the end nothing is asked for, nothing is emitted and no timer is left', async () => {
+    const it = await started({ schedule: [SECOND] });
+    const slow = deferred<string>();
+    it.answer = () => slow.promise;
+    for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);
+    await pass(2 * SECOND);
+    const requests = it.asked.length;
+    it.tracker.stop();
+    slow.resolve('delivered');
+    it.callback('delivered');
+    it.tracker.follow('message-id-new');
+    it.tracker.hint(ONE, true);
+    await pass(HOUR);
+    expect(it.asked).toHaveLength(requests);
+    expect(it.events).toEqual([]);
+    expect(it.unresolved).toEqual([]);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('with tracking: false nothing is asked for by itself, and believed callbacks are emitted', async () => {
+    const it = await started(false);
+    it.tracker.follow(ONE);
+    it.callback('awaiting_report');
+    it.callback('delivered');
+    await pass(72 * HOUR);
+    expect(it.asked).toEqual([]);
+    expect(it.statuses()).toEqual(['awaiting_report', 'delivered']);
+    expect(it.unresolved).toEqual([]);
+  });
+});

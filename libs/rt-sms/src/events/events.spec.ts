@@ -1,0 +1,186 @@
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { Injectable, type Type } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { OnRtSmsStatus, RtSmsEvents, RtSmsStatusEvent } from './events.js';
+
+const statusEvent = (fields: Partial<RtSmsStatusEvent> = {}) =>
+  new RtSmsStatusEvent({
+    account: 'default',
+    uid: 'message-id-VvkmLHkfhCX9',
+    status: 'delivered',
+    gatewayStatus: 'delivered',
+    final: true,
+    source: 'callback',
+    confirmed: false,
+    receivedAt: new Date(),
+    ...fields,
+  });
+
+describe('RtSmsEvents', () => {
+  it('has the names of the contract', () => {
+    expect(RtSmsEvents).toEqual({
+      status: 'rt-sms.status',
+      accepted: 'rt-sms.accepted',
+      refused: 'rt-sms.refused',
+      outcomeUnknown: 'rt-sms.outcome-unknown',
+      expired: 'rt-sms.expired',
+      cancelled: 'rt-sms.cancelled',
+      unresolved: 'rt-sms.unresolved',
+    });
+  });
+});
+
+describe('RtSmsStatusEvent', () => {
+  it('has an id of account, uid and status', () => {
+    expect(statusEvent().id).toBe('default:message-id-VvkmLHkfhCX9:delivered');
+    expect(statusEvent({ account: 'otp', status: 'rejected' }).id).toBe('otp:message-id-VvkmLHkfhCX9:rejected');
+    expect(statusEvent({ status: 'unknown', gatewayStatus: 'sent' }).id).toBe(
+      'default:message-id-VvkmLHkfhCX9:unknown:sent',
+    );
+  });
+
+  it('cannot be changed by one handler before the next', () => {
+    const event = statusEvent();
+    expect(() => Object.assign(event, { status: 'failed' })).toThrow(TypeError);
+    expect(event.status).toBe('delivered');
+  });
+
+  it('is whole in JSON', () => {
+    const receivedAt = new Date('2026-01-02T03:04:05Z');
+    expect(JSON.parse(JSON.stringify(statusEvent({ receivedAt, parts: 2 })))).toEqual({
+      id: 'default:message-id-VvkmLHkfhCX9:delivered',
+      account: 'default',
+      uid: 'message-id-VvkmLHkfhCX9',
+      status: 'delivered',
+      gatewayStatus: 'delivered',
+      final: true,
+      source: 'callback',
+      confirmed: false,
+      receivedAt: '2026-01-02T03:04:05.000Z',
+      parts: 2,
+    });
+  });
+});
+
+describe('@OnRtSmsStatus', () => {
+  /** Emits as the module does: under both names. */
+  async function heard(Listener: Type<{ heard: string[] }>, ...events: RtSmsStatusEvent[]): Promise<string[]> {
+    const module = await Test.createTestingModule({
+      imports: [EventEmitterModule.forRoot()],
+      providers: [Listener],
+    }).compile();
+    await module.init();
+    const emitter = module.get(EventEmitter2);
+    for (const event of events) {
+      for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${event.status}`]) {
+        await Promise.all(emitter.listeners(name).map((listener) => listener(event) as unknown));
+      }
+    }
+    const result = module.get(Listener).heard;
+    await module.close();
+    return result;
+  }
+
+  const EVENTS = [
+    statusEvent({ status: 'awaiting_report' }),
+    statusEvent({ status: 'delivered' }),
+    statusEvent({ status: 'delivered', account: 'otp' }),
+    statusEvent({ status: 'failed', account: 'otp' }),
+  ];
+  const short = ({ account, status }: RtSmsStatusEvent) => `${account} ${status}`;
+
+  it('hears every status, of every account', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus()
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    expect(await heard(Listener, ...EVENTS)).toEqual(EVENTS.map(short));
+  });
+
+  it('hears one status', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus('delivered')
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    expect(await heard(Listener, ...EVENTS)).toEqual(['default delivered', 'otp delivered']);
+  });
+
+  it('hears one account', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus(undefined, { account: 'otp' })
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    expect(await heard(Listener, ...EVENTS)).toEqual(['otp delivered', 'otp failed']);
+  });
+
+  it('hears one status of one account', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus('delivered', { account: 'otp' })
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    expect(await heard(Listener, ...EVENTS)).toEqual(['otp delivered']);
+  });
+
+  it('stands more than once on a method, each with its own account', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus('delivered', { account: 'default' })
+      @OnRtSmsStatus('failed', { account: 'otp' })
+      @OnRtSmsStatus('awaiting_report')
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    expect(await heard(Listener, ...EVENTS)).toEqual(['default awaiting_report', 'default delivered', 'otp failed']);
+  });
+
+  it('calls the method as it is by then, other decorators and subclasses included', async () => {
+    const Loud = (_: object, __: string, descriptor: TypedPropertyDescriptor<(event: RtSmsStatusEvent) => void>) => {
+      const method = descriptor.value!;
+      descriptor.value = function (event) {
+        method.call(this, event);
+        method.call(this, event);
+      };
+    };
+    class Base {
+      heard: string[] = [];
+      @Loud
+      @OnRtSmsStatus('failed', { account: 'otp' })
+      on(event: RtSmsStatusEvent): void {
+        this.heard.push(short(event));
+      }
+    }
+    @Injectable()
+    class Listener extends Base {}
+    expect(await heard(Listener, ...EVENTS)).toEqual(['otp failed', 'otp failed']);
+  });
+
+  it('lets a failure reach the publisher', async () => {
+    @Injectable()
+    class Listener {
+      heard: string[] = [];
+      @OnRtSmsStatus('failed', { account: 'otp' })
+      on(): void {
+        throw new Error('boom');
+      }
+    }
+    await expect(heard(Listener, ...EVENTS)).rejects.toThrow('boom');
+  });
+});

@@ -1,0 +1,100 @@
+import { isRtSmsError, type RtSmsError } from '../rt-sms.errors.js';
+import { resolveOptions, type RtSmsOptions } from '../rt-sms.options.js';
+import { AccountHttp } from './account-http.js';
+import { Gateway } from './gateway.js';
+import { Transport, TransportFailure, type Exchange, type WireResponse } from './transport.js';
+
+const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' };
+const UID = 'message-id-VvkmLHkfhCX9';
+const answer = (body: object): WireResponse => ({ status: 200, headers: {}, data: JSON.stringify(body) });
+const SENT = answer({ result: { uid: UID }, status: 'ok' });
+const UNSAVED = answer({ reason: 'system_error', status: 'error' });
+const DENIED = answer({ reason: 'wrong_credentials', status: 'error' });
+
+const notSent = (code: string) =>
+  new TransportFailure('connection', code, { cause: Object.assign(new Error(code), { code }) });
+const permanent = new TransportFailure('connection', 'CERT_HAS_EXPIRED', { permanent: true });
+const full = new TransportFailure('overloaded', '0 requests wait');
+
+/** A wire of which each request has the next of these endings, the last for all that follow; its own requests are counted. */
+function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partial<RtSmsOptions> = {}) {
+  const options = resolveOptions({ login: 'shop', password: 'secret', ...given }, 'default', false);
+  const transport = new Transport({ ...options, connectMs: 1 });
+  let requests = 0;
+  transport.exchange = async (_request, exchange: Exchange) => {
+    const ending = endings[Math.min(requests++, endings.length - 1)]!;
+    if (!(ending instanceof TransportFailure) || ending.kind === 'answer') exchange.written = true;
+    if (ending instanceof TransportFailure) throw ending;
+    return ending;
+  };
+  const gateway = new Gateway(options, new AccountHttp(transport, options.url.href), transport);
+  return { gateway, requests: () => requests };
+}
+
+async function send(endings: (WireResponse | TransportFailure)[], given?: Partial<RtSmsOptions>) {
+  const { gateway, requests } = gatewayOver(endings, given);
+  const result = await gateway.send(MESSAGE).catch((error: RtSmsError) => error);
+  const { attempts } = result;
+  expect(requests()).toBe(attempts);
+  return { attempts, ended: isRtSmsError(result) ? result.outcome : result.uid };
+}
+
+describe('a send', () => {
+  const lost = new TransportFailure('answer', 'the connection was lost');
+
+  it.each([
+    ['not sent is repeated', [notSent('ECONNREFUSED'), SENT], { attempts: 2, ended: UID }],
+    ['not sent is repeated twice', [notSent('ECONNREFUSED')], { attempts: 3, ended: 'not_sent' }],
+    [
+      'whose name could not be looked up now is repeated twice',
+      [notSent('EAI_AGAIN')],
+      { attempts: 3, ended: 'not_sent' },
+    ],
+    ['whose name does not exist is repeated once', [notSent('ENOTFOUND')], { attempts: 2, ended: 'not_sent' }],
+    ['not sent for good is not repeated', [permanent, SENT], { attempts: 1, ended: 'not_sent' }],
+    ['without a place in the queue is not repeated', [full, SENT], { attempts: 1, ended: 'not_sent' }],
+    ['not saved is repeated', [UNSAVED, SENT], { attempts: 2, ended: UID }],
+    ['not saved is repeated twice', [UNSAVED], { attempts: 3, ended: 'rejected' }],
+    ['refused is not repeated', [DENIED, SENT], { attempts: 1, ended: 'rejected' }],
+    ['of which nobody knows is not repeated', [lost, SENT], { attempts: 1, ended: 'unknown' }],
+    ['not saved, then lost, is not repeated', [UNSAVED, lost, SENT], { attempts: 2, ended: 'unknown' }],
+  ])('%s', async (_, endings, expected) => {
+    expect(await send(endings)).toEqual(expected);
+  });
+
+  it.each([notSent('ECONNREFUSED'), notSent('ENOTFOUND'), UNSAVED])(
+    'is not repeated with retry.send 0',
+    async (ending) => {
+      expect(await send([ending, SENT], { retry: { send: 0 } })).toMatchObject({ attempts: 1 });
+    },
+  );
+
+  it('is repeated as often as retry.send says', async () => {
+    expect(await send([UNSAVED], { retry: { send: 4 } })).toMatchObject({ attempts: 5, ended: 'rejected' });
+  });
+
+  it('ends with its failure rather than wait beyond its deadline', async () => {
+    const { gateway } = gatewayOver([notSent('ECONNREFUSED')], { retry: { send: 10 } });
+    const began = performance.now();
+    const error = await gateway.send(MESSAGE, { timeoutMs: 150 }).catch((failure: RtSmsError) => failure);
+    expect(error).toMatchObject({ code: 'RT_SMS_CONNECTION', outcome: 'not_sent' });
+    expect(performance.now() - began).toBeLessThan(150 + 100);
+  });
+});
+
+it('a status request is repeated whatever kept it from an answer', async () => {
+  for (const ending of [notSent('ECONNREFUSED'), new TransportFailure('answer', 'lost'), UNSAVED]) {
+    const { gateway, requests } = gatewayOver([ending]);
+    const error = await gateway.status(UID).catch((failure: RtSmsError) => failure);
+    expect([(error as RtSmsError).attempts, requests()]).toEqual([3, 3]);
+  }
+});
+
+it('an outage of 1000 sends makes at most a fifth more requests', async () => {
+  const { gateway, requests } = gatewayOver([notSent('ECONNREFUSED')]);
+  const began = performance.now();
+  await Promise.allSettled(Array.from({ length: 1_000 }, () => gateway.send(MESSAGE)));
+  const seconds = (performance.now() - began) / 1_000;
+  expect(requests()).toBeLessThanOrEqual(1_000 * 1.2 + 20 + seconds);
+  expect(requests()).toBeGreaterThan(1_000);
+});

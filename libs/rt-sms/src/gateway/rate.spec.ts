@@ -1,0 +1,73 @@
+import { jest } from '@jest/globals';
+import fc from 'fast-check';
+import { SlidingRate } from './rate.js';
+
+beforeEach(() => jest.useFakeTimers());
+afterEach(() => jest.useRealTimers());
+
+/** The most starts that lie in any one second. */
+function busiest(starts: number[]): number {
+  return Math.max(0, ...starts.map((from) => starts.filter((at) => at >= from && at < from + 1_000).length));
+}
+
+const arrival = fc.record({
+  afterMs: fc.integer({ min: 0, max: 400 }),
+  /** How long it waits before it gives up; most do not. */
+  patienceMs: fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.integer({ min: 0, max: 2_000 })),
+});
+
+it('never lets more start in any sliding second, in the order of arrival, and as soon as it may', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 20 }), fc.array(arrival, { maxLength: 80 }), (perSecond, arrivals) => {
+      const rate = new SlidingRate(perSecond);
+      const starts: { n: number; at: number }[] = [];
+      const waiting = new Set<number>();
+      arrivals.forEach(({ afterMs, patienceMs }, n) => {
+        jest.advanceTimersByTime(afterMs);
+        waiting.add(n);
+        const leave = rate.wait(() => {
+          waiting.delete(n);
+          starts.push({ n, at: performance.now() });
+        });
+        if (patienceMs !== Infinity) {
+          setTimeout(() => {
+            leave();
+            waiting.delete(n);
+          }, patienceMs);
+        }
+        // Whoever waits does so because the last second is full.
+        const since = performance.now() - 1_011;
+        if (waiting.size > 0) expect(starts.filter(({ at }) => at > since)).toHaveLength(perSecond);
+      });
+      jest.runAllTimers();
+      expect(waiting.size).toBe(0);
+      expect(busiest(starts.map(({ at }) => at))).toBeLessThanOrEqual(perSecond);
+      expect(starts.map(({ n }) => n)).toEqual(starts.map(({ n }) => n).toSorted((a, b) => a - b));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+it('starts at once what is free', () => {
+  const rate = new SlidingRate(3);
+  const starts: number[] = [];
+  for (let n = 0; n < 4; n++) rate.wait(() => starts.push(n));
+  expect(starts).toEqual([0, 1, 2]);
+  jest.advanceTimersByTime(999);
+  expect(starts).toEqual([0, 1, 2]);
+  jest.advanceTimersByTime(12);
+  expect(starts).toEqual([0, 1, 2, 3]);
+});
+
+it('charges nothing for a place that is given up, and holds no timer for nobody', () => {
+  const rate = new SlidingRate(1);
+  rate.wait(() => undefined);
+  const leave = Array.from({ length: 10 }, () => rate.wait(() => expect(true).toBe(false)));
+  expect(jest.getTimerCount()).toBe(1);
+  for (const give of leave) give();
+  expect(jest.getTimerCount()).toBe(0);
+  let started = false;
+  rate.wait(() => (started = true));
+  jest.advanceTimersByTime(1_011);
+  expect(started).toBe(true);
+});

@@ -1,0 +1,107 @@
+import { inspect } from 'node:util';
+import * as fc from 'fast-check';
+import { messageOf, redact, safeCause } from './redact.js';
+
+describe('redact', () => {
+  it.each([
+    ['79270000001', '7927*****01'],
+    ['+79270000001', '+7927*****01'],
+    ['sent to 375291234567, twice', 'sent to 3752*****67, twice'],
+    ['123456789', '1234*****89'],
+    // Ports, sizes and the id of a request are no numbers of people.
+    ['connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms', 'connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms'],
+    ['12345678', '12345678'],
+  ])('masks what looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
+
+  it('cuts known secrets out, each time, also as JSON has them', () => {
+    expect(redact('pass p@ss"word, again p@ss"word', ['p@ss"word'])).toBe('pass ***, again ***');
+    expect(redact('{"pass":"p@ss\\"word"}', ['p@ss"word'])).toBe('{"pass":"***"}');
+    expect(redact('Ваш код 1234 для входа', ['Ваш код 1234'])).toBe('*** для входа');
+  });
+
+  it('leaves nothing of a longer secret that begins with a shorter one', () => {
+    for (const secrets of [
+      ['secret', 'secret-of-sixteen'],
+      ['secret-of-sixteen', 'secret'],
+    ]) {
+      expect(redact('/callback/secret-of-sixteen', secrets)).toBe('/callback/***');
+    }
+  });
+
+  it('takes a secret literally', () => {
+    expect(redact('a.c$& abc', ['.c$&'])).toBe('a*** abc');
+  });
+
+  it('keeps a text that only happens to hold a very short one', () => {
+    expect(redact('no answer', ['no', ''])).toBe('no answer');
+  });
+
+  it('makes one line of bearable length', () => {
+    expect(redact('first\r\nGET / HTTP/1.1\u0000\u001B[31m\u2028next\u202E')).toBe('first GET / HTTP/1.1 [31m next ');
+    expect(redact('я'.repeat(1000))).toHaveLength(300);
+  });
+
+  it('is safe whatever comes', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 400 }),
+        fc.bigInt({ min: 10n ** 9n, max: 10n ** 14n }),
+        fc.string({ minLength: 4, maxLength: 20 }),
+        (noise, number, secret) => {
+          const safe = redact(`${secret}${noise}${number}${noise}${secret}`, [secret]);
+          expect(safe).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\d{9}/u);
+          expect(safe.length).toBeLessThanOrEqual(300);
+          if (!/[*\d]/.test(secret)) expect(safe).not.toContain(secret);
+        },
+      ),
+    );
+  });
+});
+
+describe('safeCause', () => {
+  it('keeps name, code and redacted message of a foreign error, and nothing else of it', () => {
+    const foreign = Object.assign(new TypeError('POST for 79270000001 with hunter22 failed'), {
+      code: 'ECONNRESET',
+      config: { headers: { authorization: 'Basic aHVudGVyMjI=' }, data: 'Ваш код 1234' },
+      request: { socket: {} },
+      cause: new Error('hunter22'),
+    });
+    const safe = safeCause(foreign, ['hunter22']) as Error & { code?: string };
+    expect(safe).toMatchObject({
+      name: 'TypeError',
+      code: 'ECONNRESET',
+      message: 'POST for 7927*****01 with *** failed',
+    });
+    expect(new Set(Object.keys(safe))).toEqual(new Set(['code', 'name']));
+    const shown = inspect(safe, { depth: 9, showHidden: true }) + JSON.stringify(safe) + safe.stack;
+    expect(shown).not.toMatch(/hunter22|79270000001|Basic|1234 /);
+  });
+
+  it.each([
+    ['a text', 'no answer from 79270000001', 'no answer from 7927*****01'],
+    ['nothing', undefined, 'undefined'],
+    ['a symbol', Symbol('x'), 'Symbol(x)'],
+    ['what has no text', Object.create(null), 'something that has no text'],
+    ['an error without a message', Object.assign(new Error('x'), { message: undefined }), 'undefined'],
+    ['an error with an odd name', Object.assign(new Error('x'), { name: 7 }), 'x'],
+  ])('takes whatever was thrown: %s', (_, thrown, message) => {
+    const safe = safeCause(thrown);
+    expect(safe).toBeInstanceOf(Error);
+    expect(safe.message).toBe(message);
+    expect(safe).not.toHaveProperty('code');
+  });
+
+  it('redacts the code and the name, too', () => {
+    const foreign = Object.assign(new Error('x'), { code: 'hunter22', name: 'hunter22' });
+    expect(inspect(safeCause(foreign, ['hunter22']))).not.toContain('hunter22');
+    expect(safeCause(Object.assign(new Error('x'), { code: 42 }))).not.toHaveProperty('code');
+  });
+});
+
+it('messageOf never throws', () => {
+  fc.assert(
+    fc.property(fc.anything({ withNullPrototype: true }), (thrown) => {
+      expect(typeof messageOf(thrown)).toBe('string');
+    }),
+  );
+});

@@ -1,0 +1,749 @@
+import { jest } from '@jest/globals';
+import { Module, type INestApplication } from '@nestjs/common';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import {
+  getRtSmsToken,
+  RtSmsModule,
+  RtSmsOverloadedError,
+  RtSmsService,
+  RtSmsValidationError,
+  type RtSmsError,
+  type RtSmsOptions,
+  type SmsEngineFactory,
+} from 'nestjs-rt-sms';
+import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
+import { atEnd, start } from './platforms.js';
+
+/** What a test tells the maker of its engine. */
+export interface EngineSetting {
+  /** No other test has it: a prefix or schema for what the engine stores. */
+  key: string;
+}
+
+/** Where engines may differ. */
+export interface EngineTraits {
+  /** Its queue ends with the process: bounded by `engineLimit`, and what is unsent at the end is refused. */
+  inProcess?: boolean;
+}
+
+/** An event of the module as a listener got it. */
+export interface Seen {
+  event: string;
+  id: string;
+  uid?: string;
+  ref?: string;
+  account: string;
+  status?: string;
+  error?: RtSmsError;
+}
+
+const SECRET = 'a-secret-of-sixteen';
+const OUTCOMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled'].map((name) => `rt-sms.${name}`);
+const MSISDN = '79270000001';
+const hello = { msisdn: MSISDN, text: 'Hello' };
+
+export interface Running {
+  app: INestApplication;
+  sms: RtSmsService;
+  gateway: RtSmsSimulator;
+  /** All events so far, in order. */
+  events: Seen[];
+  /** When the gateway took its messages, in milliseconds. */
+  takenAt: number[];
+  /** The names of the outcome events of an id, without `rt-sms.`. */
+  outcomes(id: string): string[];
+  /** Resolves once `test` is true; looks again at each event of the application and each exchange of the gateway. */
+  until(test: () => boolean): Promise<void>;
+  settled(...ids: string[]): Promise<void>;
+}
+
+let tests = 0;
+
+/** An application with one account on a simulated gateway whose statuses wait for the test. */
+export async function runEngine(
+  engine: (setting: EngineSetting) => SmsEngineFactory | undefined,
+  given: Partial<RtSmsOptions> = {},
+  simulator: RtSmsSimulatorOptions = {},
+  others: readonly string[] = [],
+): Promise<Running> {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false, ...simulator });
+  atEnd(() => gateway.close());
+  const factory = engine({ key: `conformance-${process.pid}-${++tests}` });
+  const options: RtSmsOptions = {
+    ...gateway.options,
+    shortcode: 'SHOP',
+    callback: { secrets: SECRET },
+    ...(factory && { engine: factory }),
+    ...given,
+  };
+  @Module({
+    imports: [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot(options),
+      ...others.map((name) => RtSmsModule.forRoot({ ...options, name })),
+    ],
+  })
+  class AppModule {}
+  const events: Seen[] = [];
+  const takenAt: number[] = [];
+  const waiting = new Set<() => void>();
+  const look = () => {
+    for (const waiter of waiting) waiter();
+  };
+  gateway.on('message', () => takenAt.push(performance.now()));
+  gateway.on('exchange', look);
+  const { app, url } = await start('express', { imports: [AppModule] }, (application) => {
+    application.get(EventEmitter2).onAny((event, payload) => {
+      events.push({ event: String(event), ...(payload as Omit<Seen, 'event'>) });
+      look();
+    });
+  });
+  gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
+  const outcomes = (id: string) =>
+    events.filter((seen) => seen.id === id && OUTCOMES.includes(seen.event)).map(({ event }) => event.slice(7));
+  const until = (test: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const waiter = () => {
+        if (!test()) return;
+        waiting.delete(waiter);
+        resolve();
+      };
+      waiting.add(waiter);
+      waiter();
+    });
+  return {
+    app,
+    sms: app.get(RtSmsService),
+    gateway,
+    events,
+    takenAt,
+    outcomes,
+    until,
+    settled: (...ids) => until(() => ids.every((id) => outcomes(id).length > 0)),
+  };
+}
+
+export const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+export const mostInASecond = (times: readonly number[]) =>
+  Math.max(...times.map((from) => times.filter((time) => time >= from && time < from + 1_000).length));
+/** Opens the connections, and lets the second pass that this takes of the rate: a cold start would blur what is measured. */
+export async function warmUp(sms: RtSmsService, takenAt: number[]): Promise<void> {
+  await Promise.all(ids(10).map(() => sms.send(hello)));
+  await later(1_100);
+  takenAt.splice(0);
+}
+const ids = (count: number, prefix = 'm') => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
+
+/**
+ * What every engine promises, tested through the module against a gateway over real sockets.
+ *
+ * @param engine makes the value of the option `engine` for one test
+ */
+export function engineConformance(
+  name: string,
+  engine: (setting: EngineSetting) => SmsEngineFactory | undefined,
+  { inProcess = false }: EngineTraits = {},
+): void {
+  const run = (...given: [Partial<RtSmsOptions>?, RtSmsSimulatorOptions?, string[]?]) => runEngine(engine, ...given);
+
+  describe(`the engine ${name}`, () => {
+    describe('an id', () => {
+      it('is given back, and stands for the message in events and find()', async () => {
+        const { sms, events, gateway, settled } = await run();
+        await expect(sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' })).resolves.toEqual({ id: 'a' });
+        await settled('a');
+        const [{ uid } = { uid: '' }] = gateway.messages;
+        expect(gateway.messages).toMatchObject([{ msisdn: MSISDN, text: 'Hello', shortcode: 'SHOP' }]);
+        expect(events).toEqual([{ event: 'rt-sms.accepted', id: 'a', account: 'default', uid, ref: 'order 1' }]);
+        await expect(sms.find('a')).resolves.toEqual({ id: 'a', state: 'accepted', uid, ref: 'order 1' });
+      });
+
+      it('is made up where none is given, a new one each time', async () => {
+        const { sms, settled, gateway } = await run();
+        const queued = await sms.enqueueMany([{ message: hello }, { message: hello }, { message: hello }]);
+        expect(new Set(queued.map(({ id }) => id)).size).toBe(3);
+        await settled(...queued.map(({ id }) => id));
+        expect(gateway.messages).toHaveLength(3);
+      });
+
+      it('used again for the same message sends nothing again: before, while and after it is sent, or in one batch', async () => {
+        const { sms, settled, gateway, outcomes } = await run({}, { latencyMs: 50 });
+        await Promise.all(ids(5).map(() => sms.enqueue(hello, { id: 'a' })));
+        await gateway.waitForMessage();
+        await sms.enqueueMany([
+          { message: hello, id: 'a' },
+          { message: hello, id: 'b' },
+          { message: { ...hello, msisdn: '8 927 000-00-01' }, id: 'a' },
+        ]);
+        await settled('a', 'b');
+        await expect(sms.enqueue(hello, { id: 'a' })).resolves.toEqual({ id: 'a' });
+        await sms.enqueue(hello, { id: 'c' });
+        await settled('c');
+        expect(gateway.messages).toHaveLength(3);
+        expect(outcomes('a')).toEqual(['accepted']);
+      });
+
+      it.each([
+        ['text', { ...hello, text: 'Other words' }],
+        ['number', { ...hello, msisdn: '79270000002' }],
+        ['sender', { ...hello, shortcode: 'OTHER' }],
+      ])('used again for another %s is a clear error, queued or settled', async (_, other) => {
+        const { sms, settled, gateway } = await run();
+        await sms.enqueue(hello, { id: 'a', delayMs: 100 });
+        const again = async () => {
+          const error: unknown = await sms.enqueue(other, { id: 'a' }).catch((thrown: unknown) => thrown);
+          expect(error).toBeInstanceOf(RtSmsValidationError);
+          expect((error as Error).message).toContain(
+            "id: 'a' stands for a message with another text, number or sender",
+          );
+          expect((error as Error).message).not.toMatch(/Hello|Other words|7927000000/);
+        };
+        await again();
+        await settled('a');
+        await again();
+        expect(gateway.messages).toHaveLength(1);
+      });
+
+      it.each([
+        ['digits only', '79270000001'],
+        ['a colon', 'a:b::c'],
+        ['another alphabet and a smile', 'заказ № 5 🙂'],
+        ['one character', '-'],
+        ['a space', ' '],
+        ['128 characters', 'ю'.repeat(128)],
+        ['a path', '../../etc'],
+        ['a name that objects have', '__proto__'],
+        ['a line break', 'a\nb'],
+      ])('may be of %s', async (_, id) => {
+        const { sms, settled, events } = await run();
+        await sms.enqueue(hello, { id });
+        await settled(id);
+        expect(events).toMatchObject([{ event: 'rt-sms.accepted', id }]);
+        await expect(sms.find(id)).resolves.toMatchObject({ id, state: 'accepted' });
+        await expect(sms.cancel(id)).resolves.toBe(false);
+      });
+
+      it('that nobody knows is found nowhere, and cannot be cancelled', async () => {
+        const { sms } = await run();
+        await expect(sms.find('nobody')).resolves.toBeUndefined();
+        await expect(sms.cancel('nobody')).resolves.toBe(false);
+      });
+
+      it('belongs to its account: another account may use it for another message', async () => {
+        const { app, sms, settled, gateway } = await run({}, {}, ['otp']);
+        const otp = app.get<RtSmsService>(getRtSmsToken('otp'));
+        await sms.enqueue(hello, { id: 'a' });
+        await otp.enqueue({ ...hello, text: 'Your code is 1234' }, { id: 'a', delayMs: 1_000 });
+        await settled('a');
+        await expect(otp.find('a')).resolves.toMatchObject({ state: 'queued' });
+        await gateway.waitForMessage(({ text }) => text.includes('1234'));
+        expect(gateway.messages).toHaveLength(2);
+      });
+    });
+
+    describe('enqueueMany', () => {
+      it('takes all, in order', async () => {
+        const { sms, settled, gateway } = await run({ rate: { perSecond: 1_000 } });
+        const all = ids(200);
+        const items = all.map((id) => ({ message: { ...hello, text: id }, id }));
+        await expect(sms.enqueueMany(items)).resolves.toEqual(all.map((id) => ({ id })));
+        await settled(...all);
+        expect(gateway.messages).toHaveLength(200);
+        expect(new Set(gateway.messages.map(({ text }) => text)).size).toBe(200);
+      });
+
+      it('takes all or none: each wrong item is named by its place, and nothing is queued', async () => {
+        const { sms, gateway } = await run();
+        const items = [
+          { message: hello, id: 'a' },
+          { message: { ...hello, msisdn: 'nobody' }, id: 'b' },
+          { message: hello, id: '' },
+          { message: hello, id: 'x'.repeat(129) },
+          { message: hello, id: 'c', delayMs: -1 },
+          { message: hello, id: 'd', expiresAt: new Date(Number.NaN) },
+          { message: hello, id: 'e', priority: 'soon' as 'otp' },
+        ];
+        const error: unknown = await sms.enqueueMany(items).catch((thrown: unknown) => thrown);
+        expect(error).toBeInstanceOf(RtSmsValidationError);
+        const { problems } = error as RtSmsValidationError;
+        expect(problems.map((problem) => problem.split(' ').slice(0, 3).join(' '))).toEqual([
+          'item 1: msisdn',
+          'item 2: id',
+          'item 3: id',
+          'item 4: delayMs',
+          'item 5: expiresAt',
+          'item 6: priority',
+        ]);
+        await expect(sms.find('a')).resolves.toBeUndefined();
+        await later(100);
+        expect(gateway.requests.post).toBe(0);
+      });
+
+      it('takes none where one id stands for another message already, be it in the same batch', async () => {
+        const { sms, gateway } = await run();
+        await sms.enqueue(hello, { id: 'old', delayMs: 60_000 });
+        const other = { ...hello, text: 'Other' };
+        for (const last of [
+          { message: other, id: 'old' },
+          { message: other, id: 'a' },
+        ]) {
+          await expect(sms.enqueueMany([{ message: hello, id: 'a' }, last])).rejects.toBeInstanceOf(
+            RtSmsValidationError,
+          );
+          await expect(sms.find('a')).resolves.toBeUndefined();
+        }
+        expect(gateway.requests.post).toBe(0);
+      });
+
+      it('of nothing is nothing', async () => {
+        const { sms } = await run();
+        await expect(sms.enqueueMany([])).resolves.toEqual([]);
+      });
+    });
+
+    describe('time', () => {
+      it('delayMs: not before', async () => {
+        const { sms, settled, takenAt } = await run();
+        const began = performance.now();
+        await sms.enqueueMany([
+          { message: hello, id: 'later', delayMs: 400 },
+          { message: hello, id: 'now' },
+        ]);
+        await settled('now');
+        await expect(sms.find('later')).resolves.toMatchObject({ state: 'queued' });
+        await settled('later');
+        expect(takenAt[0]! - began).toBeLessThan(400);
+        expect(takenAt[1]! - began).toBeGreaterThanOrEqual(399);
+      });
+
+      it('expiresAt: what could not be sent by then is not sent, and that is said then, not later', async () => {
+        const { sms, settled, events, gateway } = await run();
+        const began = Date.now();
+        await sms.enqueueMany([
+          { message: hello, id: 'over', expiresAt: new Date(began - 1) },
+          { message: { ...hello, ref: 'order 1' }, id: 'soon', delayMs: 60_000, expiresAt: new Date(began + 200) },
+          { message: hello, id: 'ample', expiresAt: new Date(began + 60_000) },
+        ]);
+        await settled('over', 'soon', 'ample');
+        expect(Date.now() - began).toBeGreaterThanOrEqual(199);
+        expect(Date.now() - began).toBeLessThan(2_000);
+        expect(events.filter(({ event }) => event === 'rt-sms.expired')).toEqual([
+          { event: 'rt-sms.expired', id: 'over', account: 'default' },
+          { event: 'rt-sms.expired', id: 'soon', account: 'default', ref: 'order 1' },
+        ]);
+        expect(gateway.messages).toHaveLength(1);
+        await expect(sms.find('soon')).resolves.toMatchObject({ state: 'expired' });
+      });
+
+      it('expiresAt is looked at immediately before the POST: one that waits for a connection expires', async () => {
+        const { sms, settled, gateway, outcomes } = await run({ connections: 1 }, { latencyMs: 600 });
+        await sms.enqueue(hello, { id: 'first' });
+        await gateway.waitForMessage();
+        await sms.enqueue(hello, { id: 'second', expiresAt: new Date(Date.now() + 200) });
+        await settled('second');
+        expect(outcomes('first')).toEqual([]);
+        await settled('first');
+        expect(outcomes('second')).toEqual(['expired']);
+        expect(gateway.messages).toHaveLength(1);
+      });
+
+      it('expiresAt cuts no POST that is on its way: it is accepted', async () => {
+        const { sms, settled, outcomes } = await run({}, { latencyMs: 500 });
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 250) });
+        await settled('a');
+        expect(outcomes('a')).toEqual(['accepted']);
+      });
+
+      it('expiresAt holds for repetitions, too', async () => {
+        const { sms, settled, gateway, outcomes } = await run();
+        gateway.nextSend('system_error', Infinity);
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 500) });
+        await settled('a');
+        const { post } = gateway.requests;
+        expect(post).toBeGreaterThan(0);
+        await later(1_000);
+        expect(gateway.requests.post).toBe(post);
+        expect(outcomes('a')).toEqual(['expired']);
+      });
+    });
+
+    describe('rate', () => {
+      // Counted where it arrives: a machine that stands still for a moment pushes two seconds together.
+      jest.retryTimes(2);
+
+      it('at most perSecond in any sliding second, and not far below it', async () => {
+        const { sms, settled, takenAt } = await run({ rate: { perSecond: 20 } }, { latencyMs: 100 });
+        await warmUp(sms, takenAt);
+        const all = ids(70);
+        await sms.enqueueMany(all.map((id) => ({ message: hello, id })));
+        await settled(...all);
+        expect(mostInASecond(takenAt)).toBeLessThanOrEqual(22);
+        // All at an even pace take three and a half seconds; nine tenths of the rate have to be reached.
+        expect(takenAt.at(-1)! - takenAt[0]!).toBeLessThan(3_890);
+      });
+
+      it('slow answers do not slow the pace', async () => {
+        const { sms, settled, takenAt } = await run({ rate: { perSecond: 5 } }, { latencyMs: 3_000 });
+        const all = ids(10);
+        await sms.enqueueMany(all.map((id) => ({ message: hello, id })));
+        await settled(...all);
+        expect(takenAt.at(-1)! - takenAt[0]!).toBeLessThan(2_500);
+      });
+
+      it('is shared with send()', async () => {
+        const { sms, settled, takenAt } = await run({ rate: { perSecond: 10 } });
+        await warmUp(sms, takenAt);
+        const all = ids(12);
+        const sends = Promise.all(ids(8).map(() => sms.send(hello)));
+        await sms.enqueueMany(all.map((id) => ({ message: hello, id })));
+        await Promise.all([settled(...all), sends]);
+        expect(takenAt).toHaveLength(20);
+        expect(mostInASecond(takenAt)).toBeLessThanOrEqual(11);
+      });
+
+      it('priority: what is urgent goes before what waits already', async () => {
+        const { sms, settled, gateway } = await run({ rate: { perSecond: 5 } });
+        const queue = (priority: 'otp' | 'normal' | 'bulk', count: number) =>
+          sms.enqueueMany(ids(count, priority).map((id) => ({ message: { ...hello, text: id }, id, priority })));
+        await queue('bulk', 12);
+        await gateway.waitForMessage();
+        await queue('normal', 2);
+        await queue('otp', 2);
+        await settled(...ids(12, 'bulk'), ...ids(2, 'normal'), ...ids(2, 'otp'));
+        const order = gateway.messages.map(({ text }) => text.replace(/\d+/, ''));
+        // A few had their turn already when the urgent ones came.
+        const [otp, normal, bulk] = ['otp', 'normal', 'bulk'].map((word) => order.lastIndexOf(word));
+        expect(otp).toBeLessThan(normal!);
+        expect(normal).toBeLessThan(bulk!);
+        expect(order.slice(order.indexOf('otp'))).toEqual([
+          'otp',
+          'otp',
+          'normal',
+          'normal',
+          ...Array<string>(order.length - order.indexOf('otp') - 4).fill('bulk'),
+        ]);
+        expect(order.indexOf('otp')).toBeLessThanOrEqual(7);
+      });
+    });
+
+    describe('find and cancel', () => {
+      it('find tells each state, and why', async () => {
+        const { sms, settled, gateway } = await run({ timeouts: { sendMs: 300 } });
+        await sms.enqueue(hello, { id: 'queued', delayMs: 60_000 });
+        await sms.enqueue(hello, { id: 'cancelled', delayMs: 60_000 });
+        await sms.cancel('cancelled');
+        await sms.enqueue(hello, { id: 'expired', expiresAt: new Date(0) });
+        await sms.enqueue(hello, { id: 'accepted' });
+        await settled('accepted');
+        gateway.nextSend('invalid_field_msisdn');
+        await sms.enqueue(hello, { id: 'refused' });
+        await settled('refused');
+        gateway.nextSend('timeout');
+        await sms.enqueue(hello, { id: 'unknown' });
+        await settled('unknown', 'expired', 'cancelled');
+        const states = ['queued', 'cancelled', 'expired', 'accepted', 'refused', 'unknown'];
+        const found = await Promise.all(states.map((id) => sms.find(id)));
+        expect(found).toEqual([
+          { id: 'queued', state: 'queued' },
+          { id: 'cancelled', state: 'cancelled' },
+          { id: 'expired', state: 'expired' },
+          { id: 'accepted', state: 'accepted', uid: gateway.messages[0]!.uid },
+          { id: 'refused', state: 'refused', errorCode: 'RT_SMS_REJECTED' },
+          { id: 'unknown', state: 'unknown', errorCode: 'RT_SMS_TIMEOUT' },
+        ]);
+      });
+
+      it('cancel is true if it will not be sent, also the second time, and false if it was or may have been', async () => {
+        const { sms, settled, gateway, events, outcomes } = await run({ timeouts: { sendMs: 300 } });
+        await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'waiting', delayMs: 300 });
+        await expect(sms.cancel('waiting')).resolves.toBe(true);
+        await expect(sms.cancel('waiting')).resolves.toBe(true);
+        await settled('waiting');
+        expect(events).toEqual([{ event: 'rt-sms.cancelled', id: 'waiting', account: 'default', ref: 'order 1' }]);
+        await sms.enqueue(hello, { id: 'sent' });
+        await settled('sent');
+        await expect(sms.cancel('sent')).resolves.toBe(false);
+        gateway.nextSend({ fault: 'timeout', accepted: true });
+        await sms.enqueue(hello, { id: 'unknown' });
+        await settled('unknown');
+        await expect(sms.cancel('unknown')).resolves.toBe(false);
+        await later(400);
+        expect(gateway.messages).toHaveLength(2);
+        expect(outcomes('waiting')).toEqual(['cancelled']);
+      });
+
+      it('cancel that races with the sending tells the truth', async () => {
+        const { sms, settled, gateway, outcomes } = await run({}, { latencyMs: 5 });
+        const all = ids(150);
+        const answers = await Promise.all(
+          all.map(async (id, n) => {
+            await later(n % 20);
+            await sms.enqueue({ ...hello, text: id }, { id, delayMs: n % 3 });
+            await later(n % 7);
+            return sms.cancel(id);
+          }),
+        );
+        await settled(...all);
+        const sent = new Set(gateway.messages.map(({ text }) => text));
+        expect(gateway.messages).toHaveLength(sent.size);
+        expect(all.map((id) => !sent.has(id))).toEqual(answers);
+        expect(all.map((id) => outcomes(id))).toEqual(answers.map((yes) => [yes ? 'cancelled' : 'accepted']));
+        // Both happened, or the test is blind.
+        expect(new Set(answers).size).toBe(2);
+      });
+    });
+
+    describe('outcomes', () => {
+      it('exactly one for each id, whatever happens to it', async () => {
+        const { sms, settled, gateway, outcomes, events } = await run({ timeouts: { sendMs: 400, connectMs: 200 } });
+        const faults = ['system_error', 'reset', 'html', 'invalid_field_text', 'timeout', 'truncate'] as const;
+        gateway.on('message', ({ text }) => {
+          const n = Number(text.slice(1));
+          const fault = n % 3 === 0 ? faults[(n / 3) % faults.length] : undefined;
+          if (fault) gateway.nextSend(fault);
+        });
+        const all = ids(120);
+        await sms.enqueueMany(
+          all.map((id, n) => ({
+            message: { ...hello, text: id, ref: id },
+            id,
+            delayMs: n * 5,
+            ...(n % 10 === 9 && { expiresAt: new Date() }),
+          })),
+        );
+        for (const id of all.filter((_, n) => n % 10 === 8)) await sms.cancel(id);
+        await settled(...all);
+        await later(300);
+        const each = all.map((id) => outcomes(id));
+        expect(each.filter((names) => names.length !== 1)).toEqual([]);
+        const kinds = new Set(each.flat());
+        expect([...kinds].toSorted()).toEqual(['accepted', 'cancelled', 'expired', 'outcome-unknown', 'refused']);
+        expect(events.filter(({ event }) => OUTCOMES.includes(event)).every(({ id, ref }) => id === ref)).toBe(true);
+        // What was accepted is at the gateway once; nothing is there twice.
+        const texts = gateway.messages.map(({ text }) => text);
+        expect(new Set(texts).size).toBe(texts.length);
+      });
+
+      it('a rejected message is refused with the reason, and not sent again', async () => {
+        const { sms, settled, events, gateway } = await run();
+        gateway.nextSend('invalid_field_shortcode');
+        await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
+        await settled('a');
+        expect(events).toMatchObject([
+          {
+            event: 'rt-sms.refused',
+            id: 'a',
+            account: 'default',
+            ref: 'order 1',
+            error: { name: 'RtSmsRejectedError', reason: 'invalid_field_shortcode', outcome: 'rejected' },
+          },
+        ]);
+        await later(300);
+        expect(gateway.requests.post).toBe(1);
+      });
+
+      it.each(['timeout', 'reset', 'html', { status: 503 }] as const)(
+        'after %p it may have been sent: outcome-unknown, never sent again',
+        async (fault) => {
+          const { sms, settled, events, gateway } = await run({ timeouts: { sendMs: 300 } });
+          gateway.nextSend(typeof fault === 'string' ? { fault, accepted: true } : { ...fault, accepted: true });
+          await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
+          await settled('a');
+          expect(events).toMatchObject([
+            {
+              event: 'rt-sms.outcome-unknown',
+              id: 'a',
+              account: 'default',
+              ref: 'order 1',
+              error: { outcome: 'unknown' },
+            },
+          ]);
+          await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
+          await later(700);
+          expect(gateway.requests.post).toBe(1);
+          expect(events).toHaveLength(1);
+        },
+      );
+
+      it('system_error was not saved: it is sent again, and accepted once', async () => {
+        const { sms, settled, gateway, outcomes } = await run();
+        gateway.nextSend('system_error', 4);
+        await sms.enqueue(hello, { id: 'a' });
+        await settled('a');
+        expect(outcomes('a')).toEqual(['accepted']);
+        expect(gateway.messages).toHaveLength(1);
+        expect(gateway.requests.post).toBe(5);
+      });
+
+      it('a gateway that is down for a while: everything waits, and is sent once afterwards', async () => {
+        const lost = await RtSmsSimulator.start();
+        const { url, options } = lost;
+        await lost.close();
+        const { sms, settled, outcomes } = await run({ url, timeouts: { sendMs: 1_000, connectMs: 500 } });
+        const all = ids(20);
+        await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
+        await later(500);
+        expect(all.flatMap((id) => outcomes(id))).toEqual([]);
+        const port = Number(new URL(url).port);
+        const gateway = await RtSmsSimulator.start({
+          ...options,
+          url: undefined,
+          port,
+          lifecycle: false,
+        } as RtSmsSimulatorOptions);
+        atEnd(() => gateway.close());
+        await settled(...all);
+        expect(all.map((id) => outcomes(id))).toEqual(all.map(() => ['accepted']));
+        expect(gateway.messages.map(({ text }) => text).toSorted()).toEqual(all.toSorted());
+      });
+
+      it.each(['wrong_ip', 'wrong_credentials'] as const)(
+        '%s burns nothing: sending pauses, health is down, and it goes on once the gateway takes us again',
+        async (reason) => {
+          const { sms, settled, gateway, outcomes, until } = await run();
+          gateway.nextSend(reason, Infinity);
+          gateway.nextStatus(reason, Infinity);
+          const all = ids(40);
+          await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
+          await sms.enqueue(hello, { id: 'urgent', delayMs: 500, expiresAt: new Date(Date.now() + 600) });
+          await until(() => gateway.requests.post > 0);
+          await expect(sms.checkHealth()).resolves.toMatchObject({ ok: false, reason });
+          // What expires while nothing can be sent is said in time.
+          await settled('urgent');
+          expect(outcomes('urgent')).toEqual(['expired']);
+          // What was on its way, and nothing since.
+          expect(gateway.requests.post).toBeLessThanOrEqual(10);
+          expect(all.flatMap((id) => outcomes(id))).toEqual([]);
+          await expect(sms.find('m0')).resolves.toMatchObject({ state: 'queued' });
+          gateway.clearFaults();
+          await sms.getStatus('message-id-anything').catch(() => undefined);
+          await settled(...all);
+          expect(all.map((id) => outcomes(id))).toEqual(all.map(() => ['accepted']));
+          expect(gateway.messages).toHaveLength(40);
+        },
+      );
+    });
+
+    describe('events', () => {
+      it('accepted comes before any status of that message, however early its callbacks', async () => {
+        const { sms, until, events } = await run(
+          {},
+          { callbackBeforeAnswer: true, lifecycle: { awaitingMs: 0, finalMs: 0 } },
+        );
+        const all = ids(50);
+        await sms.enqueueMany(all.map((id) => ({ message: { ...hello, ref: id }, id })));
+        await until(() => events.filter(({ event }) => event === 'rt-sms.status.delivered').length === 50);
+        for (const id of all) {
+          const own = events.filter((seen) => seen.ref === id && !/status\./.test(seen.event));
+          const names = own.map(({ event, status }) => status ?? event);
+          expect(names[0]).toBe('rt-sms.accepted');
+          expect(names.slice(1).filter((status) => status !== 'awaiting_report')).toEqual(['delivered']);
+          expect(names.at(-1)).toBe('delivered');
+        }
+      });
+
+      it('ref is on every event of a message', async () => {
+        const { sms, settled, gateway, events, until } = await run();
+        await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
+        await settled('a');
+        await gateway.report(gateway.messages[0]!.uid, 'awaiting_report');
+        await gateway.report(gateway.messages[0]!.uid, 'delivered');
+        await until(() => events.some(({ status }) => status === 'delivered'));
+        expect(events.map(({ ref }) => ref)).toEqual(events.map(() => 'order 1'));
+      });
+
+      it('what is enqueued before the application listens is sent, and its event is heard', async () => {
+        const gateway = await RtSmsSimulator.start({ lifecycle: false });
+        atEnd(() => gateway.close());
+        const factory = engine({ key: `conformance-${process.pid}-early` });
+        @Module({
+          imports: [
+            EventEmitterModule.forRoot(),
+            RtSmsModule.forRoot({
+              ...gateway.options,
+              shortcode: 'SHOP',
+              callback: { secrets: SECRET },
+              ...(factory && { engine: factory }),
+            }),
+          ],
+        })
+        class AppModule {}
+        let heard!: (payload: unknown) => void;
+        const accepted = new Promise((resolve) => (heard = resolve));
+        await start('express', { imports: [AppModule] }, async (app) => {
+          app.get(EventEmitter2).on('rt-sms.accepted', heard);
+          await app.get(RtSmsService).enqueue(hello, { id: 'early' });
+        });
+        await expect(accepted).resolves.toMatchObject({ id: 'early' });
+      });
+    });
+
+    describe('the end of the application', () => {
+      it('what is on its way is finished, and its outcome is heard', async () => {
+        const { app, sms, gateway, outcomes } = await run({}, { latencyMs: 300 });
+        const all = ids(5);
+        await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
+        let taken = 0;
+        await gateway.waitForMessage(() => ++taken === 5);
+        await app.close();
+        expect(all.map((id) => outcomes(id))).toEqual(all.map(() => ['accepted']));
+      });
+
+      it('nothing is taken any more', async () => {
+        const { app, sms } = await run();
+        await app.close();
+        await expect(sms.enqueue(hello, { id: 'late' })).rejects.toBeInstanceOf(RtSmsOverloadedError);
+      });
+
+      if (!inProcess) return;
+
+      it('what is unsent is refused: not sent', async () => {
+        const { app, sms, gateway, outcomes, events } = await run({ rate: { perSecond: 2 } }, { latencyMs: 100 });
+        const all = ids(6);
+        await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
+        await sms.enqueue(hello, { id: 'delayed', delayMs: 60_000, expiresAt: new Date(Date.now() + 120_000) });
+        await gateway.waitForMessage();
+        await app.close();
+        const sent = gateway.messages.map(({ text }) => text);
+        expect(sent.length).toBeLessThan(6);
+        expect(all.map((id) => outcomes(id))).toEqual(all.map((id) => [sent.includes(id) ? 'accepted' : 'refused']));
+        expect(outcomes('delayed')).toEqual(['refused']);
+        for (const { error } of events.filter(({ event }) => event === 'rt-sms.refused')) {
+          expect(error).toMatchObject({ name: 'RtSmsOverloadedError', outcome: 'not_sent', retryable: true });
+        }
+      });
+
+      it('a POST that does not end is given five seconds, then its outcome is unknown', async () => {
+        const { app, sms, gateway, outcomes } = await run();
+        gateway.nextSend({ fault: 'timeout', accepted: true });
+        await sms.enqueue(hello, { id: 'a' });
+        await gateway.waitForMessage();
+        const began = performance.now();
+        await app.close();
+        expect(performance.now() - began).toBeLessThan(7_000);
+        expect(outcomes('a')).toEqual(['outcome-unknown']);
+      }, 10_000);
+    });
+
+    if (!inProcess) return;
+
+    it('is bounded: beyond engineLimit nothing of a batch is queued, and there is room again once something is sent', async () => {
+      const { sms, settled, gateway } = await run({ engineLimit: 3 });
+      await sms.enqueueMany(['a', 'b'].map((id) => ({ message: hello, id, delayMs: 300 })));
+      await expect(sms.enqueueMany(['c', 'd'].map((id) => ({ message: hello, id })))).rejects.toMatchObject({
+        name: 'RtSmsOverloadedError',
+        outcome: 'not_sent',
+        retryable: true,
+        message: expect.stringContaining('engineLimit 3') as string,
+      });
+      await expect(sms.find('c')).resolves.toBeUndefined();
+      await expect(sms.find('d')).resolves.toBeUndefined();
+      // What is there already needs no room.
+      await sms.enqueueMany(['a', 'b', 'c'].map((id) => ({ message: hello, id, delayMs: 300 })));
+      await settled('a', 'b', 'c');
+      await sms.enqueueMany(['d', 'e', 'f'].map((id) => ({ message: hello, id })));
+      await settled('d', 'e', 'f');
+      expect(gateway.messages).toHaveLength(6);
+    });
+  });
+}

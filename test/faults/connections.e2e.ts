@@ -1,0 +1,189 @@
+import { once } from 'node:events';
+import type { RtSmsError } from 'nestjs-rt-sms';
+import { atEnd } from '../platforms.js';
+import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.js';
+import { ConnectProxy, type ConnectProxyOptions } from './connect-proxy.js';
+import { CERTIFICATES, type FaultServer } from './fault-server.js';
+
+const MESSAGE = { msisdn: msisdnOf(1), text: TEXT };
+
+async function startProxy(options?: ConnectProxyOptions) {
+  const proxy = await ConnectProxy.start(options);
+  atEnd(() => proxy.close());
+  return proxy;
+}
+
+/** The address of a proxy with credentials in it. */
+const withUser = ({ url }: ConnectProxy, user: string) => url.replace('://', `://${user}@`);
+
+describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
+  it('that the environment names is not used', async () => {
+    const proxy = await startProxy();
+    const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
+    const before = names.map((name) => [name, process.env[name]] as const);
+    atEnd(() => {
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    });
+    for (const name of names) process.env[name] = proxy.url;
+    const server = await startFault('healthy', { tls });
+    const { sms } = await startAccount(server);
+    await sms.send(MESSAGE);
+    expect([proxy.heads, server.postsRead]).toEqual([[], 1]);
+  });
+
+  it('that is named carries everything, with its credentials', async () => {
+    const proxy = await startProxy({ credentials: 'user:p@ss' });
+    const server = await startFault('healthy', { tls, record: true });
+    const { sms } = await startAccount(server, { proxy: withUser(proxy, 'user:p%40ss'), connections: 3 });
+    const { uid } = await sms.send(MESSAGE);
+    await sms.getStatus(uid);
+    await Promise.all(Array.from({ length: 20 }, (_, n) => sms.send({ ...MESSAGE, msisdn: msisdnOf(n) })));
+    expect(server.postsRead).toBe(21);
+    // One tunnel for each connection, and the proxy's credentials go no further than to it.
+    expect(proxy.tunnels).toBeLessThanOrEqual(3);
+    expect(proxy.heads[0]).toContain(`CONNECT ${new URL(server.url).host} HTTP/1.1\r\n`);
+    for (const { raw } of server.requests) expect(raw.toString()).not.toMatch(/proxy-/i);
+  });
+
+  it.each([
+    ['refuses', { mode: 'refuse' }, '407', false],
+    ['refuses the address', { mode: 'refuse', status: 403 }, '403', false],
+    ['wants other credentials', { credentials: 'user:other' }, '407', false],
+    ['hangs', { mode: 'hang' }, 'no connection within 200 ms', true],
+    ['is gone', { mode: 'dead' }, 'ECONNREFUSED', true],
+  ] as const)('that %s is named by the error', async (_, options, what, retryable) => {
+    const proxy = await startProxy(options);
+    const server = await startFault('healthy', { tls });
+    const account = { proxy: withUser(proxy, 'user:p%40ssw'), timeouts: { connectMs: 200 }, retry: { send: 1 } };
+    const { sms } = await startAccount(server, account);
+    const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
+    expect(error).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent', retryable });
+    expect(error.attempts).toBe(retryable ? 2 : 1);
+    expect(error.message).toContain(`${new URL(server.url).host} through the proxy ${new URL(proxy.url).host}`);
+    expect(error.message).toContain(what);
+    expect(error.message).not.toMatch(/p@ssw|p%40ssw|tls\.ca/);
+    expect(server.postsRead).toBe(0);
+  });
+
+  it('that hung for a while is no hindrance afterwards', async () => {
+    const proxy = await startProxy();
+    const server = await startFault('healthy', { tls });
+    const { sms } = await startAccount(server, { proxy: proxy.url, timeouts: { connectMs: 100 }, retry: { send: 0 } });
+    proxy.mode = 'hang';
+    for (let i = 0; i < 3; i++) expect(await failureOf(sms.send(MESSAGE))).toMatchObject({ outcome: 'not_sent' });
+    proxy.mode = 'ok';
+    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 1 });
+  });
+});
+
+it('a fault behind the proxy has the outcome that it has without', async () => {
+  const proxy = await startProxy();
+  for (const [fault, outcome] of [
+    ['tls-reset', 'not_sent'],
+    ['self-signed', 'not_sent'],
+    ['rst-after-request', 'unknown'],
+    ['503', 'unknown'],
+  ] as const) {
+    const server = await startFault(fault, { tls: true });
+    const { sms } = await startAccount(server, { proxy: proxy.url });
+    expect(await failureOf(sms.send(MESSAGE))).toMatchObject({ outcome });
+    expect(server.postsRead).toBe(outcome === 'unknown' ? 1 : 0);
+  }
+});
+
+describe('TLS', () => {
+  it.each(['self-signed', 'wrong-host', 'expired'] as const)(
+    'names tls.ca where a certificate is not trusted: %s',
+    async (name) => {
+      const { sms } = await startAccount(await startFault(name));
+      const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
+      expect(error.message).toContain('tls.ca');
+    },
+  );
+
+  it('trusts no certificate of a CA that was not given', async () => {
+    const { url } = await startFault('healthy', { tls: true });
+    const { sms } = await startAccount({ url });
+    const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
+    expect(error).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent', retryable: false, attempts: 1 });
+    expect(error.message).toContain('tls.ca');
+  });
+
+  it('shows the client certificate', async () => {
+    const server = await startFault('client-certificate-missing');
+    const { ca, clientCert: cert, clientKey: key } = CERTIFICATES;
+    const { sms } = await startAccount(server, { tls: { ca, cert, key } });
+    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 1 });
+  });
+});
+
+it.each(['302', '307'] as const)('a redirect is not followed: %s', async (name) => {
+  const server = await startFault(name, { record: true });
+  const { sms } = await startAccount(server);
+  expect(await failureOf(sms.send(MESSAGE))).toMatchObject({ outcome: 'unknown', httpStatus: Number(name) });
+  expect(server.requests.map(({ path }) => path)).toEqual(['/api/v2/send_message']);
+});
+
+it.each(['huge-body', 'huge-chunked-body'] as const)('an answer is not read beyond its limit: %s', async (name) => {
+  const server = await startFault(name);
+  const { sms } = await startAccount(server);
+  const cut = once(server, 'disconnect');
+  const before = process.memoryUsage().arrayBuffers;
+  const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
+  expect(error.message).toContain('longer than 262144 bytes');
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 2 ** 20);
+  await cut;
+});
+
+describe('the queue for a connection', () => {
+  it.each([0, 1, 5])('takes queueLimit (%d) and refuses one more at once', async (queueLimit) => {
+    const server = await startFault('silent', { times: 2 });
+    const { sms } = await startAccount(server, { connections: 2, queueLimit, timeouts: { sendMs: 300 } });
+    const send = (n: number) => sms.send({ ...MESSAGE, msisdn: msisdnOf(n) }).catch((error: RtSmsError) => error);
+    const occupying = [send(0), send(1)];
+    while (server.postsRead < 2) await once(server, 'read');
+    const queued = Array.from({ length: queueLimit }, (_, n) => send(2 + n));
+    const began = performance.now();
+    expect(await failureOf(sms.send({ ...MESSAGE, msisdn: msisdnOf(99) }))).toMatchObject({
+      name: 'RtSmsOverloadedError',
+      outcome: 'not_sent',
+      retryable: true,
+      attempts: 1,
+    });
+    expect(performance.now() - began).toBeLessThan(100);
+    for (const error of await Promise.all(occupying)) expect(error).toMatchObject({ outcome: 'unknown' });
+    await Promise.all(queued);
+    expect(server.reads.has(msisdnOf(99))).toBe(false);
+  });
+
+  it('opens no more connections than `connections`', async () => {
+    const server = await startFault('healthy');
+    const { sms } = await startAccount(server, { connections: 3 });
+    await Promise.all(Array.from({ length: 100 }, (_, n) => sms.send({ ...MESSAGE, msisdn: msisdnOf(n) })));
+    expect([server.accepted, server.postsRead]).toEqual([3, 100]);
+  });
+});
+
+describe('connections that the gateway closed while they were idle', () => {
+  it.each([
+    { tls: false, how: 'fin' },
+    { tls: false, how: 'rst' },
+    { tls: true, how: 'fin' },
+    { tls: true, how: 'rst' },
+  ] as const)('are no failure, even with no retries, %j', async ({ tls, how }) => {
+    const server: FaultServer = await startFault('stale-keep-alive', { tls });
+    const { sms } = await startAccount(server, { connections: 5, retry: { send: 0 } });
+    let n = 0;
+    const five = () => Promise.all(Array.from({ length: 5 }, () => sms.send({ ...MESSAGE, msisdn: msisdnOf(n++) })));
+    await five();
+    for (let round = 0; round < 10; round++) {
+      // The client cannot see it before it sends: all of this is one turn of its event loop.
+      expect(server.closeIdle(how)).toBeGreaterThan(0);
+      for (const { attempts } of await five()) expect(attempts).toBe(1);
+    }
+    expect([server.postsRead, server.twice]).toEqual([55, []]);
+  });
+});

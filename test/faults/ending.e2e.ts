@@ -1,0 +1,137 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { text as textOf } from 'node:stream/consumers';
+import type { AddressInfo } from 'node:net';
+import type { RtSmsError } from 'nestjs-rt-sms';
+import { atEnd } from '../platforms.js';
+import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.js';
+
+const GRACE_MS = 5_000;
+const SLOW_MS = 300;
+
+/** A gateway that does what the text says: `slow` answers later, `never` not at all, `unsaved` later that it did not save. */
+async function startGateway() {
+  const texts: string[] = [];
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    const { text } = JSON.parse(await textOf(request)) as { text: string };
+    texts.push(text);
+    server.emit('text', text);
+    if (text === 'never') return;
+    const said =
+      text === 'unsaved' ? { reason: 'system_error', status: 'error' } : { result: { uid: text }, status: 'ok' };
+    setTimeout(() => response.end(JSON.stringify(said)), SLOW_MS);
+  };
+  const server = createServer((request, response) => void answer(request, response));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  atEnd(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const read = async (...wanted: string[]) => {
+    while (!wanted.every((text) => texts.includes(text))) await once(server, 'text');
+  };
+  return { url: `http://127.0.0.1:${port}/api/v2/send_message`, texts, read };
+}
+
+async function timed(work: Promise<unknown>) {
+  const began = performance.now();
+  await work;
+  return performance.now() - began;
+}
+
+const outcomeOf = (send: Promise<unknown>) =>
+  send.then(
+    () => 'sent',
+    ({ outcome, name }: RtSmsError) => `${outcome} ${name}`,
+  );
+
+describe('app.close()', () => {
+  it('takes no more, lets what has left finish, and tells the rest the truth', async () => {
+    const gateway = await startGateway();
+    const { sms, app } = await startAccount(gateway, { connections: 2 });
+    const send = (text: string) => outcomeOf(sms.send({ msisdn: msisdnOf(1), text }));
+    const [slow, never, queued] = [send('slow'), send('never'), send('queued')];
+    await gateway.read('slow', 'never');
+    const closing = timed(app.close());
+    expect(await queued).toBe('not_sent RtSmsOverloadedError');
+    expect(await send('late')).toBe('not_sent RtSmsOverloadedError');
+    expect(await slow).toBe('sent');
+    expect(await never).toBe('unknown RtSmsAbortedError');
+    const tookMs = await closing;
+    expect(tookMs).toBeGreaterThan(GRACE_MS - 50);
+    expect(tookMs).toBeLessThan(GRACE_MS + 1_000);
+    expect(gateway.texts.toSorted()).toEqual(['never', 'slow']);
+  }, 30_000);
+
+  it('ends as soon as the last has finished', async () => {
+    const gateway = await startGateway();
+    const { sms, app } = await startAccount(gateway);
+    const slow = outcomeOf(sms.send({ msisdn: msisdnOf(1), text: 'slow' }));
+    await gateway.read('slow');
+    expect(await timed(app.close())).toBeLessThan(SLOW_MS + 500);
+    expect(await slow).toBe('sent');
+  });
+
+  it('repeats nothing any more', async () => {
+    const gateway = await startGateway();
+    const { sms, app } = await startAccount(gateway, { retry: { send: 10 } });
+    const unsaved = failureOf(sms.send({ msisdn: msisdnOf(1), text: 'unsaved' }));
+    await gateway.read('unsaved');
+    await app.close();
+    expect(await unsaved).toMatchObject({ outcome: 'rejected', reason: 'system_error', attempts: 1 });
+    expect(gateway.texts).toEqual(['unsaved']);
+  });
+
+  it.each(['refused', 'connect-hang', 'tls-hang'] as const)('does not wait for a connection: %s', async (fault) => {
+    const server = await startFault(fault);
+    const { sms, app } = await startAccount(server, { retry: { send: 10 } });
+    const send = outcomeOf(sms.send({ msisdn: msisdnOf(1), text: TEXT }));
+    // Until it is on its way.
+    await new Promise(setImmediate);
+    expect(await timed(app.close())).toBeLessThan(500);
+    expect(await send).toBe('not_sent RtSmsOverloadedError');
+  });
+});
+
+/** Ends an application that is a process of its own; what became of its sends, how it ended and how long that took. */
+async function endProcess(mode: 'signal' | 'close') {
+  const gateway = await startGateway();
+  const child = fork(new URL('../child/ending.ts', import.meta.url), [gateway.url, mode], {
+    execArgv: ['--import', new URL('../child/ts.mjs', import.meta.url).href],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  atEnd(() => child.kill('SIGKILL'));
+  const told = textOf(child.stdout!);
+  const ended = once(child, 'exit');
+  await gateway.read('slow', 'never');
+  child.send('end');
+  if (mode === 'signal') child.kill('SIGTERM');
+  const tookMs = await timed(ended);
+  return {
+    tookMs,
+    ended: await ended,
+    told: (await told).trim().split('\n').toSorted(),
+    texts: gateway.texts.toSorted(),
+  };
+}
+
+it('an application ends within the grace, by a signal and by its own close(), and nothing keeps its process', async () => {
+  const [bySignal, byClose] = await Promise.all([endProcess('signal'), endProcess('close')]);
+  for (const { tookMs, told, texts } of [bySignal, byClose]) {
+    expect(told).toEqual([
+      'never unknown RtSmsAbortedError',
+      'paced not_sent RtSmsOverloadedError',
+      'queued not_sent RtSmsOverloadedError',
+      'slow sent',
+    ]);
+    expect(texts).toEqual(['never', 'slow']);
+    expect(tookMs).toBeLessThan(GRACE_MS + 4_000);
+  }
+  // Nest ends the process by the same signal; one that merely closed ends because nothing keeps it.
+  expect([bySignal.ended, byClose.ended]).toEqual([
+    [null, 'SIGTERM'],
+    [0, null],
+  ]);
+}, 40_000);

@@ -1,0 +1,56 @@
+import { jest } from '@jest/globals';
+import { engineConformance, later, runEngine } from './engine-conformance.js';
+
+jest.setTimeout(20_000);
+
+const inMemory = () => undefined;
+const hello = { msisdn: '79270000001', text: 'Hello' };
+
+engineConformance('in memory', inMemory, { inProcess: true });
+
+describe('the engine in memory, beyond what every engine promises', () => {
+  it('goes on when what waited for its turn has expired in the meantime', async () => {
+    const { sms, settled, outcomes } = await runEngine(inMemory, { rate: { perSecond: 1 } });
+    await sms.enqueue(hello, { id: 'first' });
+    await settled('first');
+    const expiresAt = new Date(Date.now() + 200);
+    await sms.enqueueMany([
+      { message: hello, id: 'expires', expiresAt, priority: 'otp' },
+      { message: hello, id: 'last' },
+    ]);
+    await settled('last');
+    expect(outcomes('expires')).toEqual(['expired']);
+  });
+
+  it('forgets an id idempotencyMs after its message settled, and not before', async () => {
+    const { sms, settled, gateway, outcomes } = await runEngine(inMemory, { idempotencyMs: 300 });
+    await sms.enqueue(hello, { id: 'a', delayMs: 400 });
+    await settled('a');
+    await expect(sms.enqueue({ ...hello, text: 'Other' }, { id: 'a' })).rejects.toThrow("id: 'a'");
+    await later(350);
+    await expect(sms.find('a')).resolves.toBeUndefined();
+    await sms.enqueue({ ...hello, text: 'Other' }, { id: 'a' });
+    await gateway.waitForMessage(({ text }) => text === 'Other');
+    expect(outcomes('a').length).toBeGreaterThan(0);
+  });
+
+  it('an id that is a phone number is not shown in full', async () => {
+    const { sms } = await runEngine(inMemory);
+    await sms.enqueue(hello, { id: '79270000001', delayMs: 60_000 });
+    const error = await sms
+      .enqueue({ ...hello, text: 'Other' }, { id: '79270000001' })
+      .catch((thrown: Error) => thrown);
+    expect(String((error as Error).message)).toContain("'7927*****01'");
+    expect(String((error as Error).message)).not.toContain('79270000001');
+  });
+
+  it('takes and sends ten thousand in one go', async () => {
+    const { sms, until, gateway, events } = await runEngine(inMemory, { connections: 20 });
+    const items = Array.from({ length: 10_000 }, (_, n) => ({ message: hello, id: `m${n}` }));
+    const began = performance.now();
+    await sms.enqueueMany(items);
+    expect(performance.now() - began).toBeLessThan(2_000);
+    await until(() => events.length === 10_000);
+    expect(gateway.messages).toHaveLength(10_000);
+  }, 30_000);
+});
