@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import { Module } from '@nestjs/common';
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import {
@@ -12,7 +11,7 @@ import {
   type SmsMessage,
 } from 'nestjs-rt-sms';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
-import { later, mostInASecond, warmUp } from './engine-conformance.js';
+import { later, mostInASecond, starts, warmUp } from './engine-conformance.js';
 import { atEnd, start } from './platforms.js';
 
 const SECRET = 'a-secret-of-sixteen';
@@ -24,9 +23,8 @@ async function account(given: Partial<RtSmsOptions> = {}, simulator: RtSmsSimula
   @Module({ imports: [EventEmitterModule.forRoot(), RtSmsModule.forRoot(options)] })
   class AppModule {}
   const { app } = await start('fastify', { imports: [AppModule] });
-  const takenAt: number[] = [];
-  gateway.on('message', () => takenAt.push(performance.now()));
-  return { sms: app.get(RtSmsService), gateway, takenAt };
+  const startedAt = starts(gateway.url);
+  return { sms: app.get(RtSmsService), gateway, startedAt };
 }
 
 /** Rows that count how many were taken, and whether the source was closed. */
@@ -151,15 +149,12 @@ describe('sendMany', () => {
   });
 
   describe('rate', () => {
-    // Counted where it arrives: a machine that stands still for a moment pushes two seconds together.
-    jest.retryTimes(3);
-
     it('keeps the rate', async () => {
-      const { sms, takenAt } = await account({ rate: { perSecond: 20 } });
-      await warmUp(sms, takenAt);
+      const { sms, startedAt } = await account({ rate: { perSecond: 20 } });
+      await warmUp(sms, startedAt);
       await all(sms.sendMany(source(50).rows()));
-      expect(takenAt).toHaveLength(50);
-      expect(mostInASecond(takenAt)).toBeLessThanOrEqual(22);
+      expect(startedAt).toHaveLength(50);
+      expect(mostInASecond(startedAt)).toBeLessThanOrEqual(20);
     });
   });
 

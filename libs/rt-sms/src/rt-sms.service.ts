@@ -29,6 +29,7 @@ import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } f
 import { readUid } from './message/status.js';
 import {
   isRtSmsError,
+  RtSmsAuthError,
   RtSmsNotFoundError,
   type RtSmsRejectedError,
   RtSmsValidationError,
@@ -295,24 +296,23 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return this.engine.tracker ? done : undefined;
   }
 
-  private async post(message: CheckedSmsMessage, limits: SendOptions) {
-    try {
-      const sent = await this.gateway.send(message, limits);
-      this.gate.learn();
-      return sent;
-    } catch (error) {
-      this.gate.learn(error);
-      throw error;
-    }
+  private post(message: CheckedSmsMessage, limits: SendOptions) {
+    return this.learning(() => this.gateway.send(message, limits));
   }
 
-  private async getGatewayStatus(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
+  private getGatewayStatus(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
+    return this.learning(() => this.gateway.status(uid, limits));
+  }
+
+  /** Whatever is asked tells whether the gateway takes this process; what was known of its health ends with a refusal. */
+  private async learning<T>(ask: () => Promise<T>): Promise<T> {
     try {
-      const report = await this.gateway.status(uid, limits);
+      const answer = await ask();
       this.gate.learn();
-      return report;
+      return answer;
     } catch (error) {
       this.gate.learn(error);
+      if (error instanceof RtSmsAuthError) this.healthUntil = 0;
       throw error;
     }
   }

@@ -1,5 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import type { CallFacts, CallOptions, CheckedMessage, SendOptions } from '../gateway/gateway.js';
+import type { RateTicket } from '../gateway/rate.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
@@ -89,7 +90,7 @@ export interface EngineHost {
   readonly logger: Logger;
   readonly gate: AuthGate;
   /** Waits for a start under `rate`; the returned function gives the place up. */
-  slot(go: () => void): () => void;
+  slot(go: (ticket: RateTicket | undefined) => void): () => void;
   /** One POST, repeated only where it provably never left. Rejects with an `RtSmsError`. */
   send(message: CheckedMessage, limits: SendOptions): Promise<CallFacts & { uid: string }>;
   status(uid: string): Promise<SmsStatusReport>;

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import type { RateTicket } from '../gateway/rate.js';
 import { backoffMs } from '../gateway/retry.js';
 import {
   isRtSmsError,
@@ -166,12 +167,12 @@ export class MemoryEngine implements SmsEngine {
     while (!this.slotAsked && this.ready.size > 0 && this.active < CONCURRENCY && !this.host.gate.error) {
       let waited = false;
       let taken = false;
-      const leave = this.host.slot(() => {
+      const leave = this.host.slot((ticket) => {
         taken = true;
         this.slotAsked = undefined;
         const entry = this.ready.first;
-        // Cancelled or expired while it waited: the slot is lost, which only makes us slower.
-        if (entry && !this.stopped && !this.host.gate.error) this.begin(entry);
+        if (entry && !this.stopped && !this.host.gate.error) this.begin(entry, ticket);
+        else ticket?.giveBack();
         if (waited) this.pump();
       });
       waited = true;
@@ -179,14 +180,17 @@ export class MemoryEngine implements SmsEngine {
     }
   }
 
-  private begin(entry: Entry): void {
+  private begin(entry: Entry, ticket: RateTicket | undefined): void {
     this.ready.remove(entry);
     const item = entry.item!;
-    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) return this.settle(item.id, entry, 'expired');
+    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) {
+      ticket?.giveBack();
+      return this.settle(item.id, entry, 'expired');
+    }
     entry.sending = true;
     this.active++;
     const work = this.host
-      .during(() => this.attempt(item, entry))
+      .during(() => this.attempt(item, entry, ticket))
       .finally(() => {
         this.active--;
         this.running.delete(work);
@@ -195,11 +199,11 @@ export class MemoryEngine implements SmsEngine {
     this.running.add(work);
   }
 
-  private async attempt(item: EngineItem, entry: Entry): Promise<void> {
+  private async attempt(item: EngineItem, entry: Entry, ticket: RateTicket | undefined): Promise<void> {
     const { signal } = this.end;
     entry.attempts++;
     try {
-      const { uid } = await this.host.send(item, { paced: true, signal, startBefore: item.expiresAt });
+      const { uid } = await this.host.send(item, { ticket, signal, startBefore: item.expiresAt });
       entry.uid = uid;
       this.settle(item.id, entry, 'accepted');
       this.host.follow(uid, item.ref);

@@ -361,7 +361,8 @@ export class MemoryTracker implements DeliveryTracker {
       if (next.dueAt > Date.now()) return this.pumpAt(next.dueAt);
       let waited = false;
       let taken = false;
-      const leave = this.rate.wait(() => {
+      const leave = this.rate.wait((ticket) => {
+        ticket.start();
         taken = true;
         this.leaveRate = undefined;
         this.look();

@@ -13,7 +13,7 @@ import {
 } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
-import { SlidingRate } from './rate.js';
+import { SlidingRate, type RateTicket } from './rate.js';
 import { backoffMs, RetryBudget } from './retry.js';
 import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
 import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
@@ -26,8 +26,8 @@ export interface CallOptions {
 }
 
 export interface SendOptions extends CallOptions {
-  /** The caller has waited for its start under `rate` already. */
-  paced?: boolean;
+  /** The start under `rate` that the caller has waited for, see `slot`. */
+  ticket?: RateTicket | undefined;
   /** No attempt starts after this time (as `Date.now()` has it); one that has started may finish. */
   startBefore?: number | undefined;
 }
@@ -52,8 +52,8 @@ interface Question<T> {
   request: WireRequest;
   deadlineMs: number;
   retries: number;
-  /** The first attempt need not wait for the rate. */
-  paced?: boolean;
+  /** For the first attempt, which need not wait for the rate then. */
+  ticket?: RateTicket | undefined;
   startBefore?: number | undefined;
   signal: AbortSignal | undefined;
   /** What must not show in an error. */
@@ -92,8 +92,8 @@ export class Gateway {
     const confidential = [message.text, message.msisdn, ...this.secrets];
     return this.call({
       operation: 'send',
-      request: { method: 'POST', path: this.path, body: sendBody(message) },
-      paced: limits.paced ?? false,
+      request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
+      ticket: limits.ticket,
       startBefore: limits.startBefore,
       deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
       retries: retry.send,
@@ -107,9 +107,9 @@ export class Gateway {
   }
 
   /** Calls back once a send may start under `rate`; the returned function gives the place up. */
-  slot(go: () => void): () => void {
+  slot(go: (ticket: RateTicket | undefined) => void): () => void {
     if (this.rate) return this.rate.wait(go);
-    go();
+    go(undefined);
     return () => undefined;
   }
 
@@ -169,7 +169,7 @@ export class Gateway {
 
   private async askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
     // A stand-in for the whole HttpService: what fails in it may have been sent.
-    if (!(this.http instanceof AccountHttp)) exchange.foreign = true;
+    if (!(this.http instanceof AccountHttp)) exchange.start('foreign');
     const { adapter } = this.transport;
     const config: AxiosRequestConfig & ExchangeConfig = {
       method,
@@ -179,7 +179,7 @@ export class Gateway {
       validateStatus: null,
       // Runs after the interceptors: whatever another adapter than the transport's does, it tells no phases.
       transformRequest(data: unknown) {
-        if (this.adapter !== adapter) exchange.foreign = true;
+        if (this.adapter !== adapter) exchange.start('foreign');
         return data;
       },
     };
@@ -203,6 +203,7 @@ class Call<T> {
   private ended = false;
   /** The request on its way, while there is one. */
   private exchange: Exchange | undefined;
+  private ticket: RateTicket | undefined;
   private deadline: NodeJS.Timeout | undefined;
   private lateness: NodeJS.Timeout | undefined;
   /** Gives up the wait for the rate or for the next attempt. */
@@ -215,6 +216,7 @@ class Call<T> {
     private readonly rate: SlidingRate | undefined,
     private readonly ask: (request: WireRequest, exchange: Exchange) => Promise<Answer>,
   ) {
+    this.ticket = question.ticket;
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -248,15 +250,17 @@ class Call<T> {
   }
 
   private next(): void {
-    const paced = this.question.paced && this.attempts === 0;
-    if (this.rate && !paced) this.leaveWait = this.rate.wait(() => void this.attempt());
-    else void this.attempt();
+    const ticket = this.attempts === 0 ? this.question.ticket : undefined;
+    if (this.rate && !ticket) this.leaveWait = this.rate.wait((granted) => void this.attempt(granted));
+    else void this.attempt(ticket);
   }
 
-  private async attempt(): Promise<void> {
+  private async attempt(ticket?: RateTicket): Promise<void> {
     this.attempts++;
     this.leaveWait = undefined;
     const exchange = (this.exchange = new Exchange());
+    this.ticket = ticket;
+    exchange.onStart = ticket?.start;
     let value: T | RtSmsError;
     try {
       const answer = await this.ask(this.question.request, exchange);
@@ -268,6 +272,7 @@ class Call<T> {
     }
     // Answered or failed: nothing is on its way now.
     this.exchange = undefined;
+    ticket?.giveBack();
     if (value instanceof Error) this.failed(value);
     else this.end(() => this.resolve(value));
   }
@@ -327,6 +332,7 @@ class Call<T> {
     this.end(() => this.reject(error));
     this.leaveWait?.();
     this.exchange?.abandon();
+    this.ticket?.giveBack();
   }
 
   private end(settle: () => void): void {

@@ -1,19 +1,26 @@
+/** A start that was granted. It counts until a second after it was made use of, or until it is given back unused. */
+export interface RateTicket {
+  start(): void;
+  giveBack(): void;
+}
+
 /**
- * At most `perSecond` starts in any sliding second. Waiters are served in order; one that gives up costs nothing.
+ * At most `perSecond` starts in any sliding second, by the moment at which each really starts: what waits for a connection
+ * after its turn has come must not meet the next second's. Waiters are served in order; one that gives up costs nothing.
  * The second is taken 1 % longer, so that the jitter of the way to the gateway does not push two seconds together.
  */
 export class SlidingRate {
-  private readonly starts: number[];
-  private next = 0;
-  private readonly waiters = new Set<() => void>();
+  /** Tickets that count. */
+  private taken = 0;
+  /** When those that started cease to count, the earliest first. */
+  private readonly ends: number[] = [];
+  private readonly waiters = new Set<(ticket: RateTicket) => void>();
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly perSecond: number) {
-    this.starts = Array.from<number>({ length: perSecond }).fill(-Infinity);
-  }
+  constructor(private readonly perSecond: number) {}
 
-  /** Calls back once a start is allowed, at once if one is free; the returned function gives the place up. */
-  wait(go: () => void): () => void {
+  /** Calls back with a ticket once a start is allowed, at once if one is free; the returned function gives the place up. */
+  wait(go: (ticket: RateTicket) => void): () => void {
     this.waiters.add(go);
     this.serve();
     return () => {
@@ -25,23 +32,36 @@ export class SlidingRate {
   }
 
   private serve(): void {
-    for (const go of this.waiters) {
-      const now = performance.now();
-      const freeAt = this.starts[this.next]! + 1010;
-      if (freeAt > now) {
-        this.timer ??= setTimeout(
-          () => {
-            this.timer = undefined;
-            this.serve();
-          },
-          Math.ceil(freeAt - now),
-        );
-        return;
-      }
-      this.starts[this.next] = now;
-      this.next = (this.next + 1) % this.perSecond;
-      this.waiters.delete(go);
-      go();
+    const now = performance.now();
+    while (this.ends.length > 0 && this.ends[0]! <= now) {
+      this.ends.shift();
+      this.taken--;
     }
+    for (const go of this.waiters) {
+      if (this.taken >= this.perSecond) break;
+      this.taken++;
+      this.waiters.delete(go);
+      go(this.ticket());
+    }
+    // With no end in sight all tickets wait to start; their start or their return calls here again.
+    if (this.waiters.size === 0 || this.ends.length === 0) return;
+    this.timer ??= setTimeout(
+      () => {
+        this.timer = undefined;
+        this.serve();
+      },
+      Math.ceil(this.ends[0]! - now),
+    );
+  }
+
+  private ticket(): RateTicket {
+    let used = false;
+    const once = (act: () => void) => () => {
+      if (used) return;
+      used = true;
+      act();
+      if (this.waiters.size > 0) this.serve();
+    };
+    return { start: once(() => this.ends.push(performance.now() + 1010)), giveBack: once(() => this.taken--) };
   }
 }

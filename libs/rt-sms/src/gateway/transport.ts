@@ -64,12 +64,19 @@ export class Exchange {
   /** Something else than the transport has it, and will not say what it does with it. */
   foreign = false;
   abandoned = false;
+  /** Called when it starts. */
+  onStart: (() => void) | undefined;
   /** Set while there is something to cut. */
   cut: (() => void) | undefined;
 
   /** A byte of the request may have left. */
   get started(): boolean {
     return this.written || this.foreign;
+  }
+
+  start(how: 'written' | 'foreign'): void {
+    this[how] = true;
+    this.onStart?.();
   }
 
   /** Nobody waits any more: nothing is sent if it has not left, and the connection is cut if it has. */
@@ -327,7 +334,7 @@ class Task implements Dispatcher.DispatchHandler {
     if (exchange.abandoned) throw givenUp();
     // Neither undici nor an interceptor that repeats requests writes this one twice.
     if (exchange.written) throw new TransportFailure('answer', 'it was about to be sent a second time');
-    exchange.written = true;
+    exchange.start('written');
     exchange.cut = () => controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
   }
 
