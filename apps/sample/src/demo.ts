@@ -6,7 +6,7 @@ import { listening } from './ports.js';
 
 /** Starts a simulated gateway in this process, and sets the environment as if its account were ours. */
 export async function startGateway(port: number): Promise<RtSmsSimulator> {
-  const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start({ port }));
+  const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start({ port, inbox: true }));
   const { login, password, url } = gateway.options;
   Object.assign(process.env, { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url });
   process.env.RT_SMS_SHORTCODE ||= 'DEMO';

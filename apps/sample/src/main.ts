@@ -28,7 +28,7 @@ async function start(): Promise<void> {
   app.flushLogs();
   app.useLogger(['fatal', 'error', 'warn', 'log']);
 
-  process.stdout.write(introduction(await app.getUrl(), gateway !== undefined));
+  process.stdout.write(introduction(await app.getUrl(), gateway?.inboxUrl));
   if (!gateway) return;
   // Else the messages on their way would be waited for.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
@@ -36,7 +36,8 @@ async function start(): Promise<void> {
   await demonstrate(app);
 }
 
-function introduction(url: string, simulated: boolean): string {
+function introduction(url: string, inbox: string | undefined): string {
+  const simulated = inbox !== undefined;
   return [
     simulated
       ? 'RT_SMS_LOGIN is not set: the gateway is simulated in this process, no SMS leaves it.'
@@ -47,6 +48,7 @@ function introduction(url: string, simulated: boolean): string {
     `  Docs      ${url}/docs`,
     `  Health    ${url}/health`,
     `  Gateway   ${process.env.RT_SMS_URL || "the provider's"}`,
+    ...(simulated ? [`  Inbox     ${inbox}   every message, its status and its callbacks, to look at`] : []),
     '',
     'Send one:',
     `  curl ${url}/messages -H 'content-type: application/json' -d '{"msisdn":"+79270000001","text":"Hello"}'`,

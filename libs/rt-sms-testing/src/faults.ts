@@ -105,6 +105,11 @@ export class FaultQueue {
     return next?.plan;
   }
 
+  /** Those still to be played; `times` is null where they never end. */
+  get pending(): { readonly fault: FaultPlan; readonly times: number | null }[] {
+    return this.#queue.map(({ plan, times }) => ({ fault: plan, times: times === Infinity ? null : times }));
+  }
+
   clear(): void {
     this.#queue = [];
   }

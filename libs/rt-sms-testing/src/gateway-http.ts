@@ -29,10 +29,14 @@ export interface SimulatedExchange {
   readonly method: string;
   readonly path: string;
   readonly from: string;
+  /** Flat, as they came: name, value, name, value; but with credentials masked. */
+  readonly requestHeaders: readonly string[];
   /** As it came, but with any password in it masked. */
   readonly requestBody: string;
   /** The HTTP status of the answer; none where a fault gave no answer. */
   readonly status: number | undefined;
+  /** Flat; those that Node wrote are not among them. */
+  readonly responseHeaders: readonly string[] | undefined;
   readonly responseBody: string | undefined;
   readonly requestId: string;
   /** The message that was accepted or asked for. */
@@ -52,6 +56,8 @@ export interface Backend {
   answered(uid: string): void;
   find(uid: string): Parameters<typeof described>[0] | undefined;
   exchange(exchange: SimulatedExchange): void;
+  /** Takes a request that is none of the API's; false: it is not for the inbox either. */
+  readonly visit: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
 }
 
 /** What is to be done about one request. */
@@ -94,6 +100,8 @@ export class GatewayHttp {
   readonly #forgiven = new Set<string>();
   readonly #requestIdStem = randomBytes(12).toString('hex');
   #taken = 0;
+  /** When, under `perSecond`, the next request may be answered. */
+  #nextTurn = 0;
   #date = '';
   #dateSecond = 0;
 
@@ -128,6 +136,7 @@ export class GatewayHttp {
   }
 
   #read(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#backend.visit?.(request, response)) return;
     if (request.method === 'GET') {
       this.requests.get += 1;
       this.#take(request, response, { text: '' });
@@ -154,11 +163,20 @@ export class GatewayHttp {
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);
     const verdict = this.#judge(request, path, body, requestId);
-    const delayMs = this.#settings.latencyMs + (verdict.fault?.delayMs ?? 0);
+    const delayMs = this.#settings.latencyMs + (verdict.fault?.delayMs ?? 0) + this.#untilTurn();
     const reply = (): void => this.#reply(request, response, path, body, requestId, verdict);
     const replyInTime = (): void => (delayMs > 0 ? this.#schedule.after(delayMs, reply) : reply());
     if (verdict.ready) void verdict.ready.then(replyInTime);
     else replyInTime();
+  }
+
+  #untilTurn(): number {
+    const { perSecond } = this.#settings;
+    if (perSecond === 0) return 0;
+    const now = performance.now();
+    const turn = Math.max(now, this.#nextTurn);
+    this.#nextTurn = turn + 1_000 / perSecond;
+    return turn - now;
   }
 
   #judge(request: IncomingMessage, path: string, body: Body, requestId: string): Verdict {
@@ -252,8 +270,10 @@ export class GatewayHttp {
       method: request.method ?? '',
       path,
       from: request.socket.remoteAddress ?? '',
+      requestHeaders: withoutCredentials(request.rawHeaders),
       requestBody: masked(body.text),
       status: unanswered ? undefined : answer.status,
+      responseHeaders: unanswered ? undefined : head,
       responseBody: unanswered ? undefined : answer.body,
       requestId,
       uid,
@@ -280,6 +300,17 @@ function typedAddress(address: string): [address: string, family: 'ipv4' | 'ipv6
 
 function masked(body: string): string {
   return body.includes('"pass"') ? body.replace(/("pass"\s*:\s*")(?:[^"\\]|\\.)*/g, '$1***') : body;
+}
+
+/** Looks at lengths first: it runs for every request. */
+function withoutCredentials(headers: readonly string[]): readonly string[] {
+  let shown = headers;
+  for (let n = 0; n < headers.length; n += 2) {
+    const name = headers[n] ?? '';
+    if ((name.length !== 13 && name.length !== 19) || !/^(?:proxy-)?authorization$/i.test(name)) continue;
+    shown = shown.with(n + 1, '***');
+  }
+  return shown;
 }
 
 function decoded(part: string): string {

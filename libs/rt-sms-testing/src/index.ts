@@ -1,5 +1,7 @@
 export { RtSmsSimulator, type RtSmsSimulatorEvents } from './simulator.js';
-export { type RtSmsSimulatorOptions } from './options.js';
+export { type RtSmsSimulatorAdjustments, type RtSmsSimulatorOptions } from './options.js';
+export { runSimulator } from './program/program.js';
+export { type ScriptStep } from './program/script.js';
 export { type MessageStatus, type SimulatedCallback, type SimulatedMessage, type StatusDetails } from './lifecycle.js';
 export { type SimulatedExchange } from './gateway-http.js';
 export { type Fault, type FaultDetails, TRANSPORT_FAULTS, type TransportFault } from './faults.js';

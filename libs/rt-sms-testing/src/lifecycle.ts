@@ -52,6 +52,8 @@ export interface StatusDetails {
   readonly parts?: number;
   /** The error code; like the provider, it is kept and sent only with `rejected`. */
   readonly err?: string;
+  /** The status changes, but its callback is lost. @default false */
+  readonly lost?: boolean;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -177,10 +179,18 @@ export class Lifecycle {
 
   /** @throws RangeError for a uid that is not kept */
   report(uid: string, status: MessageStatus, details: StatusDetails): Promise<SimulatedCallback | undefined> {
-    const tracked = this.#tracked.get(uid);
-    if (!tracked) throw new RangeError(`No message ${uid} is kept by this simulator`);
+    const tracked = this.#kept(uid);
     tracked.manual = true;
     return this.#change(tracked, status, details);
+  }
+
+  /** @throws RangeError for a uid that is not kept, or for a message that has had no status yet */
+  resend(uid: string): Promise<SimulatedCallback | undefined> {
+    const tracked = this.#kept(uid);
+    const { message } = tracked;
+    if (message.status === 'accepted') throw new RangeError(`Message ${uid} has had no status yet: nothing to resend`);
+    if (this.callbackUrl === undefined) return Promise.resolve(undefined);
+    return this.#send(tracked, message.status, this.#addressed(this.callbackUrl, message), false);
   }
 
   close(): void {
@@ -189,12 +199,18 @@ export class Lifecycle {
     for (const { open } of this.#tracked.values()) open?.();
   }
 
+  #kept(uid: string): Tracked {
+    const tracked = this.#tracked.get(uid);
+    if (!tracked) throw new RangeError(`No message ${uid} is kept by this simulator`);
+    return tracked;
+  }
+
   #advance(tracked: Tracked): void {
     const { lifecycle } = this.#settings;
     const next = stepsOf(tracked.magic)[tracked.changes];
     if (!lifecycle || next === undefined) return;
     this.#schedule.after(tracked.changes === 0 ? lifecycle.awaitingMs : lifecycle.finalMs, () => {
-      if (tracked.manual) return;
+      if (tracked.manual || !this.#settings.lifecycle) return;
       void this.#change(tracked, next, tracked.magic ?? {});
       this.#advance(tracked);
     });
@@ -213,7 +229,7 @@ export class Lifecycle {
     const fate = fateOf(this.#settings.seed, tracked.ordinal, change, this.#settings);
     const url = this.#addressed(this.callbackUrl, message);
     const held = tracked.release;
-    if (fate.lost || magic?.callbacks === 'lost') {
+    if (fate.lost || details.lost || magic?.callbacks === 'lost') {
       const callback = { uid: message.uid, status, url, lost: true, copy: false, sentAt: new Date() };
       this.#events.sent(callback);
       this.#events.answered(callback);

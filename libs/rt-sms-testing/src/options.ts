@@ -42,11 +42,22 @@ export interface RtSmsSimulatorOptions {
   readonly reorder?: number;
   /** Milliseconds before every answer. @default 0 */
   readonly latencyMs?: number;
+  /** Requests answered in a second at most, the others wait their turn; 0: no limit. @default 0 */
+  readonly perSecond?: number;
+  /**
+   * The inbox at `/`, a page to look at the messages and to act on them. It has no password, so `true` serves it to this
+   * machine only; `hosts` are the names by which other machines may call it. @default false
+   */
+  readonly inbox?: boolean | { readonly hosts: readonly string[] };
   /** Messages kept; beyond it the oldest is forgotten (`transaction_not_found`). @default 100_000 */
   readonly maxMessages?: number;
 }
 
-/** The options with every default filled in. */
+/** What may be changed while a simulator runs. */
+export const ADJUSTABLE = ['loss', 'duplicate', 'reorder', 'latencyMs', 'perSecond', 'lifecycle'] as const;
+export type RtSmsSimulatorAdjustments = Pick<RtSmsSimulatorOptions, (typeof ADJUSTABLE)[number]>;
+
+/** The options with every default filled in; what is in `ADJUSTABLE` may change from one request to the next. */
 export interface Settings {
   readonly port: number;
   readonly host: string;
@@ -67,6 +78,9 @@ export interface Settings {
   readonly duplicate: number;
   readonly reorder: number;
   readonly latencyMs: number;
+  readonly perSecond: number;
+  /** The names by which other machines may call the inbox. */
+  readonly inbox: false | { readonly hosts: readonly string[] };
   readonly maxMessages: number;
 }
 
@@ -83,10 +97,7 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
     }
     return value.length > 15 ? `must have at most 15 addresses, not ${value.length}` : undefined;
   },
-  shortcodes: (value) =>
-    Array.isArray(value) && value.every((entry) => nonEmptyString(entry) === undefined)
-      ? undefined
-      : 'must be a list of sender names',
+  shortcodes: (value) => (isNames(value) ? undefined : 'must be a list of sender names'),
   callbackUrl: (value) => problemOfCallbackUrl(value),
   callbackId: oneOf('full', 'bare'),
   callbackTimeoutMs: positive,
@@ -95,7 +106,7 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
   seed: wholeNumber(0, 2 ** 32 - 1),
   lifecycle: (value) => {
     if (value === false) return undefined;
-    if (typeof value !== 'object' || value === null) return 'must be false or { awaitingMs?, finalMs? }';
+    if (!isObject(value)) return 'must be false or { awaitingMs?, finalMs? }';
     const wrong = Object.entries(value).find(([key, ms]) => !['awaitingMs', 'finalMs'].includes(key) || delay(ms));
     return wrong && `must be false or { awaitingMs?, finalMs? }, milliseconds of 0 or more; "${wrong[0]}" is not`;
   },
@@ -103,17 +114,18 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
   duplicate: probability,
   reorder: probability,
   latencyMs: delay,
+  perSecond: (value) =>
+    typeof value === 'number' && value >= 0 && value < Infinity ? undefined : 'must be requests per second, 0 or more',
+  inbox: (value) =>
+    typeof value === 'boolean' || (isObject(value) && Object.keys(value).join() === 'hosts' && isNames(value['hosts']))
+      ? undefined
+      : 'must be true, false or { hosts }, a list of host names without ports',
   maxMessages: wholeNumber(1, 10_000_000),
 };
 
 /** @throws TypeError that lists every wrong option and what is accepted; it never shows the password */
 export function settle(options: RtSmsSimulatorOptions): Settings {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  const problems = given.flatMap(([name, value]) => {
-    if (!isOption(name)) return [`${name}: no such option; there are ${Object.keys(CHECKS).join(', ')}`];
-    const problem = CHECKS[name](value);
-    return problem === undefined ? [] : [`${name} ${problem}`];
-  });
+  const problems = problemsOf(options, Object.keys(CHECKS));
   if (problems.length > 0) throw new TypeError(`RtSmsSimulator options: ${problems.join('; ')}`);
   const { login = 'simulator', password = 'secret' } = options;
   return {
@@ -138,8 +150,34 @@ export function settle(options: RtSmsSimulatorOptions): Settings {
     duplicate: options.duplicate ?? 0,
     reorder: options.reorder ?? 0,
     latencyMs: options.latencyMs ?? 0,
+    perSecond: options.perSecond ?? 0,
+    inbox: options.inbox === true ? { hosts: [] } : (options.inbox ?? false),
     maxMessages: options.maxMessages ?? 100_000,
   };
+}
+
+/** @throws TypeError that lists every wrong change and what is accepted */
+export function adjust(settings: Settings, changes: RtSmsSimulatorAdjustments): void {
+  const problems = problemsOf(changes, ADJUSTABLE);
+  if (problems.length > 0) throw new TypeError(`RtSmsSimulator adjustments: ${problems.join('; ')}`);
+  const settled = settle(changes);
+  for (const name of ADJUSTABLE) {
+    if (changes[name] !== undefined) Object.assign(settings, { [name]: settled[name] });
+  }
+}
+
+/** What is wrong with the value of an option, as the end of a sentence; `undefined` if nothing. */
+export function problemOfOption(name: keyof RtSmsSimulatorOptions, value: unknown): string | undefined {
+  return CHECKS[name](value);
+}
+
+function problemsOf(options: object, names: readonly string[]): string[] {
+  return Object.entries(options).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    if (!names.includes(name) || !isOption(name)) return [`${name}: no such option; there are ${names.join(', ')}`];
+    const problem = CHECKS[name](value);
+    return problem === undefined ? [] : [`${name} ${problem}`];
+  });
 }
 
 /** What is wrong with a callback address, `undefined` if nothing. */
@@ -151,6 +189,14 @@ export function problemOfCallbackUrl(value: unknown): string | undefined {
 
 function isOption(name: string): name is keyof RtSmsSimulatorOptions {
   return Object.hasOwn(CHECKS, name);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every((entry) => nonEmptyString(entry) === undefined);
 }
 
 function nonEmptyString(value: unknown): string | undefined {

@@ -192,3 +192,69 @@ describe('close', () => {
     expect(receiver.seen).toEqual([]);
   });
 });
+
+describe('adjust', () => {
+  it('changes what it names, from the next change of status on', async () => {
+    const receiver = await receive();
+    await start({ callbackUrl: receiver.url, duplicate: 0.5 });
+    const uid = await send(gateway);
+    gateway.adjust({ loss: 1 });
+    expect(await gateway.report(uid, 'awaiting_report')).toMatchObject({ lost: true });
+    gateway.adjust({ loss: 0, duplicate: 0 });
+    expect(await gateway.report(uid, 'delivered')).toMatchObject({ code: 200 });
+    expect(gateway.adjustments).toMatchObject({ loss: 0, duplicate: 0, reorder: 0, lifecycle: false });
+  });
+
+  it('turns the automatic lifecycle on and off', async () => {
+    await start();
+    await send(gateway);
+    gateway.adjust({ lifecycle: { awaitingMs: 5, finalMs: 5 } });
+    const status = once(gateway, 'status');
+    const uid = await send(gateway);
+    expect((await status)[0]).toMatchObject({ uid, status: 'awaiting_report' });
+    gateway.adjust({ lifecycle: false });
+    gateway.adjust({ latencyMs: 30 });
+    await get(gateway, uid);
+    expect(gateway.messages.map(({ status }) => status)).toEqual(['accepted', 'awaiting_report']);
+  });
+
+  it('spreads answers over the second by perSecond', async () => {
+    await start();
+    gateway.adjust({ perSecond: 50 });
+    const began = performance.now();
+    await Promise.all(Array.from({ length: 6 }, () => send(gateway)));
+    expect(performance.now() - began).toBeGreaterThan(95);
+    gateway.adjust({ perSecond: 0 });
+    await send(gateway);
+  });
+
+  it('lists every wrong change and makes none', async () => {
+    await start();
+    expect(() => gateway.adjust({ loss: 2, latencyMs: -1, perSecond: 5 })).toThrow(
+      'loss must be a probability from 0 to 1; latencyMs must be milliseconds, 0 or more',
+    );
+    expect(() => gateway.adjust({ port: 1 } as object)).toThrow('port: no such option; there are loss, duplicate');
+    expect(gateway.adjustments.perSecond).toBe(0);
+  });
+});
+
+describe('a callback', () => {
+  it('can be lost on purpose, and sent once more', async () => {
+    const receiver = await receive();
+    await start({ callbackUrl: receiver.url });
+    const uid = await send(gateway);
+    expect(await gateway.report(uid, 'delivered', { lost: true })).toMatchObject({ lost: true });
+    expect(receiver.seen).toEqual([]);
+    expect(await gateway.resend(uid)).toMatchObject({ code: 200, status: 'delivered' });
+    expect(receiver.statuses).toEqual(['delivered']);
+  });
+
+  it('is not sent once more where there was none', async () => {
+    await start();
+    await expect(gateway.resend('message-id-none')).rejects.toThrow(RangeError);
+    const uid = await send(gateway);
+    await expect(gateway.resend(uid)).rejects.toThrow('has had no status yet');
+    await gateway.report(uid, 'failed');
+    expect(await gateway.resend(uid)).toBeUndefined();
+  });
+});

@@ -9,7 +9,15 @@ import {
   type SimulatedMessage,
   type StatusDetails,
 } from './lifecycle.js';
-import { problemOfCallbackUrl, type RtSmsSimulatorOptions, type Settings, settle } from './options.js';
+import { Inbox } from './inbox/inbox.js';
+import {
+  adjust,
+  problemOfCallbackUrl,
+  type RtSmsSimulatorAdjustments,
+  type RtSmsSimulatorOptions,
+  type Settings,
+  settle,
+} from './options.js';
 import { SEND_PATH } from './protocol.js';
 import { Schedule } from './schedule.js';
 
@@ -53,6 +61,7 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   readonly #schedule = new Schedule();
   readonly #lifecycle: Lifecycle;
   readonly #http: GatewayHttp;
+  readonly #inbox: Inbox | undefined;
   readonly #callbacks = new Recent<SimulatedCallback>(KEPT_CALLBACKS);
   readonly #exchanges = new Recent<SimulatedExchange>(KEPT_EXCHANGES);
   readonly #waiters = new Set<Waiter>();
@@ -63,14 +72,26 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     super();
     this.seed = settings.seed;
     this.#settings = settings;
+    const inbox = settings.inbox ? new Inbox(this, settings.inbox.hosts, this.#schedule) : undefined;
+    this.#inbox = inbox;
     this.#lifecycle = new Lifecycle(settings, this.#schedule, {
-      status: (message) => this.emit('status', message),
-      sent: (callback) => this.#callbacks.push(callback),
-      answered: (callback) => this.emit('callback', callback),
+      status: (message) => {
+        inbox?.changed(message.uid);
+        this.emit('status', message);
+      },
+      sent: (callback) => {
+        this.#callbacks.push(callback);
+        inbox?.called(callback);
+      },
+      answered: (callback) => {
+        inbox?.changed(callback.uid);
+        this.emit('callback', callback);
+      },
     });
     this.#http = new GatewayHttp(settings, this.#schedule, {
       accept: (...accepted) => {
         const message = this.#lifecycle.accept(...accepted);
+        inbox?.arrived(message);
         this.emit('message', message);
         for (const waiter of this.#waiters) this.#offer(message, waiter);
         return {
@@ -82,8 +103,10 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
       find: (uid) => this.#lifecycle.find(uid),
       exchange: (exchange) => {
         this.#exchanges.push(exchange);
+        inbox?.exchanged(exchange);
         this.emit('exchange', exchange);
       },
+      visit: inbox && ((request, response) => inbox.visit(request, response)),
     });
   }
 
@@ -108,6 +131,22 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   /** Ready to spread into the options of a client. */
   get options(): { readonly login: string; readonly password: string; readonly url: string } {
     return { login: this.#settings.login, password: this.#settings.password, url: this.url };
+  }
+
+  /** Where the inbox is, if the option `inbox` has it served. */
+  get inboxUrl(): string | undefined {
+    return this.#inbox && new URL('/', this.url).href;
+  }
+
+  /** Where callbacks go. */
+  get callbackUrl(): string | undefined {
+    return this.#lifecycle.callbackUrl;
+  }
+
+  /** The settings that `adjust()` may change, as they stand. */
+  get adjustments(): Required<RtSmsSimulatorAdjustments> {
+    const { loss, duplicate, reorder, latencyMs, perSecond, lifecycle } = this.#settings;
+    return { loss, duplicate, reorder, latencyMs, perSecond, lifecycle };
   }
 
   /** The accepted messages, oldest first, as many as `maxMessages`. A new array each time, of living objects. */
@@ -139,6 +178,18 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     const problem = url === undefined ? undefined : problemOfCallbackUrl(url);
     if (problem !== undefined) throw new TypeError(`callTo: the address ${problem}`);
     this.#lifecycle.callbackUrl = url;
+    this.#inbox?.settingsChanged();
+  }
+
+  /**
+   * Changes options of a running simulator, from the next request or change of status on; what is not named stays.
+   * Messages that came while `lifecycle` was false are not advanced by turning it on.
+   *
+   * @throws TypeError that lists every wrong change
+   */
+  adjust(changes: RtSmsSimulatorAdjustments): void {
+    adjust(this.#settings, changes);
+    this.#inbox?.settingsChanged();
   }
 
   /** The first accepted message that fits, be it there already or still to come. Rejects when the simulator closes. */
@@ -180,23 +231,43 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
+   * Sends the callback of the message's present status once more, whatever `loss` says; the lifecycle goes on.
+   *
+   * @returns the callback once it was answered or failed; undefined where there is no callback address
+   * @throws RangeError for a uid that is not among `messages`, or for a message that has had no status yet
+   */
+  async resend(uid: string): Promise<SimulatedCallback | undefined> {
+    return this.#lifecycle.resend(uid);
+  }
+
+  /**
    * Plays a fault on the next `times` POSTs, whatever is in them; faults play in the order they were asked for.
    *
    * @throws TypeError that says what is wrong with the fault
    */
   nextSend(fault: Fault, times = 1): void {
     this.#http.sendFaults.add(fault, times);
+    this.#inbox?.settingsChanged();
   }
 
   /** The same for the next `times` status requests. */
   nextStatus(fault: Fault, times = 1): void {
     this.#http.statusFaults.add(fault, times);
+    this.#inbox?.settingsChanged();
   }
 
   /** Forgets the faults that were not played yet, those with `times` Infinity among them. */
   clearFaults(): void {
     this.#http.sendFaults.clear();
     this.#http.statusFaults.clear();
+    this.#inbox?.settingsChanged();
+  }
+
+  /** The faults that wait for requests to come, next first; `times` null: for ever. */
+  get faults(): Readonly<
+    Record<'send' | 'status', readonly { readonly fault: Fault; readonly times: number | null }[]>
+  > {
+    return { send: this.#http.sendFaults.pending, status: this.#http.statusFaults.pending };
   }
 
   /** Ends the server, its connections, timers and callbacks in flight. May be called more than once. */

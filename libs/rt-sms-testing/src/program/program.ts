@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises';
+import { MAGIC_NUMBERS } from '../magic-numbers.js';
+import { RtSmsSimulator } from '../simulator.js';
+import { HELP, readFlags, type Wishes } from './flags.js';
+import { playScript, readScript, type ScriptStep } from './script.js';
+
+/**
+ * The simulator as a program: reads flags and environment (`--help` lists them), starts, says where it is, plays the
+ * script, and ends on SIGINT or SIGTERM. What is wrong is said on stderr.
+ *
+ * @returns the exit code: 0, 1 where it could not start, 2 for wrong flags
+ */
+export async function runSimulator(
+  args: readonly string[] = process.argv.slice(2),
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<number> {
+  let wishes: Wishes;
+  let steps: ScriptStep[] = [];
+  try {
+    wishes = readFlags(args, env);
+    if (wishes.script !== undefined && !wishes.help) steps = await scriptIn(wishes.script);
+  } catch (error) {
+    return failed(`${messageOf(error)}\nMore by --help.`, 2);
+  }
+  if (wishes.help) return said(HELP);
+  if (wishes.numbers) return said(numbers());
+  const ended = signalled();
+  try {
+    const gateway = await RtSmsSimulator.start(wishes.options);
+    ended.addEventListener('abort', () => void gateway.close(), { once: true });
+    if (wishes.json) logTo(gateway);
+    else process.stdout.write(introduction(gateway));
+    try {
+      await playScript(gateway, steps, ended);
+      if (!ended.aborted) await new Promise((resolve) => ended.addEventListener('abort', resolve, { once: true }));
+    } finally {
+      await gateway.close();
+    }
+    return 0;
+  } catch (error) {
+    return failed(messageOf(error), 1);
+  }
+}
+
+async function scriptIn(path: string): Promise<ScriptStep[]> {
+  try {
+    return readScript(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new TypeError(`--script ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function signalled(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort());
+  return controller.signal;
+}
+
+function introduction(gateway: RtSmsSimulator): string {
+  const { url, login, password } = gateway.options;
+  return [
+    'SMS gateway simulator',
+    ...(gateway.inboxUrl === undefined ? [] : [`  inbox     ${gateway.inboxUrl}`]),
+    `  url       ${url}`,
+    `  login     ${login}`,
+    `  password  ${password}`,
+    `  callbacks ${gateway.callbackUrl ?? 'none: --callback-url, or Conditions in the inbox'}`,
+    `  seed      ${gateway.seed}`,
+    '',
+    'Any number is delivered; --numbers lists those that give each other outcome.',
+    '',
+  ].join('\n');
+}
+
+function numbers(): string {
+  return `${MAGIC_NUMBERS.map(({ msisdn, does }) => `${msisdn}  ${does}`).join('\n')}\n`;
+}
+
+/** One JSON object a line; `event` says of what kind, the rest is as the library gives it. */
+function logTo(gateway: RtSmsSimulator): void {
+  const log = (event: string, entry: object): void => {
+    process.stdout.write(`${JSON.stringify({ time: new Date(), event, ...entry })}\n`);
+  };
+  const { url, login } = gateway.options;
+  log('started', { url, inbox: gateway.inboxUrl, login, callbackUrl: gateway.callbackUrl, seed: gateway.seed });
+  gateway.on('message', (message) => log('message', message));
+  gateway.on('status', (message) => log('status', message));
+  gateway.on('callback', (callback) => log('callback', callback));
+  gateway.on('exchange', (exchange) => log('exchange', exchange));
+}
+
+function said(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function failed(text: string, code: number): number {
+  process.stderr.write(`${text}\n`);
+  return code;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
