@@ -1,0 +1,42 @@
+import { NestFactory } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { isRtSmsError, RtSmsService, type RtSmsHealth } from 'nestjs-rt-sms';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { AppModule } from './app.module.js';
+import { OrdersService } from './orders.service.js';
+
+const SECRET = 'a-secret-of-sixteen';
+
+/** What has to come of it, in every application. */
+export const EXPECTED = { sent: ['79270000001'], delivered: ['42 by callback'], healthy: true, refusal: 'not_sent' };
+
+/** A message goes out, its callback comes in, and the application hears of it; on the platform of the environment. */
+export async function mainJob(): Promise<typeof EXPECTED> {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false });
+  const { login, password, url } = gateway.options;
+  process.env['RT_SMS_LOGIN'] = login;
+  process.env['RT_SMS_PASSWORD'] = password;
+  process.env['RT_SMS_URL'] = url;
+  process.env['RT_SMS_SHORTCODE'] = 'SHOP';
+  process.env['RT_SMS_CALLBACK_SECRETS'] = SECRET;
+  const adapter = process.env['PLATFORM'] === 'fastify' ? new FastifyAdapter() : new ExpressAdapter();
+  const app = await NestFactory.create(AppModule, adapter, { logger: ['error', 'warn'] });
+  try {
+    await app.listen(0, '127.0.0.1');
+    gateway.callTo(`${await app.getUrl()}/rt-sms/callback/${SECRET}`);
+    const orders = app.get(OrdersService);
+    await gateway.report(await orders.shipped('8 927 000-00-01', '42'), 'delivered');
+    const health: RtSmsHealth = await app.get(RtSmsService).checkHealth();
+    const refusal: unknown = await orders.shipped('7927', '43').catch((error: unknown) => error);
+    return {
+      sent: gateway.messages.map(({ msisdn }) => msisdn),
+      delivered: orders.delivered,
+      healthy: health.ok,
+      refusal: isRtSmsError(refusal) ? String(refusal.outcome) : 'no RtSmsError',
+    };
+  } finally {
+    await app.close();
+    await gateway.close();
+  }
+}

@@ -1,0 +1,184 @@
+// The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on both
+// platforms, on every supported Node. Needs the network (npm) and a clean enough machine to run npm install.
+//
+//   node test/compat/run.mjs [--quick] [--app <name>] [--in <folder>]
+//
+// --quick: the half for every push; each application once on the oldest and once on the newest Node, Express and Fastify
+// in turn. --in: a folder to keep; what is installed there is used again.
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS: '', FORCE_COLOR: '0' };
+
+const PLATFORMS = ['express', 'fastify'];
+const NODES = [20, 22, 24];
+const LIBRARIES = ['rt-sms', 'rt-sms-testing'];
+
+const jest = ['node_modules/jest/bin/jest.js', '--runInBand', '--cacheDirectory=.jest'];
+const esmJest = ['--experimental-vm-modules', ...jest];
+const compiled = ['--require=./globals.js', '--test', 'dist/src/orders.service.spec.js', 'dist/test/app.e2e-spec.js'];
+
+/** An application: a folder of `apps/`, the tsconfigs that it is built with, and how it runs its tests. */
+const APPS = {
+  nest11: { builds: ['nodenext', 'node16', 'commonjs'], test: () => jest },
+  'nest12-jest': { test: () => esmJest },
+  'nest12-vitest': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
+  // Jest cannot require what is an ES module before Node 24.9, so there the compiled tests run on Node's own runner.
+  'nest12-cjs': { test: (node) => (node < 24 ? compiled : esmJest) },
+};
+
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, app: { type: 'string' }, in: { type: 'string' } },
+});
+const folder = options.in ? resolve(options.in) : await mkdtemp(join(tmpdir(), 'rt-sms-compat-'));
+
+const cells = Object.entries(APPS)
+  .filter(([app]) => app === (options.app ?? app))
+  .flatMap(([app, { builds = ['nodenext'], test }]) => builds.map((build) => ({ app, build, test })))
+  .flatMap((row, index) =>
+    NODES.flatMap((node) => PLATFORMS.map((platform) => ({ ...row, node, platform }))).filter(({ node, platform }) => {
+      if (!options.quick) return true;
+      const first = PLATFORMS[index % 2];
+      return (node === NODES[0] && platform === first) || (node === NODES.at(-1) && platform !== first);
+    }),
+  );
+const apps = [...new Set(cells.map(({ app }) => app))];
+
+/** Packs the libraries in a copy: `npm pack` builds, and must not take the build from under somebody else. */
+async function pack() {
+  const copy = join(folder, 'pack');
+  await rm(copy, { recursive: true, force: true });
+  await mkdir(copy, { recursive: true });
+  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
+  for (const file of ['tsconfig.base.json', 'build-lib.mjs']) await cp(join(root, file), join(copy, file));
+  return Promise.all(
+    LIBRARIES.map(async (name) => {
+      const library = join(copy, 'libs', name);
+      const skipped = ['dist', 'node_modules'].map((entry) => join(root, 'libs', name, entry));
+      await cp(join(root, 'libs', name), library, { recursive: true, filter: (path) => !skipped.includes(path) });
+      const { stdout } = await npm(library, 'pack', '--json', '--pack-destination', copy);
+      return join(copy, JSON.parse(stdout.slice(stdout.indexOf('[')))[0].filename);
+    }),
+  );
+}
+
+function npm(cwd, ...args) {
+  return run('npm', [...args, '--silent', '--no-audit', '--no-fund'], {
+    cwd,
+    env,
+    shell: process.platform === 'win32',
+  });
+}
+
+/** The executable of each Node: this one for its own major version, the others from npm. */
+async function nodes() {
+  const own = Number(process.versions.node.split('.')[0]);
+  const others = NODES.filter((node) => node !== own);
+  const home = join(folder, 'nodes');
+  await mkdir(home, { recursive: true });
+  const system = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
+  if (!existsSync(join(home, 'node_modules')))
+    await npm(home, 'install', '--no-package-lock', ...others.map((node) => `node${node}@npm:${system}@${node}`));
+  const binary = (node) => (node === own ? process.execPath : join(home, `node_modules/node${node}/bin/node`));
+  return new Map(NODES.map((node) => [node, binary(node)]));
+}
+
+/** Lays an application out, installs it with the tarballs, and compiles it: types are checked here. */
+async function install(app, tarballs) {
+  const home = join(folder, app);
+  for (const entry of ['src', 'test']) await rm(join(home, entry), { recursive: true, force: true });
+  await cp(join(import.meta.dirname, 'app'), home, { recursive: true });
+  await cp(join(import.meta.dirname, 'apps', app), home, { recursive: true });
+  const manifest = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'));
+  for (const file of (await readdir(home, { recursive: true })).filter((name) => /^(src|test).*\.ts$/.test(name))) {
+    const text = await readFile(join(home, file), 'utf8');
+    // As one writes it there: a package that is no ES module imports its own files without an ending.
+    const own = manifest.type === 'module' ? text : text.replace(/(from '\.[^']*)\.js'/g, "$1'");
+    await writeFile(join(home, file), own);
+    // Named otherwise here, so that they are no tests of this repository.
+    await rename(join(home, file), join(home, file.replace(/test\.ts$/, 'spec.ts')));
+  }
+  await rm(join(home, 'node_modules/nestjs-rt-sms'), { recursive: true, force: true });
+  await rm(join(home, 'node_modules/nestjs-rt-sms-testing'), { recursive: true, force: true });
+  await npm(home, 'install', '--no-package-lock', '--prefer-offline', ...tarballs);
+}
+
+/** One build of an application; `dist` is the folder that it is built into. */
+async function build({ app, build: name }) {
+  const tsconfig = name === 'nodenext' ? 'tsconfig.json' : `tsconfig.${name}.json`;
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', tsconfig], { cwd: join(folder, app), env });
+  return tsconfig;
+}
+
+/** The application once as it is deployed, then its tests. */
+async function tryOut({ app, build: name, test, node, platform }, tsconfig, binary) {
+  const how = { cwd: join(folder, app), env: { ...env, PLATFORM: platform, TSCONFIG: tsconfig }, timeout: 120_000 };
+  await run(binary, [`${name === 'nodenext' ? 'dist' : `dist-${name}`}/src/main.js`], how);
+  await run(binary, test(node), how);
+}
+
+/** Runs the tasks, `width` at once, in order. */
+async function pool(width, tasks) {
+  const rest = [...tasks];
+  const worker = async () => {
+    for (let task = rest.shift(); task; task = rest.shift()) await task();
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+}
+
+const failures = [];
+const failed = (what, error) => {
+  failures.push(`${what}\n${[error.message, error.stdout, error.stderr].filter(Boolean).join('\n').slice(0, 4_000)}`);
+  return '✗';
+};
+const started = performance.now();
+const seconds = () => `${((performance.now() - started) / 1_000).toFixed(0)} s`;
+
+try {
+  await mkdir(folder, { recursive: true });
+  const [tarballs, binaries] = await Promise.all([pack(), nodes()]);
+  await pool(
+    2,
+    apps.map((app) => () => install(app, tarballs)),
+  );
+  console.log(`${apps.length} applications installed after ${seconds()}`);
+
+  const rows = new Map(
+    cells.map(({ app, build: name }) => [`${app} ${name}`, { app, build: name, results: new Map() }]),
+  );
+  const tasks = [...rows].map(([key, row]) => async () => {
+    const tsconfig = await build(row).catch((error) => void failed(`${key}: build`, error));
+    for (const cell of cells.filter(({ app, build: name }) => `${app} ${name}` === key)) {
+      const what = `${cell.platform} ${cell.node}`;
+      const ok =
+        tsconfig === undefined ? Promise.resolve('✗') : tryOut(cell, tsconfig, binaries.get(cell.node)).then(() => '✓');
+      row.results.set(what, await ok.catch((error) => failed(`${key} on ${what}`, error)));
+    }
+  });
+  await pool(2, tasks);
+
+  console.table(
+    Object.fromEntries(
+      [...rows].map(([key, { results }]) => [
+        key,
+        Object.fromEntries(
+          PLATFORMS.flatMap((platform) => NODES.map((node) => `${platform} ${node}`)).map((what) => [
+            what,
+            results.get(what) ?? '',
+          ]),
+        ),
+      ]),
+    ),
+  );
+  for (const failure of failures) console.error(`\n${failure}`);
+  console.log(`${cells.length} cells, ${failures.length} failures, ${seconds()}`);
+} finally {
+  if (!options.in) await rm(folder, { recursive: true, force: true });
+}
+process.exitCode = failures.length > 0 ? 1 : 0;
