@@ -1,0 +1,624 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { DelayedError } from 'bullmq';
+import {
+  RtSmsAbortedError,
+  RtSmsNotFoundError,
+  RtSmsStatusEvent,
+  RtSmsTimeoutError,
+  type CallOptions,
+  type DeliveryReport,
+  type DeliveryTracker,
+  type EngineHost,
+  type SmsStatus,
+} from 'nestjs-rt-sms';
+import { checkIdOf, uidOf } from './job-id.js';
+import type { SendData } from './send-queue.js';
+import { isMissing, JOB, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+
+const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
+/** Repeated callbacks of a message that is settled emit nothing for so long. */
+const KEEP_SETTLED_MS = 24 * 3_600_000;
+/** The gateway may not know a message yet that it has just taken. */
+const NOT_FOUND_GRACE_MS = 600_000;
+/** A hint about a message that was asked for just now waits so long. */
+const HINT_PAUSE_MS = 1_000;
+/** Words about a message that is not followed wait so long for the answer to its POST. */
+const OVERTAKING_MS = 2_000;
+const OVERTAKING_STEP_MS = 100;
+/** A wait for a final status looks into the store so often: the event may be another replica's. */
+const LOOK_MS = 500;
+/** Handlers of one status are called so often, over a day. */
+const MAX_FAILURES = 30;
+const MAX_WORDS = 16;
+/** What could not be registered, and hints that are to be tried again, at most. */
+const MAX_REMEMBERED = 10_000;
+const RETRY_MS = 5_000;
+const GATE_PAUSE_MS = 5_000;
+/** A poll that would have to wait longer for its turn makes way for others meanwhile. */
+const PATIENCE_MS = 100;
+const GRACE_MS = 10_000;
+
+/** Kept words of a message: appended by whoever hears of it, read by the one worker that has the job. */
+interface Note {
+  at: number;
+  /** What a callback or the gateway said. */
+  report?: Omit<DeliveryReport, 'uid'>;
+  source?: 'callback' | 'poll';
+  confirmed?: boolean;
+  /** From the one who sent it, once `accepted` has been told. */
+  sent?: { at: number; ref?: string | undefined };
+}
+
+/** All that is known of one uid. Only the worker that has the job writes it. */
+export interface CheckData {
+  /** As JSON. */
+  ref?: string | undefined;
+  sentAt: number;
+  /** When the gateway is asked next, unless a callback comes before. */
+  dueAt: number;
+  step?: number;
+  askedAt?: number;
+  missingSince?: number | undefined;
+  /** How many of its notes were taken in. */
+  notes?: number;
+  /** The words that were emitted. */
+  words?: string[];
+  last?: SmsStatus;
+  final?: { report: Omit<DeliveryReport, 'uid'>; source: 'callback' | 'poll'; confirmed: boolean; at: number };
+  corrected?: boolean;
+  /** Given up: nothing is asked any more. */
+  closed?: boolean;
+  failures?: number;
+  /** Made by a callback that overtook the answer to the POST: it waits a little for whoever is sending. */
+  unborn?: boolean;
+}
+
+type CheckJob = StoredJob<CheckData>;
+type Taken = 'nothing' | 'emitted' | 'failed' | 'doubt';
+
+/**
+ * What becomes of messages: one job per uid is its record, its timer and its lock. It asks the gateway when its time has
+ * come, or when a callback on any replica wakes it; handlers run inside of it, and a failure of theirs puts it off.
+ */
+export class CheckQueue implements DeliveryTracker {
+  private worker: JobWorker<CheckData> | undefined;
+  private stopped = false;
+  private readonly steps: readonly number[];
+  private readonly maxAgeMs: number;
+  private readonly pace: Pace;
+  private readonly parallel: number;
+  private asking = 0;
+  private readonly waiters = new Map<string, Set<(event: RtSmsStatusEvent) => void>>();
+  private readonly endings = new Set<() => void>();
+  /** What has to be done once the store is there again. */
+  private readonly owed = new Map<string, () => Promise<unknown>>();
+  private owedTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly store: Store<SendData, CheckData>,
+    private readonly host: EngineHost,
+  ) {
+    const { tracking, connections } = host.options;
+    this.maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;
+    // Without tracking the job is but the record; at the end of its time it goes without a word.
+    this.steps = tracking ? tracking.schedule : [this.maxAgeMs];
+    this.pace = new Pace(tracking ? tracking.perSecond : 50);
+    // Never more than half of the connections: polling must not hold up a message.
+    this.parallel = Math.max(1, connections >> 1);
+  }
+
+  /** Connects a worker, which takes nothing before `startWorker`. */
+  async open(): Promise<void> {
+    const keep = { age: Math.ceil(Math.min(this.maxAgeMs, KEEP_SETTLED_MS) / 1000) };
+    this.worker = await this.store.work<CheckData>('check', (job, token) => this.process(job, token), {
+      removeOnComplete: keep,
+      removeOnFail: keep,
+    });
+  }
+
+  startWorker(): void {
+    if (!this.stopped) void this.worker?.run().catch(this.store.complain);
+  }
+
+  async stopWorker(): Promise<void> {
+    this.stopped = true;
+    if (!this.worker) return;
+    const closing = this.worker.close();
+    await within(GRACE_MS, closing).catch(() => this.worker!.close(true));
+  }
+
+  async start(): Promise<void> {
+    const { tracking } = this.host.options;
+    if (!tracking || !tracking.open) return;
+    try {
+      for await (const item of await tracking.open()) {
+        if (this.stopped) return;
+        const { uid, ...about } = typeof item === 'string' ? { uid: item } : item;
+        const known = uid.startsWith('message-id-') ? uid : `message-id-${uid}`;
+        await this.follow(known, about);
+      }
+    } catch (error) {
+      this.host.logger.error(`tracking.open failed, what it has not returned is not followed: ${reason(error)}`);
+    }
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.owedTimer);
+    for (const end of this.endings) end();
+  }
+
+  /** The store knows; and early words wait there. */
+  follows(): boolean {
+    return true;
+  }
+
+  /** Best effort at once; what the store does not take now is tried again while this process lives. */
+  async follow(uid: string, about: { ref?: string | undefined; sentAt?: Date | undefined } = {}): Promise<void> {
+    if (!this.host.options.tracking) return;
+    const now = Date.now();
+    const sentAt = Math.min(now, about.sentAt?.getTime() ?? now);
+    const register = () => this.add(uid, sentAt, { ref: about.ref });
+    try {
+      await this.store.ask('It is not followed yet', register);
+    } catch (error) {
+      this.store.complain(error);
+      this.owe(uid, register);
+    }
+  }
+
+  /** The check job of a message that was sent from the queue, once `accepted` has been told. */
+  async expect(uid: string, sent: { ref: string | undefined; at: number }): Promise<void> {
+    // A callback may have made the job already; then it waits for this, and does not know whose message it is.
+    await this.store.insist(() => this.add(uid, sent.at, { ref: sent.ref }));
+    await this.store.insist(() => this.note(uid, { at: Date.now(), sent }));
+  }
+
+  async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {
+    const { uid, ...words } = report;
+    const note: Note = { at: Date.now(), report: words, source, confirmed };
+    try {
+      await this.store.ask('It is not kept', async () => {
+        if (!(await this.note(uid, note))) {
+          if (source === 'poll') return;
+          await this.add(uid, note.at, { unborn: true });
+          await this.note(uid, note);
+        }
+        await this.wake(uid, words.status);
+      });
+    } catch (error) {
+      // An answer of the gateway can be had again; a callback cannot.
+      if (source === 'callback') throw error;
+      this.store.complain(error);
+    }
+  }
+
+  async hint(uid: string, ask: boolean): Promise<void> {
+    const wake = async (): Promise<boolean> => {
+      if (await this.wake(uid)) return true;
+      if (!ask) return false;
+      await this.add(uid, Date.now(), { atOnce: true });
+      return true;
+    };
+    try {
+      // It may have overtaken the answer to its POST.
+      if (!(await this.store.ask('It is not kept', wake))) this.owe(uid, wake, OVERTAKING_MS);
+    } catch (error) {
+      this.store.complain(error);
+      if (ask) this.owe(uid, wake);
+    }
+  }
+
+  async waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
+    const began = performance.now();
+    const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, 2 ** 31 - 1);
+    let timer: NodeJS.Timeout | undefined;
+    let look: NodeJS.Timeout | undefined;
+    let stop: (() => void) | undefined;
+    const context = () => ({
+      operation: 'wait' as const,
+      account: this.host.options.account,
+      durationMs: performance.now() - began,
+    });
+    const waiters = this.waiters.get(uid) ?? new Set();
+    this.waiters.set(uid, waiters);
+    let settled: ((event: RtSmsStatusEvent) => void) | undefined;
+    try {
+      return await new Promise<RtSmsStatusEvent>((resolve, reject) => {
+        settled = resolve;
+        waiters.add(resolve);
+        stop = () =>
+          reject(
+            new RtSmsAbortedError(
+              signal?.aborted
+                ? `The caller's signal ended the wait for ${uid}`
+                : `The wait for the final status of ${uid} was ended by the application's end`,
+              'not_sent',
+              context(),
+            ),
+          );
+        if (signal?.aborted || this.stopped) return stop();
+        signal?.addEventListener('abort', stop);
+        this.endings.add(stop);
+        timer = setTimeout(
+          () =>
+            reject(
+              new RtSmsTimeoutError(
+                `No final status of ${uid} within ${limitMs} ms; it is still followed`,
+                'not_sent',
+                context(),
+              ),
+            ),
+          limitMs,
+        );
+        const peek = async (first: boolean): Promise<void> => {
+          const job = await this.store.ask('', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
+          if (job?.data.final) return resolve(this.finalOf(uid, job.data));
+          if (job?.data.closed)
+            return reject(new RtSmsTimeoutError(`${uid} stays without a final status`, 'not_sent', context()));
+          if (first) {
+            await this.follow(uid);
+            const report = await this.host.status(uid).catch(() => undefined);
+            if (report) await this.observe(report, 'poll', true);
+          }
+          if (waiters.has(resolve)) look = setTimeout(() => void peek(false), LOOK_MS);
+        };
+        void peek(true);
+      });
+    } finally {
+      clearTimeout(timer);
+      clearTimeout(look);
+      if (settled) waiters.delete(settled);
+      if (waiters.size === 0 && this.waiters.get(uid) === waiters) this.waiters.delete(uid);
+      if (stop) {
+        signal?.removeEventListener('abort', stop);
+        this.endings.delete(stop);
+      }
+    }
+  }
+
+  private async add(
+    uid: string,
+    sentAt: number,
+    about: { ref?: string | undefined; unborn?: boolean; atOnce?: boolean } = {},
+  ): Promise<void> {
+    const { ref, unborn, atOnce } = about;
+    const data: CheckData = {
+      sentAt,
+      dueAt: 0,
+      ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
+      ...(unborn ? { unborn } : {}),
+    };
+    // One that is taken up again goes on where its age has brought it.
+    let step = 0;
+    for (let age = Date.now() - sentAt; step < this.steps.length - 1; step++) {
+      age -= this.steps[step]!;
+      if (age <= 0) break;
+    }
+    if (step > 0) data.step = step;
+    data.dueAt = atOnce ? Date.now() : this.nextLook(data);
+    const delay = Math.max(0, data.dueAt - Date.now());
+    await this.store.check.add('check', data, { ...JOB, jobId: checkIdOf(uid), ...(delay > 0 ? { delay } : {}) });
+  }
+
+  /** False if there is no job of this uid. */
+  private async note(uid: string, note: Note): Promise<boolean> {
+    for (;;) {
+      try {
+        await this.store.check.addJobLog(checkIdOf(uid), JSON.stringify(note));
+        return true;
+      } catch (error) {
+        if (isMissing(error)) return false;
+        // Two notes at once in PostgreSQL: the other one has the number.
+        if ((error as { code?: unknown }).code !== '23505') throw error;
+      }
+    }
+  }
+
+  /** Lets the job run now. False if there is none. */
+  private async wake(uid: string, said?: SmsStatus): Promise<boolean> {
+    const id = checkIdOf(uid);
+    const { check } = this.store;
+    let state = 'delayed';
+    while (state === 'delayed') {
+      try {
+        // In PostgreSQL promote() may put a job that is being worked on back into the queue (bullmq 6.7).
+        if (this.store.isRedis) await check.getBackend().promote(id);
+        else await check.getBackend().changeDelay(id, 0);
+        return true;
+      } catch (error) {
+        const { code } = error as { code?: unknown };
+        if (code !== -3 && !isMissing(error)) throw error;
+      }
+      state = await check.getJobState(id);
+    }
+    if (state === 'unknown') return false;
+    if (state === 'completed' || state === 'failed') {
+      const job = await check.getJob(id);
+      const final = job?.data.final?.report.status;
+      const news = said !== undefined && (final === undefined || (!NOT_FINAL.includes(said) && said !== final));
+      if (job && (state === 'failed' || news)) await job.retry(state).catch(() => undefined);
+    } else if (state === 'active') {
+      // It may have read its notes already.
+      this.owe(id, () => this.wake(uid, said), OVERTAKING_STEP_MS);
+    }
+    return true;
+  }
+
+  /** To be done in a while, by this process. */
+  private owe(key: string, work: () => Promise<unknown>, afterMs = RETRY_MS): void {
+    if (this.stopped || (this.owed.size >= MAX_REMEMBERED && !this.owed.has(key))) return;
+    this.owed.set(key, work);
+    if (afterMs < RETRY_MS) {
+      setTimeout(() => void this.pay(key), afterMs).unref();
+      return;
+    }
+    this.owedTimer ??= setTimeout(() => {
+      this.owedTimer = undefined;
+      for (const owed of this.owed.keys()) void this.pay(owed);
+    }, afterMs).unref();
+  }
+
+  private async pay(key: string): Promise<void> {
+    const work = this.owed.get(key);
+    if (!work || this.stopped) return;
+    this.owed.delete(key);
+    await work().catch((error: unknown) => {
+      this.store.complain(error);
+      this.owe(key, work);
+    });
+  }
+
+  private async process(job: CheckJob, token: string): Promise<string> {
+    try {
+      return await this.check(job, token);
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      throw new Error(reason(error), { cause: error });
+    }
+  }
+
+  private async later(job: CheckJob, token: string, at: number): Promise<never> {
+    await job.moveToDelayed(at, token);
+    throw new DelayedError();
+  }
+
+  private async check(job: CheckJob, token: string): Promise<string> {
+    const uid = uidOf(job.id!);
+    const data = { ...job.data };
+    const { logs } = await this.store.check.getJobLogs(job.id!, data.notes ?? 0);
+    const notes = logs.map((row) => JSON.parse(row) as Note);
+    for (const { sent } of notes) {
+      if (!sent) continue;
+      if (sent.ref !== undefined) data.ref = JSON.stringify(sent.ref);
+      data.sentAt = sent.at;
+      delete data.unborn;
+    }
+    if (data.unborn && Date.now() < data.sentAt + OVERTAKING_MS)
+      return this.later(job, token, Date.now() + OVERTAKING_STEP_MS);
+    delete data.unborn;
+    let doubt = false;
+    let said = false;
+    for (const note of notes) {
+      if (note.report) {
+        said = true;
+        const taken = await this.take(uid, data, note as Required<Note>);
+        if (taken === 'failed') return this.putOff(job, token, data);
+        doubt ||= taken === 'doubt';
+      }
+      data.notes = (data.notes ?? 0) + 1;
+    }
+    const isDue = Date.now() >= data.dueAt - PATIENCE_MS;
+    const hinted = !said && !isDue;
+    if (doubt || (!data.final && !data.closed && (isDue || hinted))) {
+      const left = await this.look(job, token, uid, data, doubt, hinted);
+      if (left) return left;
+    }
+    if (!data.final && !data.closed) {
+      await job.updateData(data);
+      return this.later(job, token, data.dueAt);
+    }
+    await job.updateData(data);
+    return data.final?.report.status ?? 'unresolved';
+  }
+
+  /** Asks the gateway. What it returns ends the job; nothing if the rest is to be decided by what is known now. */
+  private async look(
+    job: CheckJob,
+    token: string,
+    uid: string,
+    data: CheckData,
+    doubt: boolean,
+    hinted: boolean,
+  ): Promise<string | undefined> {
+    const isDue = !doubt && !hinted;
+    if (!this.host.options.tracking && isDue) {
+      data.closed = true;
+      return undefined;
+    }
+    const now = Date.now();
+    const waitMs = Math.max(
+      this.host.gate.error ? GATE_PAUSE_MS * (1 + Math.random()) : 0,
+      (data.askedAt ?? 0) + (hinted ? HINT_PAUSE_MS : 0) - now,
+      this.asking >= this.parallel ? PATIENCE_MS * (2 + Math.random()) : 0,
+    );
+    const turnMs = waitMs > 0 ? waitMs : this.pace.turn(job.id!);
+    if (turnMs > PATIENCE_MS) {
+      // Its notes stay unread, so that it knows again what it has to ask for.
+      if (doubt) return this.later(job, token, now + turnMs);
+      await job.updateData(data);
+      return this.later(job, token, now + turnMs);
+    }
+    if (turnMs > 0) await pause(turnMs);
+    const overdue = isDue && Date.now() >= data.sentAt + this.maxAgeMs;
+    data.askedAt = Date.now();
+    this.asking++;
+    let missing = false;
+    try {
+      const { uid: _, ...report } = await this.host.status(uid);
+      data.missingSince = undefined;
+      const taken = await this.take(uid, data, {
+        at: Date.now(),
+        report: pick(report),
+        source: hinted || doubt ? 'callback' : 'poll',
+        confirmed: true,
+      });
+      if (taken === 'failed') return this.putOff(job, token, data);
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      missing = error instanceof RtSmsNotFoundError;
+      this.host.logger.debug(`Status of ${uid}: ${reason(error)}`);
+      if (doubt && !missing) return this.later(job, token, Date.now() + RETRY_MS);
+    } finally {
+      this.asking--;
+    }
+    if (data.final) return undefined;
+    if (missing) data.missingSince ??= Date.now();
+    // In proportion, where the whole time is short.
+    const lost =
+      data.missingSince !== undefined &&
+      Date.now() - data.missingSince >= Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
+    if (lost || overdue) return this.giveUp(job, token, uid, data, lost);
+    if (isDue) data.step = (data.step ?? 0) + 1;
+    if (isDue || Date.now() >= data.dueAt) data.dueAt = this.nextLook(data);
+    return undefined;
+  }
+
+  private async giveUp(job: CheckJob, token: string, uid: string, data: CheckData, lost: boolean) {
+    const why = lost
+      ? 'the gateway does not know it (transaction_not_found)'
+      : `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
+    this.host.logger.warn(`${uid} stays without a final status: ${why}`);
+    const told = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus: data.last });
+    if (!told && (data.failures ?? 0) < MAX_FAILURES) return this.putOff(job, token, data);
+    data.closed = true;
+    return undefined;
+  }
+
+  /** Takes in what was said; steps only go forward, and each word is emitted once. */
+  private async take(
+    uid: string,
+    data: CheckData,
+    note: Required<Pick<Note, 'report' | 'source' | 'confirmed' | 'at'>>,
+  ): Promise<Taken> {
+    const { report, source, confirmed, at } = note;
+    const { status } = report;
+    const isFinal = !NOT_FINAL.includes(status);
+    const word = status === 'unknown' ? `unknown:${report.gatewayStatus}` : status;
+    const first = data.final?.report.status;
+    if (first !== undefined && isFinal && first !== status && !data.corrected) {
+      if (!confirmed) return 'doubt';
+      const event = this.event(uid, data, note, first);
+      if (!(await this.emit(event, data))) return 'failed';
+      data.corrected = true;
+      data.final = { report, source, confirmed, at };
+      return 'emitted';
+    }
+    if (first !== undefined || data.words?.includes(word) || (!isFinal && (data.words?.length ?? 0) >= MAX_WORDS)) {
+      this.host.logger.debug(`Nothing new: ${uid} is ${status} by ${source}`);
+      return 'nothing';
+    }
+    const event = this.event(uid, data, note);
+    if (!(await this.emit(event, data))) return 'failed';
+    data.words = [...(data.words ?? []), word];
+    data.last = status;
+    if (isFinal) {
+      data.final = { report, source, confirmed, at };
+      data.closed = false;
+      for (const resolve of this.waiters.get(uid) ?? []) resolve(event);
+    }
+    return 'emitted';
+  }
+
+  private async emit(event: RtSmsStatusEvent, data: CheckData): Promise<boolean> {
+    if (await this.host.emit.status(event)) {
+      delete data.failures;
+      return true;
+    }
+    if ((data.failures ?? 0) < MAX_FAILURES) return false;
+    this.host.logger.error(`The handlers of ${event.id} failed ${MAX_FAILURES} times; it is not emitted again`);
+    return true;
+  }
+
+  /** A handler failed: the whole is done again later, with the same event. */
+  private async putOff(job: CheckJob, token: string, data: CheckData): Promise<never> {
+    data.failures = (data.failures ?? 0) + 1;
+    const at = Date.now() + Math.min(3_600_000, 500 * 2 ** data.failures) * (0.5 + Math.random() / 2);
+    data.dueAt = Math.min(data.dueAt, at);
+    await job.updateData(data);
+    return this.later(job, token, at);
+  }
+
+  private event(
+    uid: string,
+    data: CheckData,
+    { report, source, confirmed, at }: Required<Pick<Note, 'report' | 'source' | 'confirmed' | 'at'>>,
+    corrects?: SmsStatus,
+  ): RtSmsStatusEvent {
+    const ref = readRef(data);
+    return new RtSmsStatusEvent({
+      account: this.host.options.account,
+      uid,
+      ...(ref === undefined ? {} : { ref }),
+      status: report.status,
+      gatewayStatus: report.gatewayStatus,
+      final: !NOT_FINAL.includes(report.status),
+      ...(report.parts === undefined ? {} : { parts: report.parts }),
+      ...(report.errorCode === undefined ? {} : { errorCode: report.errorCode }),
+      source,
+      confirmed,
+      ...(corrects === undefined ? {} : { corrects }),
+      receivedAt: new Date(at),
+    });
+  }
+
+  private finalOf(uid: string, data: CheckData): RtSmsStatusEvent {
+    return this.event(uid, data, data.final!);
+  }
+
+  private nextLook({ sentAt, step = 0 }: CheckData): number {
+    const delayMs = this.steps[Math.min(step, this.steps.length - 1)]! * (1 + 0.2 * Math.random());
+    // The last look is at the end of its time, not after it.
+    return Math.round(Math.min(Date.now() + delayMs, Math.max(Date.now(), sentAt + this.maxAgeMs)));
+  }
+}
+
+const readRef = ({ ref }: CheckData): string | undefined =>
+  ref === undefined ? undefined : (JSON.parse(ref) as string);
+
+/** A status answer holds the number and the text, too; they stay out of the store. */
+const pick = ({
+  status,
+  gatewayStatus,
+  parts,
+  errorCode,
+}: Omit<DeliveryReport, 'uid'>): Omit<DeliveryReport, 'uid'> => ({
+  status,
+  gatewayStatus,
+  ...(parts === undefined ? {} : { parts }),
+  ...(errorCode === undefined ? {} : { errorCode }),
+});
+
+/** Evenly spaced turns; one that is told to come later has its turn when it comes. */
+class Pace {
+  private nextAt = 0;
+  private readonly promised = new Map<string, number>();
+
+  constructor(private readonly perSecond: number) {}
+
+  /** In how many milliseconds it is the turn of `id`. */
+  turn(id: string): number {
+    const now = Date.now();
+    const promised = this.promised.get(id);
+    if (promised !== undefined) {
+      this.promised.delete(id);
+      if (promised <= now + PATIENCE_MS) return Math.max(0, promised - now);
+    }
+    const at = (this.nextAt = Math.max(now, this.nextAt + 1000 / this.perSecond));
+    if (at - now > PATIENCE_MS) {
+      if (this.promised.size > MAX_REMEMBERED) this.promised.clear();
+      this.promised.set(id, at);
+    }
+    return Math.max(0, at - now);
+  }
+}

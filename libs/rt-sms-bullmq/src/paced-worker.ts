@@ -1,0 +1,56 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Worker, type IQueueBackend } from 'bullmq';
+
+/** No pause is longer, so that an end is noticed. */
+const LONGEST_PAUSE_MS = 1_000;
+const RETRY_MS = 500;
+
+/**
+ * A worker under the limiter of its queue. That of BullMQ, once it is limited, looks again only when one of its jobs ends:
+ * with answers that take 300 ms a rate of ten a second would be one of three. This one looks when the window is over.
+ */
+export class PacedWorker<T> extends Worker<T, string, string, IQueueBackend, never, object> {
+  override async run(): Promise<void> {
+    this.running = true;
+    try {
+      await this.startStalledCheckTimer();
+      this.lockManager.start();
+      this.mainLoopRunning = this.take();
+      await this.mainLoopRunning;
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private async take(): Promise<void> {
+    const { max } = this.opts.limiter!;
+    const active = new Set<Promise<void>>();
+    let empty = 0;
+    for (let n = 0; !this.closing; n++) {
+      if (active.size >= this.concurrency) {
+        await Promise.race(active);
+        continue;
+      }
+      try {
+        const token = `${this.id}:${n}`;
+        const job = await this.getNextJob(token, { block: empty > 1 });
+        if (!job) {
+          // Nothing may also mean that another replica was quicker in this window.
+          const limitedMs = await this.backend.getRateLimitTtl(max);
+          if (limitedMs > 0) await pause(Math.min(limitedMs, LONGEST_PAUSE_MS));
+          else empty++;
+          continue;
+        }
+        empty = 0;
+        const work = this.processJob(job, token, () => false)
+          .catch((error: Error) => void this.emit('error', error))
+          .then(() => void active.delete(work));
+        active.add(work);
+      } catch (error) {
+        this.emit('error', error as Error);
+        await pause(RETRY_MS);
+      }
+    }
+    await Promise.all(active);
+  }
+}

@@ -1,0 +1,474 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { DelayedError } from 'bullmq';
+import {
+  isRtSmsError,
+  RtSmsAbortedError,
+  RtSmsAuthError,
+  RtSmsConnectionError,
+  RtSmsOverloadedError,
+  RtSmsRejectedError,
+  RtSmsTimeoutError,
+  RtSmsUnexpectedResponseError,
+  RtSmsValidationError,
+  type EngineHost,
+  type EngineItem,
+  type QueuedSmsState,
+  type RateTicket,
+  type RtSmsError,
+} from 'nestjs-rt-sms';
+import type { CheckData, CheckQueue } from './check-queue.js';
+import { Digests, idOf, jobIdOf } from './job-id.js';
+import type { ResolvedBullMqOptions } from './options.js';
+import { isMissing, JOB, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+
+/** Lower goes first; BullMQ takes jobs without a priority before all others. */
+const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
+/** How often a message that provably was not sent is tried again before it is refused; a day, at the last pause. */
+const MAX_ATTEMPTS = 1_440;
+const LAST_PAUSE_MS = 60_000;
+/** Handlers of one outcome are called so often, over a day. */
+const MAX_TELLINGS = 30;
+/** What is on its way when the application ends may take so long. */
+const GRACE_MS = 10_000;
+/** Whoever was sending a message that another worker left behind may still come to say how it went. */
+const ORPHAN_MS = 2_000;
+/** A message that this replica may not send goes to another one after so long. */
+const HAND_OVER_MS = 2_000;
+/** What is kept of an error: nothing of an `RtSmsError` is confidential. */
+interface StoredError {
+  code: string;
+  message: string;
+  reason?: string | undefined;
+  httpStatus?: number | undefined;
+  requestId?: string | undefined;
+  attempts?: number;
+}
+
+/** One message in the store. */
+export interface SendData {
+  /** `[msisdn, shortcode, text]` as JSON, in which any text can be kept; gone with the settlement. */
+  message?: string;
+  digest: string;
+  /** As JSON. */
+  ref?: string | undefined;
+  expiresAt?: number | undefined;
+  attempts?: number;
+  /** Since when a POST may be on its way. Where it is set, nothing may be sent. */
+  intent?: number | undefined;
+  state?: Exclude<QueuedSmsState['state'], 'queued'>;
+  settledAt?: number;
+  sentAt?: number;
+  uid?: string;
+  error?: StoredError | undefined;
+  /** How often its handlers failed. */
+  failures?: number;
+}
+
+type SendJob = StoredJob<SendData>;
+
+/** A job in the hands of this worker, and when that was certain for the last time. */
+interface Held {
+  job: SendJob;
+  token: string;
+  since: number;
+}
+
+/**
+ * Messages that wait, and their sending. A message is never sent twice: what may have been sent is marked before the POST,
+ * and whoever finds a mark does not send. Nothing rests on clocks.
+ */
+export class SendQueue {
+  private readonly digests: Digests;
+  private worker: JobWorker<SendData> | undefined;
+  private stopped = false;
+  private readonly end = new AbortController();
+  private turn: Promise<unknown> = Promise.resolve();
+  private lastTurn = -Infinity;
+
+  constructor(
+    private readonly store: Store<SendData, CheckData>,
+    private readonly host: EngineHost,
+    private readonly options: ResolvedBullMqOptions,
+    private readonly checks: CheckQueue,
+  ) {
+    this.digests = new Digests(host.options.login, host.options.password);
+    host.gate.onOpen(() => {
+      if (this.worker) this.worker.concurrency = options.concurrency;
+    });
+  }
+
+  /** Connects a worker, which takes nothing before `start`. */
+  async open(): Promise<void> {
+    const { rate, idempotencyMs } = this.host.options;
+    const keep = { age: Math.ceil(idempotencyMs / 1000) };
+    this.worker = await this.store.work<SendData>('send', (job, token) => this.process(job, token), {
+      removeOnComplete: keep,
+      removeOnFail: keep,
+      ...(rate ? { limiter: limiter(rate.perSecond), drainDelay: 1 } : {}),
+    });
+  }
+
+  start(): void {
+    if (!this.stopped) void this.worker?.run().catch(this.store.complain);
+  }
+
+  /** Stops taking, lets what is on its way finish, then lets go. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (!this.worker) return;
+    const closing = this.worker.close();
+    await within(GRACE_MS, closing).catch(() => undefined);
+    this.end.abort();
+    await within(GRACE_MS / 4, closing).catch(() => this.worker!.close(true));
+  }
+
+  async enqueue(items: EngineItem[]): Promise<void> {
+    const { account } = this.host.options;
+    if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });
+    const entries = new Map<string, { item: EngineItem; digest: string }>();
+    const problems: string[] = [];
+    const digests = await this.digests.of(items);
+    for (const [index, item] of items.entries()) {
+      const digest = digests[index]!;
+      const known = entries.get(item.id);
+      if (!known) entries.set(item.id, { item, digest });
+      else if (known.digest !== digest) problems.push(taken(item.id));
+    }
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    const named = [...entries.values()].filter(({ item }) => !item.fresh);
+    const [only] = items;
+    await this.store.ask(
+      'Nothing was queued',
+      async () => {
+        if (entries.size > 1) await this.compare(named);
+        const jobs = [...entries.values()].map(({ item, digest }) => this.job(item, digest));
+        if (only && entries.size === 1) await this.store.send.add(jobs[0]!.name, jobs[0]!.data, jobs[0]!.opts);
+        else await this.store.send.addBulk(jobs);
+        // Only now is it certain whose message has the id.
+        await this.compare(named);
+      },
+      entries.size === 1,
+    );
+  }
+
+  async find(id: string): Promise<QueuedSmsState | undefined> {
+    const job = await this.store.ask('It cannot be looked up', () => this.store.send.getJob(jobIdOf(id)));
+    if (!job || this.isOver(job.data)) return undefined;
+    const { state = 'queued', uid, error } = job.data;
+    const ref = readRef(job.data);
+    return {
+      id,
+      state,
+      ...(uid === undefined ? {} : { uid }),
+      ...(ref === undefined ? {} : { ref }),
+      ...(error === undefined ? {} : { errorCode: error.code }),
+    };
+  }
+
+  async cancel(id: string): Promise<boolean> {
+    return this.store.ask('It cannot be cancelled now', async () => {
+      const jobId = jobIdOf(id);
+      const job = await this.store.send.getJob(jobId);
+      if (!job) return false;
+      const { state, intent, digest, ref } = job.data;
+      if (state !== undefined || intent !== undefined) return state === 'cancelled';
+      // To take it away is what no worker can overtake: a job that is being worked on cannot be removed.
+      const removed = await job.remove().then(
+        () => true,
+        (error: Error) => {
+          if (/locked|could not be removed/.test(error.message)) return false;
+          throw error;
+        },
+      );
+      if (!removed) return false;
+      const data: SendData = { digest, ref, state: 'cancelled', settledAt: Date.now() };
+      await this.store.insist(() => this.store.send.add('send', data, { jobId, ...JOB }));
+      return true;
+    });
+  }
+
+  private job(item: EngineItem, digest: string) {
+    const { id, msisdn, shortcode, text, ref, expiresAt, priority, notBefore } = item;
+    const data: SendData = {
+      message: JSON.stringify([msisdn, shortcode, text]),
+      digest,
+      ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    };
+    const delay = Math.min(notBefore, expiresAt ?? Infinity) - Date.now();
+    return {
+      name: 'send',
+      data,
+      opts: { ...JOB, jobId: jobIdOf(id), priority: PRIORITY[priority], ...(delay > 0 ? { delay } : {}) },
+    };
+  }
+
+  /** @throws RtSmsValidationError if one of the ids stands for another message already */
+  private async compare(entries: { item: EngineItem; digest: string }[]): Promise<void> {
+    const problems: string[] = [];
+    await Promise.all(
+      entries.map(async ({ item, digest }) => {
+        const known = await this.store.send.getJob(jobIdOf(item.id));
+        if (!known) return;
+        // BullMQ clears up when other jobs end; until then it may be there although its time is over.
+        if (this.isOver(known.data)) {
+          await known.remove();
+          const { name, data, opts } = this.job(item, digest);
+          await this.store.send.add(name, data, opts);
+        } else if (Digests.differ(known.data.digest, digest)) problems.push(taken(item.id));
+      }),
+    );
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account: this.host.options.account });
+  }
+
+  private isOver({ settledAt }: SendData): boolean {
+    return settledAt !== undefined && settledAt + this.host.options.idempotencyMs < Date.now();
+  }
+
+  /** Nothing of a job may get into the store by way of an error. */
+  private async process(job: SendJob, token: string): Promise<string> {
+    try {
+      return await this.take({ job, token, since: performance.now() });
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      throw new Error(reason(error), { cause: error });
+    }
+  }
+
+  private async take(held: Held): Promise<string> {
+    const { data } = held.job;
+    if (data.state !== undefined) return this.tell(held, data.error && revive(data.error, this.host.options.account));
+    if (data.intent !== undefined) return this.orphan(held);
+    const ticket = this.host.options.rate && !this.host.gate.error ? await this.ticket() : undefined;
+    const ended = await this.mayNotStart(held, ticket);
+    if (ended) return ended;
+    const attempts = (data.attempts ?? 0) + 1;
+    const intent = { ...data, attempts, intent: Date.now() };
+    // First the mark, then the proof that the job is still ours: whoever has taken it over by now sees the mark.
+    let marked: boolean;
+    try {
+      marked = await this.mark(held, intent);
+    } catch (error) {
+      // The store went away. It may have the mark, but nothing is sent.
+      ticket?.giveBack();
+      await this.keep(held, data);
+      throw error;
+    }
+    if (!marked) {
+      ticket?.giveBack();
+      throw new Error('Another worker has taken the job over');
+    }
+    const [msisdn, shortcode, text] = JSON.parse(data.message!) as [string, string, string];
+    try {
+      const { uid } = await this.host.send(
+        { msisdn, shortcode, text },
+        { ticket, signal: this.end.signal, startBefore: data.expiresAt },
+      );
+      return await this.settle(held, { state: 'accepted', uid, sentAt: Date.now() });
+    } catch (error) {
+      if (!isRtSmsError(error) || error.operation !== 'send') throw error;
+      return this.failed(held, data, attempts, error);
+    }
+  }
+
+  /** What becomes of a message that may not be sent now. */
+  private async mayNotStart(held: Held, ticket: RateTicket | undefined): Promise<string | undefined> {
+    const { expiresAt } = held.job.data;
+    const ends = this.end.signal.aborted;
+    const isOver = expiresAt !== undefined && expiresAt <= Date.now();
+    if (!ends && !isOver && !this.host.gate.error) return undefined;
+    ticket?.giveBack();
+    if (ends) return this.later(held, Date.now());
+    return isOver ? this.settle(held, { state: 'expired' }) : this.handOver(held);
+  }
+
+  /**
+   * A start under the rate. The store paces what the replicas take from the queue; what this process sends beside it has
+   * its share here. One at a time: those that had to wait must not go all at once.
+   */
+  private ticket(): Promise<RateTicket | undefined> {
+    const { signal } = this.end;
+    const next = this.turn.then(async () => {
+      const restMs = this.lastTurn + 900 / this.host.options.rate!.perSecond - performance.now();
+      if (restMs > 1) await pause(restMs);
+      const ticket = await new Promise<RateTicket | undefined>((resolve) => {
+        if (signal.aborted) return resolve(undefined);
+        let leave: (() => void) | undefined;
+        const stop = () => {
+          leave?.();
+          resolve(undefined);
+        };
+        signal.addEventListener('abort', stop, { once: true });
+        leave = this.host.slot((given) => {
+          signal.removeEventListener('abort', stop);
+          resolve(given);
+        });
+      });
+      this.lastTurn = performance.now();
+      return ticket;
+    });
+    this.turn = next;
+    return next;
+  }
+
+  private async mark({ job, token }: Held, data: SendData): Promise<boolean> {
+    await job.updateData(data);
+    return (await job.extendLock(token, this.options.lockDurationMs)) === 1;
+  }
+
+  private async failed(held: Held, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
+    if (error.outcome === 'unknown') return this.settle(held, { state: 'unknown' }, error);
+    if (data.expiresAt !== undefined && data.expiresAt <= Date.now()) return this.settle(held, { state: 'expired' });
+    const refused = error instanceof RtSmsAuthError;
+    const ending = this.end.signal.aborted;
+    if (!refused && !ending && (!error.retryable || attempts >= MAX_ATTEMPTS))
+      return this.settle(held, { state: 'refused' }, error);
+    // It provably was not sent: the mark goes, and another attempt may come.
+    const kept = { ...data, attempts: refused || ending ? attempts - 1 : attempts };
+    if (!(await this.keep(held, kept))) throw new Error('Another worker has taken the job over');
+    if (refused) return this.handOver(held);
+    return this.later(held, ending ? Date.now() : Date.now() + 100 + backoffMs(attempts, 500, LAST_PAUSE_MS));
+  }
+
+  /**
+   * The gateway refuses this process: the message is for others. It still looks at one after the other, slowly, so that
+   * what expires meanwhile is told; where there is a rate, at no more than a fifth of it.
+   */
+  private async handOver(held: Held): Promise<string> {
+    const { rate } = this.host.options;
+    if (this.worker) this.worker.concurrency = 1;
+    if (!this.host.gate.error && this.worker) this.worker.concurrency = this.options.concurrency;
+    await pause(Math.max(20, rate ? 5_000 / rate.perSecond : 0));
+    return this.later(held, Date.now() + HAND_OVER_MS);
+  }
+
+  private async later({ job, token }: Held, at: number): Promise<never> {
+    await job.moveToDelayed(Math.min(at, job.data.expiresAt ?? Infinity), token);
+    throw new DelayedError();
+  }
+
+  /** It was left behind in mid-POST. Nobody knows the outcome, unless the one who was sending it still comes. */
+  private async orphan(held: Held): Promise<string> {
+    await pause(ORPHAN_MS);
+    const now = await this.store.insist(() => this.store.send.getJob(held.job.id!));
+    if (!now) throw new Error('The job is gone');
+    held.job.data = now.data;
+    if (now.data.state !== undefined)
+      return this.tell(held, now.data.error && revive(now.data.error, this.host.options.account));
+    const error = new RtSmsUnexpectedResponseError('the process that was sending it ended before the answer was kept', {
+      account: this.host.options.account,
+      attempts: now.data.attempts ?? 1,
+    });
+    return this.settle(held, { state: 'unknown' }, error);
+  }
+
+  /** The one way out: the outcome is kept, text and number go, and only then it is told. */
+  private async settle(
+    held: Held,
+    outcome: Pick<SendData, 'state' | 'uid' | 'sentAt'>,
+    error?: RtSmsError,
+  ): Promise<string> {
+    const { digest, ref } = held.job.data;
+    const data: SendData = { digest, ref, ...outcome, settledAt: Date.now(), error: error && stored(error) };
+    if (await this.keep(held, data)) return this.tell(held, error);
+    return this.overtaken(held, data);
+  }
+
+  /** Tells the application; as often as it takes, within reason. */
+  private async tell(held: Held, error: RtSmsError | undefined): Promise<string> {
+    const { job } = held;
+    const { data } = job;
+    const { emit } = this.host;
+    const id = idOf(job.id!);
+    const ref = readRef(data);
+    let told: boolean;
+    if (data.state === 'accepted') {
+      told = await emit.accepted(id, data.uid!, ref);
+      // Its statuses may come only now, after the handlers of this.
+      await this.checks.expect(data.uid!, { ref, at: data.sentAt! });
+    } else if (data.state === 'refused') told = await emit.refused(id, error!, ref);
+    else if (data.state === 'unknown') told = await emit.outcomeUnknown(id, error!, ref);
+    else if (data.state === 'expired') told = await emit.expired(id, ref);
+    else told = await emit.cancelled(id, ref);
+    const failures = (data.failures ?? 0) + 1;
+    if (told || failures > MAX_TELLINGS) return data.state!;
+    await this.keep(held, { ...data, failures });
+    return this.later(held, Date.now() + backoffMs(failures, 2_000, 3_600_000));
+  }
+
+  /** Another worker has the job, for this one was silent too long. What it knows must not be lost. */
+  private async overtaken(held: Held, data: SendData): Promise<string> {
+    const { uid, sentAt } = data;
+    if (data.state === 'accepted') {
+      const now = await this.store.insist(() => this.store.send.getJob(held.job.id!));
+      if (now && now.data.state === undefined) await this.store.insist(() => now.updateData(data));
+      else if (now?.data.state !== 'accepted') {
+        this.host.logger.warn(
+          `${uid} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
+        );
+        await this.checks.expect(uid!, { ref: readRef(data), at: sentAt! });
+      }
+    }
+    throw new Error('Another worker has taken the job over');
+  }
+
+  /** Writes what is known, whatever it takes. False if the job is no longer ours. */
+  private async keep(held: Held, data: SendData): Promise<boolean> {
+    const { lockDurationMs } = this.options;
+    for (;;) {
+      try {
+        if (performance.now() - held.since > lockDurationMs * 0.8) {
+          if ((await held.job.extendLock(held.token, lockDurationMs)) !== 1) return false;
+          held.since = performance.now();
+        }
+        await held.job.updateData(data);
+        return true;
+      } catch (error) {
+        if (isMissing(error)) return false;
+        if (this.end.signal.aborted) {
+          if (data.uid)
+            this.host.logger.error(`${data.uid} was accepted, but the store is gone and could not keep it: track() it`);
+          throw error;
+        }
+        this.store.complain(error);
+        await pause(100);
+      }
+    }
+  }
+}
+
+const taken = (id: string) =>
+  `id: '${id.replace(/\d{9,}/g, '***').slice(0, 128)}' stands for a message with another text, number or sender already`;
+
+const backoffMs = (attempt: number, baseMs: number, capMs: number): number =>
+  (0.5 + Math.random() / 2) * Math.min(capMs, baseMs * 2 ** (attempt - 1));
+
+const readRef = ({ ref }: SendData): string | undefined =>
+  ref === undefined ? undefined : (JSON.parse(ref) as string);
+
+/**
+ * BullMQ counts in windows that begin with their first job, and two of them may stand together in one second. Ten short
+ * ones keep any sliding second to the rate and a tenth, at worst. Each is one in a hundred longer, for the jitter of the
+ * way to the gateway.
+ */
+export function limiter(perSecond: number): { max: number; duration: number } {
+  const max = Math.max(1, Math.floor(perSecond / 10));
+  return { max, duration: Math.ceil((max * 1010) / perSecond) };
+}
+
+function stored(error: RtSmsError): StoredError {
+  const { code, message, httpStatus, requestId, attempts } = error;
+  return { code, message, reason: (error as { reason?: string }).reason, httpStatus, requestId, attempts };
+}
+
+/** The error again, where the process that had it did not get to tell it. */
+function revive({ code, message, reason: word, ...facts }: StoredError, account: string): RtSmsError {
+  const context = { ...facts, account } as ConstructorParameters<typeof RtSmsRejectedError>[1];
+  if (code === 'RT_SMS_AUTH') return new RtSmsAuthError(word, context);
+  if (word !== undefined || code === 'RT_SMS_REJECTED') return new RtSmsRejectedError(word, context);
+  if (code === 'RT_SMS_TIMEOUT') return new RtSmsTimeoutError(message, 'unknown', context);
+  if (code === 'RT_SMS_ABORTED') return new RtSmsAbortedError(message, 'unknown', context);
+  if (code === 'RT_SMS_OVERLOADED') return new RtSmsOverloadedError(message, context);
+  if (code === 'RT_SMS_CONNECTION') return new RtSmsConnectionError(message, true, context);
+  return new RtSmsUnexpectedResponseError(message, context);
+}

@@ -1,0 +1,341 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from '@nestjs/common';
+import {
+  createPostgresBackend,
+  createRedisBackend,
+  Queue,
+  Worker,
+  type BackendFactory,
+  type IQueueBackend,
+  type Job,
+  type RedisClient,
+  type Telemetry,
+  type WorkerOptions,
+} from 'bullmq';
+import { isRtSmsError, RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
+import type { ResolvedBullMqOptions } from './options.js';
+import { PacedWorker } from './paced-worker.js';
+
+/** A caller waits so long for the store. */
+const ANSWER_MS = 5_000;
+/** The start of the application waits so long for it. */
+const START_MS = 5_000;
+const PAUSE_MS = 500;
+/** The store's complaints are logged so often at most. */
+const COMPLAINT_MS = 30_000;
+/** Jobs move events of their own along; nobody reads them here. */
+const EVENTS = { events: { maxLen: 1_000 } };
+
+/** Of each job: nothing of it fails for good, and no stack of an error gets into the store. */
+export const JOB = { attempts: 1_000_000, backoff: 5_000, stackTraceLimit: 0 } as const;
+
+export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
+export type StoredJob<T> = Job<T, string>;
+export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
+export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
+
+/** BullMQ's codes of what is no failure of the store. */
+export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
+
+/** What a foreign error says, fit for the log: one line, nothing that looks like a number or a password in a URL. */
+export const reason = (error: unknown): string =>
+  String((error as Error | undefined)?.message || (error as { code?: unknown } | undefined)?.code || error)
+    .replace(/\/\/[^@\s]*@/g, '//***@')
+    .replace(/\d{9,}/g, '***')
+    .replace(/\s+/g, ' ')
+    .slice(0, 200);
+
+/**
+ * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
+ * store was not there at the start.
+ */
+export class Store<Send, Check> {
+  /** Resolves once the store has been reached, and was found fit for use. */
+  readonly ready: Promise<void>;
+  private isReady = false;
+  private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
+  private unfit: RtSmsConfigError | undefined;
+  private closed = false;
+  private readonly made = new Set<{ close(): Promise<void> }>();
+  private complainedAt = -Infinity;
+  private readonly factory: BackendFactory<IQueueBackend, object>;
+  readonly isRedis: boolean;
+
+  constructor(
+    private readonly options: ResolvedBullMqOptions,
+    private readonly account: string,
+    private readonly logger: Logger,
+  ) {
+    this.isRedis = options.connection !== undefined;
+    this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;
+    this.ready = this.open();
+    this.ready.catch(() => undefined);
+  }
+
+  /** Names of the queues, as a dashboard shows them. */
+  name(queue: 'send' | 'check'): string {
+    return `rt-sms-${this.account}-${queue}`;
+  }
+
+  get send(): StoredQueue<Send> {
+    return this.opened()[0];
+  }
+
+  get check(): StoredQueue<Check> {
+    return this.opened()[1];
+  }
+
+  /** @throws RtSmsConfigError if the store can be reached, but never be used */
+  async prepare(opening: Promise<void>): Promise<void> {
+    const there = await within(START_MS, opening).then(
+      () => true,
+      () => false,
+    );
+    if (this.unfit) throw this.unfit;
+    if (!there) this.logger.warn('The store of the queue cannot be reached; nothing is queued or sent until it comes');
+  }
+
+  /**
+   * Runs what a caller waits for, and does not let it wait for a store that is down.
+   * @throws RtSmsOverloadedError if it provably was not done, RtSmsTimeoutError (`unknown`) if nobody can know
+   */
+  async ask<T>(what: string, work: () => Promise<T>, whole = true): Promise<T> {
+    const began = performance.now();
+    const context = (cause?: unknown) => ({
+      account: this.account,
+      durationMs: performance.now() - began,
+      ...(cause === undefined ? {} : { cause: new Error(reason(cause)) }),
+    });
+    try {
+      if (!this.isReady) await within(ANSWER_MS, this.ready);
+    } catch (error) {
+      throw new RtSmsOverloadedError(`${what}: the store of the queue cannot be reached`, context(error));
+    }
+    try {
+      return await within(ANSWER_MS, work());
+    } catch (error) {
+      if (isRtSmsError(error)) throw error;
+      // Of many, those before the one that failed may be in.
+      if (whole ? neverLeft(error) : offline(error))
+        throw new RtSmsOverloadedError(`${what}: the store of the queue is down (${reason(error)})`, context(error));
+      throw new RtSmsTimeoutError(
+        `It is not known whether it was queued, the store did not confirm it (${reason(error)}). Queue it again with the same id: that cannot send twice`,
+        'unknown',
+        context(error),
+      );
+    }
+  }
+
+  /** Repeats `work` until the store has done it; what is at stake must not be lost with one connection. */
+  async insist<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (isMissing(error) || this.closed) throw error;
+        this.complain(error);
+        await pause(PAUSE_MS);
+      }
+    }
+  }
+
+  /** Connects a worker that is yet to be run; while the store is away it waits and comes back. */
+  async work<T>(
+    queue: 'send' | 'check',
+    processor: Processor<T>,
+    options: Partial<WorkerOptions>,
+  ): Promise<JobWorker<T> | undefined> {
+    const { concurrency, lockDurationMs, stalledIntervalMs } = this.options;
+    while (!this.closed) {
+      const Kind = options.limiter ? PacedWorker<T> : Worker<T, string, string, IQueueBackend, never, object>;
+      const worker: JobWorker<T> = new Kind(
+        this.name(queue),
+        (job, token) => processor(job, token!),
+        {
+          ...this.base('worker'),
+          autorun: false,
+          concurrency,
+          lockDuration: lockDurationMs,
+          stalledInterval: stalledIntervalMs,
+          // A job that was lost often is still no other's business: it is looked at each time.
+          maxStalledCount: 1_000_000_000,
+          runRetryDelay: PAUSE_MS,
+          ...(options as object),
+        },
+        this.factory,
+      );
+      worker.on('error', this.complain);
+      this.made.add(worker);
+      try {
+        await worker.waitUntilReady();
+        return worker;
+      } catch (error) {
+        this.complain(error);
+        await this.discard(worker);
+        await pause(PAUSE_MS);
+      }
+    }
+    return undefined;
+  }
+
+  /** No more is begun: what is being connected is given up. */
+  end(): void {
+    this.closed = true;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all([...this.made].map((made) => this.discard(made)));
+  }
+
+  private async discard(made: { close(): Promise<void> }): Promise<void> {
+    this.made.delete(made);
+    await within(ANSWER_MS, made.close()).catch(() => undefined);
+  }
+
+  readonly complain = (error: unknown): void => {
+    const now = performance.now();
+    if (this.closed || now - this.complainedAt < COMPLAINT_MS) return;
+    this.complainedAt = now;
+    this.logger.warn(`The store of the queue: ${reason(error)}`);
+  };
+
+  private opened(): [StoredQueue<Send>, StoredQueue<Check>] {
+    if (!this.queues || !this.isReady) throw new Error('The store of the queue is not reached yet');
+    return this.queues;
+  }
+
+  private async open(): Promise<void> {
+    while (!this.closed) {
+      const make = <T>(name: 'send' | 'check'): StoredQueue<T> => {
+        const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
+          this.name(name),
+          { ...this.base('producer'), streams: EVENTS },
+          this.factory,
+        );
+        this.made.add(made);
+        return made;
+      };
+      // One after the other: the first one may have to create the tables of both.
+      const first = make<Send>('send');
+      const queues: StoredQueue<unknown>[] = [first];
+      try {
+        await this.reached(first);
+        const second = make<Check>('check');
+        queues.push(second);
+        await this.reached(second);
+        this.queues = [first, second];
+        this.isReady = true;
+        return;
+      } catch (error) {
+        for (const queue of queues) void this.discard(queue);
+        this.unfit = unfit(error, this.account);
+        if (this.unfit) throw this.unfit;
+        this.complain(error);
+        await pause(PAUSE_MS);
+      }
+    }
+    throw new Error('The application ended');
+  }
+
+  private async reached<T>(queue: StoredQueue<T>): Promise<void> {
+    let refused: (error: unknown) => void;
+    const refusal = new Promise<never>((_, reject) => (refused = reject));
+    queue.on('error', (error) => {
+      this.complain(error);
+      if (unfit(error, this.account)) refused(error);
+    });
+    await Promise.race([queue.waitUntilReady(), refusal]);
+    if (!this.isRedis) return;
+    const client = await (queue.getBackend() as unknown as { client: Promise<RedisClient> }).client;
+    const info = await client.info();
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+    if (policy !== undefined && policy !== 'noeviction') throw new Unfit(POLICY(policy));
+    if (/^aof_enabled:0/m.test(info) && queue.name === this.name('send'))
+      this.logger.warn(
+        'This Redis keeps no append-only file (appendonly yes): when it crashes, queued messages are gone',
+      );
+  }
+
+  private base(role: 'producer' | 'worker') {
+    const { connection, postgres, schema, migrate, prefix, telemetry } = this.options;
+    const common = telemetry ? { telemetry: telemetry as Telemetry } : {};
+    if (connection !== undefined) {
+      const given = typeof connection === 'string' ? { url: connection } : connection;
+      return {
+        ...common,
+        prefix,
+        connection: {
+          retryStrategy: (times: number) => Math.min(times * 100, 2_000),
+          ...given,
+          // An HTTP request must not wait for a Redis that is down; a worker has nothing better to do.
+          ...(role === 'producer' ? { enableOfflineQueue: false } : { maxRetriesPerRequest: null }),
+        },
+      };
+    }
+    const given = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
+    return {
+      ...common,
+      connection: { max: 5, connectionTimeoutMillis: 2_000, keepAlive: true, ...given, schema, migrate },
+    };
+  }
+}
+
+const POLICY = (policy: string) =>
+  `the eviction policy of this Redis is ${policy}, so it may throw queued messages away; set maxmemory-policy noeviction, or take another Redis for the queue`;
+
+/** A store that answers, and that no retry makes usable. */
+class Unfit extends Error {}
+
+const ADVICE: Record<string, string> = {
+  '42501':
+    'has not the rights it needs in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
+  '28P01': 'is refused by this PostgreSQL: wrong user or password',
+  '28000': 'is refused by this PostgreSQL: see its pg_hba.conf',
+  '3D000': 'asks for a database that this PostgreSQL does not have; create it',
+};
+
+function unfit(error: unknown, account: string): RtSmsConfigError | undefined {
+  const { name, message, code } = error as Error & { code?: unknown };
+  let what: string | undefined;
+  if (error instanceof Unfit) what = message;
+  else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
+  else if (name === 'UnsupportedPostgresVersionError')
+    what = 'this PostgreSQL is too old; 13 is the oldest that serves';
+  else if (name === 'SchemaMigrationRequiredError')
+    what = 'the tables of BullMQ are not there; set migrate: true, or run its runMigrations() beforehand';
+  else if (name === 'SchemaVersionMismatchError') what = 'the tables are those of a newer BullMQ; update bullmq';
+  else if (message.startsWith('Redis version needs')) what = `this Redis is too old (${reason(error)})`;
+  else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
+    what = `this Redis refuses the user: ${reason(error)}`;
+  else if (/could not load the optional/i.test(message)) what = reason(error);
+  return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
+}
+
+/** True only where no command can have reached the store. */
+function offline(error: unknown): boolean {
+  const { message, code } = error as Error & { code?: unknown };
+  return (
+    /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/.test(message) ||
+    (typeof code === 'string' &&
+      // The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
+      /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/.test(code))
+  );
+}
+
+/** The same of a single command, to which Redis may say no before it does anything. */
+const neverLeft = (error: unknown): boolean =>
+  offline(error) ||
+  /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);
+
+export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

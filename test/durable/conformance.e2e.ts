@@ -1,0 +1,18 @@
+import { jest } from '@jest/globals';
+import { bullMq } from 'nestjs-rt-sms-bullmq';
+import { engineConformance } from '../engine-conformance.js';
+import { startStore, STORES, type Service } from './services.js';
+
+jest.setTimeout(20_000);
+
+describe.each(STORES)('on %s', (kind) => {
+  let store: Service;
+  beforeAll(async () => {
+    store = await startStore(kind);
+  }, 120_000);
+  afterAll(() => store.close());
+
+  engineConformance(`bullMq on ${kind}`, ({ key }) =>
+    bullMq({ ...store.options, ...(kind === 'Redis' ? { prefix: key } : { schema: key.replaceAll('-', '_') }) }),
+  );
+});

@@ -1,0 +1,195 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { Client } from 'pg';
+
+/** A store of the tests' own: a data folder in the temporary one, a free port, and nothing left behind. */
+export interface Service {
+  readonly kind: StoreKind;
+  /** What `bullMq` takes. */
+  readonly options: { connection: string } | { postgres: string };
+  /** `kill -9`, as when the machine goes. */
+  kill(): Promise<void>;
+  /** After `kill`: the same data, the same port. */
+  restart(): Promise<void>;
+  /** Empties it. */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const STORES = ['Redis', 'PostgreSQL'] as const;
+export type StoreKind = (typeof STORES)[number];
+
+export const startStore = (kind: StoreKind): Promise<Service> => (kind === 'Redis' ? startRedis() : startPostgres());
+
+const POSTGRES_HOME = '/usr/lib/postgresql';
+const isRoot = process.getuid?.() === 0;
+
+function onPath(program: string): string | undefined {
+  return (process.env.PATH ?? '')
+    .split(':')
+    .map((folder) => join(folder, program))
+    .find((file) => existsSync(file));
+}
+
+function postgresFolder(): string | undefined {
+  const versions = existsSync(POSTGRES_HOME) ? readdirSync(POSTGRES_HOME).map(Number).filter(Boolean) : [];
+  const newest = Math.max(...versions, 0);
+  return newest > 0 ? join(POSTGRES_HOME, String(newest), 'bin') : onPath('initdb')?.replace(/\/initdb$/, '');
+}
+
+/** Installs what is missing where that is possible: as root on Debian. */
+function need(what: () => string | undefined, debianPackage: string): string {
+  const there = what();
+  if (there) return there;
+  if (isRoot && onPath('apt-get')) {
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    execFileSync('apt-get', ['update', '-q'], { env, stdio: 'ignore' });
+    execFileSync('apt-get', ['install', '-yq', '--no-install-recommends', debianPackage], { env, stdio: 'ignore' });
+  }
+  const installed = what();
+  if (!installed) {
+    throw new Error(
+      `These tests need the server of ${debianPackage}: install it (Debian: apt-get install ${debianPackage})`,
+    );
+  }
+  return installed;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function until(what: string, test: () => Promise<unknown>): Promise<void> {
+  const giveUpAt = Date.now() + 20_000;
+  for (;;) {
+    try {
+      await test();
+      return;
+    } catch (error) {
+      if (Date.now() > giveUpAt) throw new Error(`${what} did not come up`, { cause: error });
+      await sleep(20);
+    }
+  }
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill(signal);
+  await exit;
+}
+
+async function startRedis(extra: string[] = []): Promise<Service> {
+  const program = need(() => onPath('redis-server'), 'redis-server');
+  const folder = mkdtempSync(join(tmpdir(), 'rt-sms-redis-'));
+  const port = await freePort();
+  const run = async () => {
+    const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes', '--save', ''];
+    const child = spawn(program, [...args, '--appendfsync', 'everysec', ...extra], { stdio: 'ignore' });
+    await until('Redis', async () => {
+      const client = new Redis(port, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
+      client.on('error', () => undefined);
+      try {
+        await client.connect();
+        await client.ping();
+      } finally {
+        client.disconnect();
+      }
+    });
+    return child;
+  };
+  let child = await run();
+  return {
+    kind: 'Redis',
+    options: { connection: `redis://127.0.0.1:${port}` },
+    kill: () => stop(child, 'SIGKILL'),
+    restart: async () => {
+      child = await run();
+    },
+    clear: async () => {
+      const client = new Redis(port);
+      await client.flushall();
+      client.disconnect();
+    },
+    close: async () => {
+      await stop(child, 'SIGKILL');
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A Redis that would throw jobs away under pressure. */
+export const startEvictingRedis = (): Promise<Service> => startRedis(['--maxmemory-policy', 'allkeys-lru']);
+
+async function startPostgres(): Promise<Service> {
+  const bin = need(postgresFolder, 'postgresql');
+  const folder = mkdtempSync(join(tmpdir(), 'rt-sms-postgres-'));
+  const data = join(folder, 'data');
+  mkdirSync(data);
+  // PostgreSQL does not run as root; its package has made a user for it.
+  let owner: { uid?: number; gid?: number } = {};
+  if (isRoot) {
+    const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
+    owner = { uid: id('-u'), gid: id('-g') };
+    for (const path of [folder, data]) chownSync(path, owner.uid!, owner.gid!);
+  }
+  chmodSync(data, 0o700);
+  const env = { ...process.env, LC_ALL: 'C.UTF-8', HOME: folder };
+  const options = { ...owner, env, cwd: folder, stdio: 'ignore' } as const;
+  execFileSync(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync'], options);
+  const port = await freePort();
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  const query = async (sql: string) => {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      return (await client.query(sql)) as { rows: Record<string, string>[] };
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  };
+  const run = async () => {
+    const settings = ['max_connections=300', 'shared_buffers=64MB', 'listen_addresses=127.0.0.1'];
+    const args = ['-D', data, '-p', String(port), '-k', folder, ...settings.flatMap((setting) => ['-c', setting])];
+    const child = spawn(join(bin, 'postgres'), args, options);
+    await until('PostgreSQL', () => query('SELECT 1'));
+    return child;
+  };
+  let child = await run();
+  return {
+    kind: 'PostgreSQL',
+    options: { postgres: url },
+    kill: async () => {
+      await stop(child, 'SIGKILL');
+      // Its own processes see that it is gone, and let go of the shared memory, a moment later.
+      rmSync(join(data, 'postmaster.pid'), { force: true });
+      await sleep(300);
+    },
+    restart: async () => {
+      child = await run();
+    },
+    clear: async () => {
+      const { rows } = await query(
+        `SELECT nspname AS name FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('public', 'information_schema')`,
+      );
+      for (const { name } of rows) await query(`DROP SCHEMA "${name}" CASCADE`);
+    },
+    close: async () => {
+      // At once, without a checkpoint: nobody needs the data.
+      await stop(child, 'SIGQUIT');
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
