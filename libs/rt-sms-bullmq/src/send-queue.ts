@@ -147,7 +147,7 @@ export class SendQueue {
         // Only now is it certain whose message has the id.
         await this.compare(named);
       },
-      entries.size === 1,
+      entries.size,
     );
   }
 

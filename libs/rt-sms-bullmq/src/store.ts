@@ -18,6 +18,8 @@ import { PacedWorker } from './paced-worker.js';
 
 /** A caller waits so long for the store. */
 const ANSWER_MS = 5_000;
+/** And so much longer for each further message. */
+const ANSWER_EACH_MS = 1;
 /** The start of the application waits so long for it. */
 const START_MS = 5_000;
 const PAUSE_MS = 500;
@@ -99,7 +101,7 @@ export class Store<Send, Check> {
    * Runs what a caller waits for, and does not let it wait for a store that is down.
    * @throws RtSmsOverloadedError if it provably was not done, RtSmsTimeoutError (`unknown`) if nobody can know
    */
-  async ask<T>(what: string, work: () => Promise<T>, whole = true): Promise<T> {
+  async ask<T>(what: string, work: () => Promise<T>, count = 1): Promise<T> {
     const began = performance.now();
     const context = (cause?: unknown) => ({
       account: this.account,
@@ -112,11 +114,11 @@ export class Store<Send, Check> {
       throw new RtSmsOverloadedError(`${what}: the store of the queue cannot be reached`, context(error));
     }
     try {
-      return await within(ANSWER_MS, work());
+      return await within(ANSWER_MS + (count - 1) * ANSWER_EACH_MS, work());
     } catch (error) {
       if (isRtSmsError(error)) throw error;
       // Of many, those before the one that failed may be in.
-      if (whole ? neverLeft(error) : offline(error))
+      if (count === 1 ? neverLeft(error) : offline(error))
         throw new RtSmsOverloadedError(`${what}: the store of the queue is down (${reason(error)})`, context(error));
       throw new RtSmsTimeoutError(
         `It is not known whether it was queued, the store did not confirm it (${reason(error)}). Queue it again with the same id: that cannot send twice`,

@@ -71,7 +71,8 @@ const GRACE_MS = 5_000;
 export class Gateway {
   private readonly rate: SlidingRate | undefined;
   private readonly budget = new RetryBudget();
-  private readonly calls = new Set<Call<unknown>>();
+  /** Not settled yet, in no order. No Set, for the reason that the transport's queue is none. */
+  private readonly calls: Call<unknown>[] = [];
   private readonly path: string;
   private readonly secrets: readonly string[];
   private closing: Promise<void> | undefined;
@@ -131,13 +132,13 @@ export class Gateway {
   close(): Promise<void> {
     this.closing ??= (async () => {
       this.budget.close();
-      for (const call of this.calls) if (!call.started) call.stop('ending');
-      const left = Promise.allSettled([...this.calls].map((call) => call.result));
+      for (const call of this.calls.slice()) if (!call.started) call.stop('ending');
+      const left = Promise.allSettled(this.calls.map((call) => call.result));
       let timer: NodeJS.Timeout | undefined;
       const grace = new Promise((resolve) => (timer = setTimeout(resolve, GRACE_MS)));
       await Promise.race([left, grace]);
       clearTimeout(timer);
-      for (const call of this.calls) call.stop('ending');
+      for (const call of this.calls.slice()) call.stop('ending');
       await this.transport.close();
     })();
     return this.closing;
@@ -154,11 +155,20 @@ export class Gateway {
     if (this.closing) call.stop('ending');
     else if (question.signal?.aborted) call.stop('aborted');
     else {
-      this.calls.add(call as Call<unknown>);
-      call.onEnd = () => this.calls.delete(call as Call<unknown>);
+      this.keep(call as Call<unknown>);
       call.begin();
     }
     return call.result;
+  }
+
+  private keep(call: Call<unknown>): void {
+    call.place = this.calls.push(call) - 1;
+    call.onEnd = () => {
+      const last = this.calls.pop()!;
+      if (last === call) return;
+      last.place = call.place;
+      this.calls[call.place] = last;
+    };
   }
 
   /** One request. Past axios, if nothing of the user's can be in it. */
@@ -195,6 +205,8 @@ type Stop = 'deadline' | 'late' | 'aborted' | 'ending';
 /** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
 class Call<T> {
   readonly result: Promise<T>;
+  /** Among the gateway's calls. */
+  place = -1;
   onEnd: () => void = () => undefined;
   private resolve!: (value: T) => void;
   private reject!: (error: RtSmsError) => void;

@@ -99,7 +99,8 @@ export class Transport {
   private readonly pool: Pool;
   private readonly proxy: URL | undefined;
   private readonly headers: { GET: string[]; POST: string[] };
-  private readonly waiting = new Set<Task>();
+  // No Set: those it has outgrown would keep what was in them alive over many garbage collections.
+  private readonly waiting: Task[] = [];
   private active = 0;
   /** Gives up the connections that are being made. */
   private readonly connecting = new Set<(why: Error) => void>();
@@ -150,15 +151,15 @@ export class Transport {
         // Not at once: undici looks at an idle connection once more in the next turn of the event loop, and between this turn
         // and that one the end of the connection is read, if it has come already.
         setImmediate(task.dispatch);
-      } else if (this.waiting.size < this.options.queueLimit) {
-        this.waiting.add(task);
+      } else if (this.waiting.length < this.options.queueLimit) {
+        this.waiting.push(task);
         exchange.cut = () => {
-          this.waiting.delete(task);
+          this.waiting.splice(this.waiting.indexOf(task), 1);
           task.fail(givenUp());
         };
       } else {
-        const { size } = this.waiting;
-        task.fail(new TransportFailure('overloaded', `${size} requests wait for a connection (queueLimit)`));
+        const { length } = this.waiting;
+        task.fail(new TransportFailure('overloaded', `${length} requests wait for a connection (queueLimit)`));
       }
     });
   }
@@ -177,9 +178,8 @@ export class Transport {
     task.done = () => {
       this.active--;
       task.exchange.cut = undefined;
-      const [next] = this.waiting;
+      const next = this.waiting.shift();
       if (!next) return;
-      this.waiting.delete(next);
       this.occupy(next);
       next.dispatch();
     };
