@@ -48,6 +48,15 @@ export const reason = (error: unknown): string =>
     .slice(0, 200);
 
 /**
+ * Names of the two queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
+ * final status. The prefix (Redis) or schema (PostgreSQL) is that of the engine.
+ */
+export const rtSmsQueueNames = (account = 'default'): { send: string; check: string } => ({
+  send: `rt-sms-${account}-send`,
+  check: `rt-sms-${account}-check`,
+});
+
+/**
  * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
  * store was not there at the start.
  */
@@ -74,9 +83,8 @@ export class Store<Send, Check> {
     this.ready.catch(() => undefined);
   }
 
-  /** Names of the queues, as a dashboard shows them. */
   name(queue: 'send' | 'check'): string {
-    return `rt-sms-${this.account}-${queue}`;
+    return rtSmsQueueNames(this.account)[queue];
   }
 
   get send(): StoredQueue<Send> {
