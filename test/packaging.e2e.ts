@@ -57,7 +57,9 @@ describe('the packages', () => {
       );
     }
     expect(
-      files.filter((file) => !/^package\/(dist\/(esm|cjs)\/|(LICENSE|README\.md|package\.json)$)/.test(file)),
+      files.filter(
+        (file) => !/^package\/(dist\/(esm|cjs)\/|schematics\/|(LICENSE|README\.md|package\.json)$)/.test(file),
+      ),
     ).toEqual([]);
     expect(files.filter((file) => /spec|\.map$/.test(file))).toEqual([]);
   });

@@ -1,24 +1,25 @@
 // The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on both
-// platforms, on every supported Node. Needs the network (npm) and a clean enough machine to run npm install.
+// platforms, on every supported Node; and `nest add` in what the Nest CLI generates. Needs the network (npm) and a clean
+// enough machine to run npm install.
 //
 //   node test/compat/run.mjs [--quick] [--app <name>] [--in <folder>]
 //
 // --quick: the half for every push; each application once on the oldest and once on the newest Node, Express and Fastify
 // in turn. --in: a folder to keep; what is installed there is used again.
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
+import { generated } from './generated.mjs';
+import { pack } from './pack.mjs';
 
 const run = promisify(execFile);
-const root = resolve(import.meta.dirname, '../..');
 const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS: '', FORCE_COLOR: '0' };
 
 const PLATFORMS = ['express', 'fastify'];
 const NODES = [20, 22, 24];
-const LIBRARIES = ['rt-sms', 'rt-sms-testing'];
 
 const jest = ['node_modules/jest/bin/jest.js', '--runInBand', '--cacheDirectory=.jest'];
 const esmJest = ['--experimental-vm-modules', ...jest];
@@ -49,24 +50,6 @@ const cells = Object.entries(APPS)
     }),
   );
 const apps = [...new Set(cells.map(({ app }) => app))];
-
-/** Packs the libraries in a copy: `npm pack` builds, and must not take the build from under somebody else. */
-async function pack() {
-  const copy = join(folder, 'pack');
-  await rm(copy, { recursive: true, force: true });
-  await mkdir(copy, { recursive: true });
-  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
-  for (const file of ['tsconfig.base.json', 'build-lib.mjs']) await cp(join(root, file), join(copy, file));
-  return Promise.all(
-    LIBRARIES.map(async (name) => {
-      const library = join(copy, 'libs', name);
-      const skipped = ['dist', 'node_modules'].map((entry) => join(root, 'libs', name, entry));
-      await cp(join(root, 'libs', name), library, { recursive: true, filter: (path) => !skipped.includes(path) });
-      const { stdout } = await npm(library, 'pack', '--json', '--pack-destination', copy);
-      return join(copy, JSON.parse(stdout.slice(stdout.indexOf('[')))[0].filename);
-    }),
-  );
-}
 
 function npm(cwd, ...args) {
   return run('npm', [...args, '--silent', '--no-audit', '--no-fund'], {
@@ -123,6 +106,16 @@ async function tryOut({ app, build: name, test, node, platform }, tsconfig, bina
   await run(binary, test(node), how);
 }
 
+/** An application of the Nest CLI that the schematic was run in. */
+async function added(version, tarballs) {
+  const what = `nest ${version} generated, nest add`;
+  const result = await generated(version, join(folder, `generated-${version}`), tarballs).then(
+    () => '✓',
+    (error) => failed(what, error),
+  );
+  console.log(`${what}: ${result}`);
+}
+
 /** Runs the tasks, `width` at once, in order. */
 async function pool(width, tasks) {
   const rest = [...tasks];
@@ -142,7 +135,7 @@ const seconds = () => `${((performance.now() - started) / 1_000).toFixed(0)} s`;
 
 try {
   await mkdir(folder, { recursive: true });
-  const [tarballs, binaries] = await Promise.all([pack(), nodes()]);
+  const [tarballs, binaries] = await Promise.all([pack(join(folder, 'pack')), nodes()]);
   await pool(
     2,
     apps.map((app) => () => install(app, tarballs)),
@@ -161,6 +154,7 @@ try {
       row.results.set(what, await ok.catch((error) => failed(`${key} on ${what}`, error)));
     }
   });
+  if (!options.app) for (const version of [11, 12]) tasks.push(() => added(version, tarballs));
   await pool(2, tasks);
 
   console.table(
