@@ -1,5 +1,6 @@
 import { RtSmsConfigError } from 'nestjs-rt-sms';
 
+/** What a process may do with the queue. */
 export const BULLMQ_ROLES = ['both', 'producer', 'worker'] as const;
 /**
  * What a replica does with the queues: `producer` only fills them (an API), `worker` empties them, too, and so does `both`.
@@ -13,7 +14,7 @@ export interface BullMqOptions {
   connection?: string | object;
   /** PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. `max` (5) is that of each of four pools. */
   postgres?: string | object;
-  /** @default 'both' */
+  /** What this process does: enqueue, send, or both. @default 'both' */
   role?: BullMqRole;
   /** Messages that this replica sends at once, and checks that it runs at once. @default 10 */
   concurrency?: number;

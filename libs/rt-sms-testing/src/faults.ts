@@ -15,8 +15,10 @@ import type { Schedule } from './schedule.js';
  * - `http10`: the right answer in HTTP/1.0, without Content-Length, ended by FIN
  */
 export const TRANSPORT_FAULTS = ['timeout', 'reset', 'close', 'html', 'empty', 'truncate', 'drip', 'http10'] as const;
+/** A fault of the connection or of the form of an answer. */
 export type TransportFault = (typeof TRANSPORT_FAULTS)[number];
 
+/** A fault in detail. */
 export interface FaultDetails {
   /** A reason of §1.6.1 or a transport fault. */
   readonly fault?: Reason | TransportFault;

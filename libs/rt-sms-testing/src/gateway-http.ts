@@ -25,9 +25,13 @@ import type { Schedule } from './schedule.js';
 
 /** One request and what was said to it, for people who look on. */
 export interface SimulatedExchange {
+  /** When it was answered. */
   readonly at: Date;
+  /** Of the request. */
   readonly method: string;
+  /** Of the request, with its query. */
   readonly path: string;
+  /** The client's address. */
   readonly from: string;
   /** Flat, as they came: name, value, name, value; but with credentials masked. */
   readonly requestHeaders: readonly string[];
@@ -37,7 +41,9 @@ export interface SimulatedExchange {
   readonly status: number | undefined;
   /** Flat; those that Node wrote are not among them. */
   readonly responseHeaders: readonly string[] | undefined;
+  /** As it was sent, if it was. */
   readonly responseBody: string | undefined;
+  /** The `X-Request-Id` of the answer. */
   readonly requestId: string;
   /** The message that was accepted or asked for. */
   readonly uid: string | undefined;

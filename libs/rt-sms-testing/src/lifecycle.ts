@@ -14,13 +14,19 @@ export type MessageStatus = 'accepted' | SmsStatus | (string & Record<never, nev
 
 /** A message that the gateway accepted. The object lives: its status changes. */
 export interface SimulatedMessage {
+  /** `message-id-…`. */
   readonly uid: string;
   /** Digits only. */
   readonly msisdn: string;
+  /** As it was received. */
   readonly text: string;
+  /** The sender name. */
   readonly shortcode: string;
+  /** When it was accepted. */
   readonly createdAt: Date;
+  /** When its status last changed. */
   readonly updatedAt: Date;
+  /** Its status now. */
   readonly status: MessageStatus;
   /** Number of parts, once a status is known. */
   readonly parts: number | undefined;
@@ -28,18 +34,23 @@ export interface SimulatedMessage {
   readonly err: string | undefined;
   /** The x-request-id of the answer to its POST. */
   readonly requestId: string;
+  /** Where the credentials stood. */
   readonly credentials: CredentialsPlace;
 }
 
 /** A callback (§3.1.1) that was sent, or would have been had it not been lost. The object lives until it is answered. */
 export interface SimulatedCallback {
+  /** Of the message. */
   readonly uid: string;
+  /** What it said. */
   readonly status: string;
+  /** What was asked for, with its query. */
   readonly url: string;
   /** Lost on purpose: nothing was sent. */
   readonly lost: boolean;
   /** The second copy of a doubled callback. */
   readonly copy: boolean;
+  /** When it was sent. */
   readonly sentAt: Date;
   /** The HTTP status of the answer. */
   readonly code?: number;
@@ -47,6 +58,7 @@ export interface SimulatedCallback {
   readonly error?: string;
 }
 
+/** What a report says beside the status. */
 export interface StatusDetails {
   /** Number of parts. @default counted from the text */
   readonly parts?: number;

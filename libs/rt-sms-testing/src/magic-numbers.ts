@@ -2,6 +2,7 @@ import type { Fault } from './faults.js';
 
 /** What a magic number does; without `fault` the message is accepted. */
 export interface MagicNumber {
+  /** The number, digits only. */
   readonly msisdn: string;
   /** One line for people. */
   readonly does: string;

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { randomInt } from 'node:crypto';
 
+/** How the simulator behaves; every option has a default. */
 export interface RtSmsSimulatorOptions {
   /** Port to listen on, 0 for any free one. @default 0 */
   readonly port?: number;
@@ -8,7 +9,7 @@ export interface RtSmsSimulatorOptions {
   readonly host?: string;
   /** No `:` in it, as Basic auth demands. @default 'simulator' */
   readonly login?: string;
-  /** @default 'secret' */
+  /** The password that is asked for. @default 'secret' */
   readonly password?: string;
   /** Client addresses that may call (§1.2), at most 15; others get `wrong_ip`. @default anybody */
   readonly allowFrom?: readonly string[];
@@ -55,6 +56,7 @@ export interface RtSmsSimulatorOptions {
 
 /** What may be changed while a simulator runs. */
 export const ADJUSTABLE = ['loss', 'duplicate', 'reorder', 'latencyMs', 'perSecond', 'lifecycle'] as const;
+/** What can be changed while it runs. */
 export type RtSmsSimulatorAdjustments = Pick<RtSmsSimulatorOptions, (typeof ADJUSTABLE)[number]>;
 
 /** The options with every default filled in; what is in `ADJUSTABLE` may change from one request to the next. */

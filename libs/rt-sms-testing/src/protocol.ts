@@ -19,10 +19,12 @@ export const REASONS = [
   'wrong_ip',
   'wrong_credentials',
 ] as const;
+/** A reason for which the gateway refuses (§1.6.1). */
 export type Reason = (typeof REASONS)[number];
 
 /** The statuses of a message (§2.2.2, §3.1.1). */
 export const STATUSES = ['delivered', 'awaiting_report', 'failed', 'insufficient_balance', 'rejected'] as const;
+/** A status of the provider's document. */
 export type SmsStatus = (typeof STATUSES)[number];
 
 /** Where valid credentials were found in a request (§1.2, §2.1.1). */

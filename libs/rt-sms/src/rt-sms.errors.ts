@@ -1,7 +1,9 @@
 /** What became of a message whose `send` failed: it never left, the gateway said no, or nobody can know. */
 export const RT_SMS_OUTCOMES = ['not_sent', 'rejected', 'unknown'] as const;
+/** What became of a send that failed. */
 export type RtSmsOutcome = (typeof RT_SMS_OUTCOMES)[number];
 
+/** What was being done. */
 export type RtSmsOperation = 'send' | 'status' | 'wait' | 'config';
 
 /** The reasons of the provider's table (§1.6.1). */
@@ -17,11 +19,14 @@ export const RT_SMS_REASONS = [
   'wrong_ip',
   'wrong_credentials',
 ] as const;
+/** A reason of the gateway (§1.6.1). */
 export type RtSmsReason = (typeof RT_SMS_REASONS)[number];
 
 /** Where and how an operation failed; every field of it is safe to log. */
 export interface RtSmsErrorContext {
+  /** What was being done. @default 'send' */
   operation?: RtSmsOperation;
+  /** The account's name. @default 'default' */
   account?: string;
   /** Requests that were made for this call; 0 if none was. */
   attempts?: number;
@@ -29,7 +34,9 @@ export interface RtSmsErrorContext {
   durationMs?: number;
   /** The gateway's `x-request-id`: what its support asks for. */
   requestId?: string | undefined;
+  /** Of the answer, if there was one. */
   httpStatus?: number | undefined;
+  /** What it came of; with no secrets in it. */
   cause?: unknown;
 }
 
@@ -44,14 +51,21 @@ const BRAND = Symbol.for('nestjs-rt-sms.error');
 export abstract class RtSmsError extends Error {
   /** Stable: switch on it. */
   abstract readonly code: string;
+  /** What was being done. */
   readonly operation: RtSmsOperation;
+  /** The account's name, `'default'` without one. */
   readonly account: string;
   /** Only of a failed `send`. */
   readonly outcome?: RtSmsOutcome;
+  /** The same call may be repeated, and cannot send twice. */
   readonly retryable: boolean;
+  /** Requests made. */
   readonly attempts: number;
+  /** From the call to the error, in milliseconds. */
   readonly durationMs: number;
+  /** The gateway's: what the provider's support asks for. */
   readonly requestId?: string;
+  /** Of the answer, if there was one. */
   readonly httpStatus?: number;
 
   protected constructor(message: string, outcome: RtSmsOutcome, retryable: boolean, context: RtSmsErrorContext) {
@@ -68,6 +82,7 @@ export abstract class RtSmsError extends Error {
     Object.defineProperty(this, BRAND, { value: true });
   }
 
+  /** What a log may hold: no secret, text or full number. */
   toJSON(): Record<string, unknown> {
     return { ...(this as object), code: this.code, message: this.message };
   }
@@ -86,6 +101,7 @@ export class RtSmsConfigError extends RtSmsError {
   readonly code = 'RT_SMS_CONFIG';
 
   constructor(
+    /** Each names an option, what is wrong and what is accepted. */
     readonly problems: readonly string[],
     account = 'default',
   ) {
@@ -101,6 +117,7 @@ export class RtSmsValidationError extends RtSmsError {
   readonly code = 'RT_SMS_VALIDATION';
 
   constructor(
+    /** Each names a field and what is wrong with it. */
     readonly problems: readonly string[],
     context: RtSmsErrorContext = {},
   ) {

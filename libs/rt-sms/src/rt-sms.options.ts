@@ -114,12 +114,13 @@ export class RtSmsTimeouts {
 
 /** Extra attempts; only what provably never left is sent again. */
 export class RtSmsRetry {
-  /** @default 2 */
+  /** Of a send. @default 2 */
   @Is(...whole(0, 10)) send?: number;
-  /** @default 2 */
+  /** Of a status request. @default 2 */
   @Is(...whole(0, 10)) status?: number;
 }
 
+/** How many sends may start. */
 export class RtSmsRate {
   /** Sends that may start in any sliding second. */
   @Is(...whole(1, 10_000), REQUIRED) perSecond!: number;
@@ -142,6 +143,7 @@ export class RtSmsCallbackOptions {
 /** A uid to follow, and when its message was sent (now, where not given). */
 export type OpenUid = string | { uid: string; sentAt?: Date; ref?: string };
 
+/** How messages are followed until their final status. */
 export class RtSmsTracking {
   /** Milliseconds between status requests; the last repeats. @default from 60 s (5 s without a secret) growing to an hour */
   @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(ms[1], 1)) schedule?: readonly number[];
@@ -159,6 +161,7 @@ export class RtSmsTracking {
   open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
 }
 
+/** Certificates, PEM. */
 export class RtSmsTls {
   /** CA certificates, PEM; in place of those of Node. */
   @Is('PEM', (value) => pem(value) || arrayOf(pem, 1)(value)) ca?: string | Buffer | (string | Buffer)[];
@@ -166,6 +169,7 @@ export class RtSmsTls {
   @Is('PEM', pem) cert?: string | Buffer;
   /** Its key, PEM. */
   @Is('PEM', pem) key?: string | Buffer;
+  /** Of the key. */
   @Is('a string', (value) => typeof value === 'string') passphrase?: string;
 }
 
@@ -174,8 +178,9 @@ export class RtSmsOptions {
   /** Login of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':'), REQUIRED)
   login!: string;
+  /** Of the HTTP connection in the cabinet. */
   @Is('a non-empty string', text, REQUIRED) password!: string;
-  /** @default https://sms.rt.ru/api/v2/send_message */
+  /** Where messages are sent to. @default 'https://sms.rt.ru/api/v2/send_message' */
   @Is(
     'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
     (value, options) => isGatewayUrl(value, (options as RtSmsOptions).allowHttp),
@@ -187,14 +192,17 @@ export class RtSmsOptions {
   @Is('a non-empty string', (value) => text(value) && value.trim() !== '') shortcode?: string;
   /** Where a POST carries login and password: Basic auth (§1.2), its body (§2.1.1), or both. @default 'header' */
   @Is(...oneOf('header', 'body', 'both')) credentials?: 'header' | 'body' | 'both';
+  /** Total deadlines. */
   @Nested() timeouts?: RtSmsTimeouts;
   /** Kept-alive connections to the gateway. @default 10 */
   @Is(...whole(1, 1000)) connections?: number;
   /** Requests that may wait for a connection; one more is refused at once, not sent. @default 1000 */
   @Is(...whole(0, 1_000_000)) queueLimit?: number;
+  /** Extra attempts. */
   @Nested() retry?: RtSmsRetry;
-  /** @default none */
+  /** How many sends may start. @default none */
   @Nested() rate?: RtSmsRate;
+  /** Which callbacks are believed. */
   @Nested() callback?: RtSmsCallbackOptions;
   /** Following messages until their final status; `false` turns it off. */
   @Nested('false or an object', (value) => value === false || isObject(value))
@@ -206,6 +214,7 @@ export class RtSmsOptions {
   /** For how long after it settled an `id` of `enqueue` means the same message. @default 72 h */
   @Is('a number of milliseconds, 1 or more', (value) => Number.isFinite(value) && (value as number) >= 1)
   idempotencyMs?: number;
+  /** Certificates, PEM. */
   @Nested() tls?: RtSmsTls;
   /** An http(s) proxy; none is taken from the environment. */
   @Is('an http or https address', isProxyUrl) proxy?: string;
@@ -215,7 +224,7 @@ export class RtSmsOptions {
 export interface RtSmsExtras {
   /** A named account, `[a-z][a-z0-9-]*`. */
   name?: string;
-  /** @default false */
+  /** Exports the account to every module. @default false */
   isGlobal?: boolean;
   /** Path of the callback controller; `false` mounts none. @default 'rt-sms/callback', 'rt-sms/<name>/callback' */
   callbackPath?: string | false;
@@ -225,6 +234,7 @@ export interface RtSmsExtras {
 
 /** A provider that can make the options, for `useClass` and `useExisting`. */
 export interface RtSmsOptionsFactory {
+  /** May be asynchronous. */
   createRtSmsOptions(): RtSmsOptions | Promise<RtSmsOptions>;
 }
 

@@ -39,11 +39,15 @@ import { DEFAULT_ACCOUNT, type OpenUid, type ResolvedOptions } from './rt-sms.op
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
 export interface RtSmsHealth {
+  /** The gateway takes this account. */
   ok: boolean;
+  /** The account's name. */
   account: string;
   /** Why not: the gateway's reason, or the stable code of the error. */
   reason?: string;
+  /** Of the request, in milliseconds. */
   latencyMs: number;
+  /** When the gateway was asked. */
   checkedAt: Date;
 }
 
@@ -253,10 +257,12 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return this.health;
   }
 
+  /** @internal */
   async onModuleInit(): Promise<void> {
     await this.engine.prepare?.();
   }
 
+  /** @internal */
   async beforeApplicationShutdown(): Promise<void> {
     await this.engine.stop();
     await this.tracker.stop();
@@ -264,6 +270,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     await this.publisher.close(HANDLERS_GRACE_MS);
   }
 
+  /** @internal */
   async onApplicationShutdown(): Promise<void> {
     await this.gateway.close();
     await this.engine.close?.();

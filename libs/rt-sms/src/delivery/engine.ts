@@ -8,7 +8,9 @@ import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
 import type { AuthGate } from './auth-gate.js';
 
+/** The values of `SmsPriority`, the first goes first. */
 export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
+/** Which of the waiting messages goes first. */
 export type SmsPriority = (typeof SMS_PRIORITIES)[number];
 
 /** How a message is to be queued. */
@@ -23,18 +25,24 @@ export interface EnqueueOptions {
   priority?: SmsPriority;
 }
 
+/** What `enqueue` gives back. */
 export interface QueuedSms {
+  /** Of the message: given by the caller, or made up. */
   id: string;
 }
 
+/** What can have become of a queued message. */
 export const QUEUED_STATES = ['queued', 'accepted', 'refused', 'unknown', 'expired', 'cancelled'] as const;
 
 /** What became of a queued message so far. */
 export interface QueuedSmsState {
+  /** That of `enqueue`. */
   id: string;
+  /** `queued` until its outcome is known. */
   state: (typeof QUEUED_STATES)[number];
   /** Once it is `accepted`. */
   uid?: string;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
   /** Why it is `refused` or `unknown`: the stable code of the error. */
   errorCode?: string;
@@ -42,12 +50,17 @@ export interface QueuedSmsState {
 
 /** A message as an engine takes it: checked, and with its id. */
 export interface EngineItem extends CheckedMessage {
+  /** Given by the caller, or made up. */
   id: string;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
   /** The id was made up for this call: no engine can know it yet. */
   fresh?: boolean;
+  /** Unix time in milliseconds before which it must not be sent. */
   notBefore: number;
+  /** Unix time in milliseconds after which it must not be sent. */
   expiresAt?: number;
+  /** Which of the waiting messages goes first. */
   priority: SmsPriority;
 }
 
@@ -61,20 +74,25 @@ export interface DeliveryTracker {
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> | void;
   /** Something may have happened to `uid`; `ask` even if it is not followed. */
   hint(uid: string, ask: boolean): Promise<void> | void;
+  /** Settles with the final event. @throws RtSmsTimeoutError, RtSmsAbortedError */
   waitForFinal(uid: string, limits: CallOptions): Promise<RtSmsStatusEvent>;
+  /** Once the application listens. */
   start(): Promise<void> | void;
+  /** Emits nothing any more. */
   stop(): Promise<void> | void;
 }
 
 /** Queues messages and sends them; each id ends in exactly one outcome event. */
 export interface SmsEngine {
-  /** @throws RtSmsOverloadedError if it cannot take all of them; then it has taken none */
+  /** Takes all of them or none. @throws RtSmsOverloadedError */
   enqueue(items: EngineItem[]): Promise<void>;
+  /** What became of it; nothing if the id is not known. */
   find(id: string): Promise<QueuedSmsState | undefined>;
   /** True only if it will not be sent. */
   cancel(id: string): Promise<boolean>;
   /** Before the application listens. @throws RtSmsConfigError if it can never work: then the application does not start */
   prepare?(): Promise<void>;
+  /** Once the application listens. */
   start(): Promise<void> | void;
   /** Takes no more, lets what is on its way finish, and says honestly what becomes of the rest. */
   stop(): Promise<void> | void;
@@ -86,28 +104,41 @@ export interface SmsEngine {
 
 /** What an account gives to its engine. */
 export interface EngineHost {
+  /** Those of the account, checked, with defaults. */
   readonly options: ResolvedOptions;
+  /** The account's. */
   readonly logger: Logger;
+  /** Shut while the gateway refuses this account here. */
   readonly gate: AuthGate;
   /** Waits for a start under `rate`; the returned function gives the place up. */
   slot(go: (ticket: RateTicket | undefined) => void): () => void;
   /** One POST, repeated only where it provably never left. Rejects with an `RtSmsError`. */
   send(message: CheckedMessage, limits: SendOptions): Promise<CallFacts & { uid: string }>;
+  /** One status request. Rejects with an `RtSmsError`. */
   status(uid: string): Promise<SmsStatusReport>;
   /** Runs as a send in flight: statuses of unknown uids wait for it, so that `accepted` comes before them. */
   during<T>(work: () => Promise<T>): Promise<T>;
+  /** Gives an accepted message to the tracker. */
   follow(uid: string, ref: string | undefined): void;
+  /** The account's events. */
   readonly emit: EngineEvents;
 }
 
 /** The outcome events; each resolves to true if every handler succeeded. */
 export interface EngineEvents {
+  /** `rt-sms.status` and `rt-sms.status.<status>`. */
   status(event: RtSmsStatusEvent): Promise<boolean>;
+  /** `rt-sms.accepted`. */
   accepted(id: string, uid: string, ref: string | undefined): Promise<boolean>;
+  /** `rt-sms.refused`. */
   refused(id: string, error: RtSmsError, ref: string | undefined): Promise<boolean>;
+  /** `rt-sms.outcome-unknown`. */
   outcomeUnknown(id: string, error: RtSmsError, ref: string | undefined): Promise<boolean>;
+  /** `rt-sms.expired`. */
   expired(id: string, ref: string | undefined): Promise<boolean>;
+  /** `rt-sms.cancelled`. */
   cancelled(id: string, ref: string | undefined): Promise<boolean>;
+  /** `rt-sms.unresolved`. */
   unresolved(
     uid: string,
     about: { ref?: string | undefined; lastStatus?: RtSmsStatusEvent['status'] | undefined },

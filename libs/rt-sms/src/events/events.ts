@@ -25,10 +25,13 @@ export const RtSmsEvents = {
 export class RtSmsStatusEvent {
   /** Stable, so that a handler can be idempotent: `account:uid:status`; for an unknown one `account:uid:unknown:<raw>`. */
   readonly id!: string;
+  /** The account's name, `'default'` without one. */
   readonly account!: string;
+  /** The gateway's, `message-id-…`. */
   readonly uid!: string;
   /** Yours, from `SmsMessage.ref`, while it is known. */
   readonly ref?: string;
+  /** What became of the message, in this module's words. */
   readonly status!: SmsStatus;
   /** The gateway's own word. */
   readonly gatewayStatus!: string;
@@ -44,6 +47,7 @@ export class RtSmsStatusEvent {
   readonly confirmed!: boolean;
   /** The final status that an earlier event gave and that this one takes back. */
   readonly corrects?: SmsStatus;
+  /** When this process came to know it. */
   readonly receivedAt!: Date;
 
   constructor(fields: Omit<RtSmsStatusEvent, 'id'>) {
@@ -55,26 +59,44 @@ export class RtSmsStatusEvent {
 
 /** `id` is that of `enqueue`. */
 export interface RtSmsAcceptedEvent {
+  /** That of `enqueue`. */
   id?: string;
+  /** The account's name. */
   account: string;
+  /** The gateway's. */
   uid: string;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
 }
+/** An enqueued message that will not be sent, or of which nobody can know. */
 export interface RtSmsFailedEvent {
+  /** That of `enqueue`. */
   id: string;
+  /** The account's name. */
   account: string;
+  /** Why. */
   error: RtSmsError;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
 }
+/** An enqueued message that expired or was cancelled: it was not sent. */
 export interface RtSmsExpiredEvent {
+  /** That of `enqueue`. */
   id: string;
+  /** The account's name. */
   account: string;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
 }
+/** A message whose final status nobody learned within `tracking.maxAgeMs`. */
 export interface RtSmsUnresolvedEvent {
+  /** The account's name. */
   account: string;
+  /** The gateway's. */
   uid: string;
+  /** Yours, from `SmsMessage.ref`. */
   ref?: string;
+  /** The last one that was known. */
   lastStatus?: SmsStatus;
 }
 

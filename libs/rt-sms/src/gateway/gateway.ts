@@ -20,11 +20,13 @@ import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusRepor
 
 /** How long one call may take, and whether its caller still wants it. */
 export interface CallOptions {
+  /** Ends the call at once. */
   signal?: AbortSignal | undefined;
   /** Total deadline in milliseconds, in place of `timeouts.sendMs` or `timeouts.statusMs`. */
   timeoutMs?: number | undefined;
 }
 
+/** Limits of one send. */
 export interface SendOptions extends CallOptions {
   /** The start under `rate` that the caller has waited for, see `slot`. */
   ticket?: RateTicket | undefined;
@@ -34,14 +36,19 @@ export interface SendOptions extends CallOptions {
 
 /** A message that has passed its checks. */
 export interface CheckedMessage {
+  /** Digits, international. */
   msisdn: string;
+  /** As it is sent. */
   text: string;
+  /** The sender name. */
   shortcode: string;
 }
 
 /** How a call went, beside what it returned. */
 export interface CallFacts {
+  /** Requests made. */
   attempts: number;
+  /** The gateway's, if it gave one. */
   requestId?: string;
 }
 

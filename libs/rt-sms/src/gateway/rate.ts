@@ -1,6 +1,8 @@
 /** A start that was granted. It counts until a second after it was made use of, or until it is given back unused. */
 export interface RateTicket {
+  /** It is made use of now. */
   start(): void;
+  /** It is not needed. */
   giveBack(): void;
 }
 

@@ -23,11 +23,15 @@ export const bodyCredentials = (login: string, password: string) => ({ login, pa
 
 /** The answer to a status request (§2.2.2). Whatever is missing or odd beyond uid and status is left out. */
 export interface SmsStatusReport extends DeliveryReport {
+  /** Nothing more is expected. */
   final: boolean;
   /** The recipient, digits only. */
   msisdn?: string;
+  /** As the gateway has it. */
   text?: string;
+  /** When the gateway took it. */
   createdAt?: Date;
+  /** When its status last changed. */
   updatedAt?: Date;
   /** The gateway's `x-request-id`. */
   requestId?: string;

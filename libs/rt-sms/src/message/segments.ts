@@ -9,6 +9,7 @@ const SEPTETS = new Uint8Array('€'.charCodeAt(0) + 1);
 for (const character of BASIC) SEPTETS[character.charCodeAt(0)] = 1;
 for (const character of EXTENSION) SEPTETS[character.charCodeAt(0)] = 2;
 
+/** What `countSegments` says of a text. */
 export interface SmsSegments {
   /** `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for the whole text. */
   encoding: 'gsm7' | 'ucs2';

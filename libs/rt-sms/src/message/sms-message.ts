@@ -32,9 +32,11 @@ export interface SmsMessage {
 
 /** A message that the gateway has taken (§2.1.2). */
 export interface SentSms {
+  /** The gateway's, `message-id-…`. */
   uid: string;
   /** As it was sent: digits only. */
   msisdn: string;
+  /** The sender name that it was sent with. */
   shortcode: string;
   /** In how many segments it will be paid for, by our count. */
   segments: number;

@@ -7,6 +7,7 @@ export const SMS_STATUSES = [
   'rejected',
   'unknown',
 ] as const;
+/** What became of a message (§2.2.2); `unknown` for a word that the document does not have. */
 export type SmsStatus = (typeof SMS_STATUSES)[number];
 
 const FINAL: ReadonlySet<string> = new Set<SmsStatus>(['delivered', 'failed', 'rejected', 'insufficient_balance']);
@@ -17,7 +18,9 @@ export const isFinal = (status: SmsStatus): boolean => FINAL.has(status);
 
 /** What the gateway or a callback says of a message: nothing in it is unchecked text. */
 export interface DeliveryReport {
+  /** The gateway's, `message-id-…`. */
   uid: string;
+  /** In this module's words. */
   status: SmsStatus;
   /** The gateway's own word. */
   gatewayStatus: string;

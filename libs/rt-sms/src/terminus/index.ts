@@ -15,7 +15,7 @@ export class RtSmsHealthIndicator {
     @Inject(ModuleRef) private readonly modules: ModuleRef,
   ) {}
 
-  /** @param key the name in the answer @param account a named account, else the default one */
+  /** Up while the gateway takes the account. @param key the name in the answer @param account a named one, else the default */
   async isHealthy(key = 'rt-sms', account?: string): Promise<HealthIndicatorResult> {
     const indicator = this.indicators.check(key);
     const sms = this.modules.get<RtSmsService>(getRtSmsToken(account), { strict: false });
