@@ -13,7 +13,7 @@ import {
 } from 'nestjs-rt-sms';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { SendData } from './send-queue.js';
-import { isMissing, JOB, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { isMissing, JOB, postpone, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
 
 const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
 /** Repeated callbacks of a message that is settled emit nothing for so long. */
@@ -378,11 +378,6 @@ export class CheckQueue implements DeliveryTracker {
     }
   }
 
-  private async later(job: CheckJob, token: string, at: number): Promise<never> {
-    await job.moveToDelayed(at, token);
-    throw new DelayedError();
-  }
-
   private async check(job: CheckJob, token: string): Promise<string> {
     const uid = uidOf(job.id!);
     const data = { ...job.data };
@@ -395,7 +390,7 @@ export class CheckQueue implements DeliveryTracker {
       delete data.unborn;
     }
     if (data.unborn && Date.now() < data.sentAt + OVERTAKING_MS)
-      return this.later(job, token, Date.now() + OVERTAKING_STEP_MS);
+      return postpone(job, token, Date.now() + OVERTAKING_STEP_MS);
     delete data.unborn;
     let doubt = false;
     let said = false;
@@ -416,7 +411,7 @@ export class CheckQueue implements DeliveryTracker {
     }
     if (!data.final && !data.closed) {
       await job.updateData(data);
-      return this.later(job, token, data.dueAt);
+      return postpone(job, token, data.dueAt);
     }
     await job.updateData(data);
     return data.final?.report.status ?? 'unresolved';
@@ -445,9 +440,9 @@ export class CheckQueue implements DeliveryTracker {
     const turnMs = waitMs > 0 ? waitMs : this.pace.turn(job.id!);
     if (turnMs > PATIENCE_MS) {
       // Its notes stay unread, so that it knows again what it has to ask for.
-      if (doubt) return this.later(job, token, now + turnMs);
+      if (doubt) return postpone(job, token, now + turnMs);
       await job.updateData(data);
-      return this.later(job, token, now + turnMs);
+      return postpone(job, token, now + turnMs);
     }
     if (turnMs > 0) await pause(turnMs);
     const overdue = isDue && Date.now() >= data.sentAt + this.maxAgeMs;
@@ -468,7 +463,7 @@ export class CheckQueue implements DeliveryTracker {
       if (error instanceof DelayedError) throw error;
       missing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${uid}: ${reason(error)}`);
-      if (doubt && !missing) return this.later(job, token, Date.now() + RETRY_MS);
+      if (doubt && !missing) return postpone(job, token, Date.now() + RETRY_MS);
     } finally {
       this.asking--;
     }
@@ -546,7 +541,7 @@ export class CheckQueue implements DeliveryTracker {
     const at = Date.now() + Math.min(3_600_000, 500 * 2 ** data.failures) * (0.5 + Math.random() / 2);
     data.dueAt = Math.min(data.dueAt, at);
     await job.updateData(data);
-    return this.later(job, token, at);
+    return postpone(job, token, at);
   }
 
   private event(

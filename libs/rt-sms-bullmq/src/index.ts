@@ -1,3 +1,4 @@
+/** @module nestjs-rt-sms-bullmq */
 import type { SmsEngineFactory } from 'nestjs-rt-sms';
 import { BullMqEngine } from './engine.js';
 import type { BullMqOptions } from './options.js';

@@ -19,7 +19,7 @@ import {
 import type { CheckData, CheckQueue } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
-import { isMissing, JOB, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { isMissing, JOB, postpone, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
 
 /** Lower goes first; BullMQ takes jobs without a priority before all others. */
 const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
@@ -173,14 +173,7 @@ export class SendQueue {
       const { state, intent, digest, ref } = job.data;
       if (state !== undefined || intent !== undefined) return state === 'cancelled';
       // To take it away is what no worker can overtake: a job that is being worked on cannot be removed.
-      const removed = await job.remove().then(
-        () => true,
-        (error: Error) => {
-          if (/locked|could not be removed/.test(error.message)) return false;
-          throw error;
-        },
-      );
-      if (!removed) return false;
+      if (!(await this.store.remove(jobId))) return false;
       const data: SendData = { digest, ref, state: 'cancelled', settledAt: Date.now() };
       await this.store.insist(() => this.store.send.add('send', data, { jobId, ...JOB }));
       return true;
@@ -195,7 +188,7 @@ export class SendQueue {
       ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     };
-    const delay = Math.min(notBefore, expiresAt ?? Infinity) - Date.now();
+    const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
     return {
       name: 'send',
       data,
@@ -336,15 +329,13 @@ export class SendQueue {
    */
   private async handOver(held: Held): Promise<string> {
     const { rate } = this.host.options;
-    if (this.worker) this.worker.concurrency = 1;
-    if (!this.host.gate.error && this.worker) this.worker.concurrency = this.options.concurrency;
+    if (this.worker) this.worker.concurrency = this.host.gate.error ? 1 : this.options.concurrency;
     await pause(Math.max(20, rate ? 5_000 / rate.perSecond : 0));
     return this.later(held, Date.now() + HAND_OVER_MS);
   }
 
-  private async later({ job, token }: Held, at: number): Promise<never> {
-    await job.moveToDelayed(Math.min(at, job.data.expiresAt ?? Infinity), token);
-    throw new DelayedError();
+  private later({ job, token }: Held, at: number): Promise<never> {
+    return postpone(job, token, Math.min(at, job.data.expiresAt ?? Infinity));
   }
 
   /** It was left behind in mid-POST. Nobody knows the outcome, unless the one who was sending it still comes. */

@@ -3,6 +3,7 @@ import type { Logger } from '@nestjs/common';
 import {
   createPostgresBackend,
   createRedisBackend,
+  DelayedError,
   Queue,
   Worker,
   type BackendFactory,
@@ -35,6 +36,10 @@ export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueB
 export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
+
+interface Queryable {
+  query(sql: string, values: unknown[]): Promise<{ rows: { n: number }[] }>;
+}
 
 /** BullMQ's codes of what is no failure of the store. */
 export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
@@ -147,6 +152,19 @@ export class Store<Send, Check> {
         await pause(PAUSE_MS);
       }
     }
+  }
+
+  /** Takes a message away. False if a worker has it, or had it in the meantime. */
+  async remove(jobId: string): Promise<boolean> {
+    const backend = this.send.getBackend();
+    if (this.isRedis) return (await backend.remove(jobId, false)) === 1;
+    // In PostgreSQL the function of BullMQ (6.7) first looks and then deletes: without a lock on the row a worker may take
+    // the job in between, and send it.
+    const { rows } = await (backend as unknown as Queryable).query(
+      'WITH held AS (SELECT FROM job WHERE queue = $1 AND id = $2 FOR UPDATE) SELECT remove($1, $2, false) AS n FROM held',
+      [this.name('send'), jobId],
+    );
+    return rows[0]?.n === 1;
   }
 
   /** Connects a worker that is yet to be run; while the store is away it waits and comes back. */
@@ -337,6 +355,12 @@ function offline(error: unknown): boolean {
 const neverLeft = (error: unknown): boolean =>
   offline(error) ||
   /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);
+
+/** Ends the work on a job for now; it is taken up again at `at`. PostgreSQL takes whole milliseconds only. */
+export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {
+  await job.moveToDelayed(Math.ceil(at), token);
+  throw new DelayedError();
+}
 
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
