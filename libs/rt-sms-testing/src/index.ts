@@ -1,3 +1,4 @@
+/** @module nestjs-rt-sms-testing */
 export { RtSmsSimulator, type RtSmsSimulatorEvents } from './simulator.js';
 export { type RtSmsSimulatorAdjustments, type RtSmsSimulatorOptions } from './options.js';
 export { runSimulator } from './program/program.js';

@@ -1,3 +1,4 @@
+/** @module nestjs-rt-sms */
 export { RtSmsModule } from './rt-sms.module.js';
 export { RtSmsService, type RtSmsHealth } from './rt-sms.service.js';
 export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';

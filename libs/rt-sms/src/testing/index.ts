@@ -1,3 +1,4 @@
+/** @module nestjs-rt-sms/testing */
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
