@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import { PLATFORMS } from '../platforms.js';
 import type { Addresses } from './host-process.js';
 import type { HostName } from './hosts.js';
+import { answerTo, bytesOf } from './pipeline.js';
 
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
 const OTP_SECRET = 'pW2uE6iO9aS4dG8hK1lZ5xC3vB7nM0qT';
@@ -74,14 +74,9 @@ const VISITS: Record<HostName, Visit> = {
 };
 
 /** The bytes of an answer, the date aside. */
-async function answerTo(url: string, target: string, headers: Record<string, string> = {}): Promise<string> {
-  const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
-  let answer = '';
-  socket.setEncoding('latin1').on('data', (data: string) => (answer += data));
-  const lines = Object.entries({ host: 'shop.example', connection: 'close', ...headers });
-  socket.write(`GET ${target} HTTP/1.1\r\n${lines.map((line) => line.join(': ')).join('\r\n')}\r\n\r\n`);
-  await once(socket, 'close');
+async function bytesFrom(url: string, target: string, headers: Record<string, string>): Promise<string> {
+  const lines = Object.entries({ connection: 'close', ...headers }).map((line) => `${line.join(': ')}\r\n`);
+  const answer = await answerTo(url, bytesOf({ method: 'GET', target, headers: lines.join('') }));
   return answer.replace(/^date: .*\r\n/im, '');
 }
 
@@ -124,9 +119,9 @@ describe.each(PLATFORMS)('%s, an application with', (platform) => {
         ...targets.map((target) => [target, headers] as const),
         ...(forged ? [[`${first}/${SECRET}`, forged] as const] : []),
       ]) {
-        const answer = await answerTo(url, `${target}?id=1&status=delivered`, from);
+        const answer = await bytesFrom(url, `${target}?id=1&status=delivered`, from);
         expect([target, answer.slice(0, 12)]).toEqual([target, 'HTTP/1.1 404']);
-        expect(answer).toBe(await answerTo(blank, `${target}?id=1&status=delivered`, from));
+        expect(answer).toBe(await bytesFrom(blank, `${target}?id=1&status=delivered`, from));
       }
       expect(await heardBy(name)).toEqual([]);
     });
