@@ -62,7 +62,7 @@ import { RtSmsModule, rtSmsConfig } from 'nestjs-rt-sms';
 })
 export class AppModule {}
 `);
-    expect(JSON.parse(files['package.json'])).toEqual({
+    expect(JSON.parse(files['package.json']!)).toEqual({
       name: 'app',
       dependencies: {
         '@nestjs/axios': '^12.0.0',
@@ -89,14 +89,14 @@ export class AppModule {}
   it('takes the ranges of Nest 11 there, and leaves what is there as it is', () => {
     const more = { devDependencies: { axios: '1.9.0' } };
     const { files } = add({ ...app(MODULE), 'package.json': manifest('^11.0.1', more) });
-    const { dependencies } = JSON.parse(files['package.json']) as { dependencies: Record<string, string> };
+    const { dependencies } = JSON.parse(files['package.json']!) as { dependencies: Record<string, string> };
     expect(dependencies).toMatchObject({ '@nestjs/axios': '^4.0.0', '@nestjs/event-emitter': '^3.0.0' });
     expect(dependencies).not.toHaveProperty('axios');
   });
 
   it('names every variable that the module reads, and no other', () => {
     const text = add(app(MODULE)).files['.env.example' as never] as string;
-    const named = [...text.matchAll(/^#?(RT_SMS_\w+)=/gm)].map((match) => match[1]);
+    const named = [...text.matchAll(/^#?(RT_SMS_\w+)=/gm)].map((match) => match[1]!);
     const read: string[] = [];
     const previous = process.env;
     process.env = new Proxy({}, { get: (_, name) => void (typeof name === 'string' && read.push(name)) });

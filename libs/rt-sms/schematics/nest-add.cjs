@@ -62,12 +62,14 @@ function addModules(tree, root, logger) {
     if (/\.[cm]?[jt]s$/.test(path) && !path.includes('/node_modules/')) sources += codeOf(tree.readText(path));
   });
   const missing = MODULES.filter(([names]) => !sources.includes(`${names.split(',')[0]}.for`));
-  if (missing.length === 0) return;
+  if (missing.length === 0) return undefined;
   const file = `${root}/app.module.ts`;
   const text = tree.exists(file) && withModules(tree.readText(file), missing);
   if (text) return tree.overwrite(file, text);
   const entries = missing.map(([names, from, entry]) => `  ${entry}, // import { ${names} } from '${from}';`);
-  logger.warn(`No list of imports was found in ${file}. Add to those of your root module:\n${entries.join('\n')}`);
+  return logger.warn(
+    `No list of imports was found in ${file}. Add to those of your root module:\n${entries.join('\n')}`,
+  );
 }
 
 function addVariables(tree, file) {
@@ -87,7 +89,7 @@ function addPeers(tree, file) {
   );
   if (missing.length === 0) return false;
   const added = missing.map(([name, range]) => [name, range.split(' || ').at(nest === 11 ? 0 : -1)]);
-  const all = [...Object.entries(manifest.dependencies ?? {}), ...added].sort(([a], [b]) => (a < b ? -1 : 1));
+  const all = [...Object.entries(manifest.dependencies ?? {}), ...added].toSorted(([a], [b]) => (a < b ? -1 : 1));
   manifest.dependencies = Object.fromEntries(all);
   tree.overwrite(file, `${JSON.stringify(manifest, undefined, /^[ \t]+/m.exec(text)?.[0])}\n`);
   return true;

@@ -1,0 +1,186 @@
+// Whatever the pages show is tried: blocks of `ts` compile, `json` parses, commands of npm and links lead somewhere.
+//
+// A block of `ts` stands for itself but for three things. Public names, and those of FROM and GIVEN, need no import. One whose
+// first line is `// name.ts` can be imported by the others of its page. What else it needs is declared by a comment before
+// it, `<!-- ts: declare const order: Order; -->`; a `…` in that stands for the block, say as the body of a class.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import ts from 'typescript';
+
+const root = resolve(import.meta.dirname, '../..');
+const PAGES = ts.sys
+  .readDirectory(root, ['.md'], ['**/node_modules'], ['README*.md', 'CONTRIBUTING.md', 'docs/*.md', 'libs/*/README.md'])
+  .map((path) => relative(root, path))
+  .toSorted();
+const FROM = {
+  '@nestjs/common':
+    'Controller Get Inject Injectable Ip Logger Module NotFoundException Param Post Query INestApplication',
+  '@nestjs/core': 'NestFactory',
+  '@nestjs/testing': 'Test',
+  '@nestjs/axios': 'HttpService HttpModule',
+  '@nestjs/config': 'ConfigModule',
+  '@nestjs/event-emitter': 'EventEmitterModule OnEvent',
+  axios: 'axios',
+};
+/** Names of examples. */
+const GIVEN = {
+  sms: "declare const sms: import('nestjs-rt-sms').RtSmsService;",
+  gateway: "declare const gateway: import('nestjs-rt-sms-testing').RtSmsSimulator;",
+  OrdersService: 'declare class OrdersService { shipped(msisdn: string, order: string): Promise<string>; }',
+  AppModule: 'declare class AppModule {}',
+  ...Object.fromEntries(
+    ['msisdn', 'text', 'login', 'password', 'uid'].map((name) => [name, `declare const ${name}: string;`]),
+  ),
+};
+const LIBRARIES = ['', '/testing', '/terminus', '-bullmq', '-testing'].map((end) => `nestjs-rt-sms${end}`);
+
+interface Block {
+  page: string;
+  line: number;
+  language: string;
+  declared: string;
+  code: string;
+}
+const blocksOf = (page: string): Block[] => {
+  const text = readFileSync(join(root, page), 'utf8');
+  return [...text.matchAll(/(?:<!-- ts: ((?:(?!-->)[^])*) -->\n+)?^```(\w*)\n([^]*?)^```$/gm)].map((match) => ({
+    page,
+    line: text.slice(0, match.index + match[0].indexOf('```')).split('\n').length,
+    language: match[2]!,
+    declared: match[1] ?? '',
+    code: match[3]!,
+  }));
+};
+const blocks = PAGES.flatMap(blocksOf);
+const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => languages.includes(language));
+
+describe('the pages', () => {
+  it('have blocks in these languages only, for the others are not tried', () => {
+    const others = blocks.filter(({ language }) => !['ts', 'sh', 'json', 'php', ''].includes(language));
+    expect(others.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([]);
+  });
+
+  it('have TypeScript that compiles', () => {
+    const config = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config as object;
+    // Strict, as a generated application is, and no stricter.
+    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root, {
+      exactOptionalPropertyTypes: false,
+      noUncheckedIndexedAccess: false,
+    });
+    const files = new Map(
+      inLanguage('ts').map((block, at) => {
+        const { page, code, declared } = block;
+        const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1] ?? `block-${at}.ts`;
+        const text = declared.includes('…') ? declared.replace('…', () => `\n${code}`) : `${declared}\n${code}`;
+        return [join(root, 'test/docs', page.replaceAll(/[/.]/g, '-'), name), { block, text: `export {}; ${text}` }];
+      }),
+    );
+    const host = ts.createCompilerHost(options);
+    const { fileExists, getSourceFile, directoryExists } = host;
+    host.fileExists = (file) => files.has(file) || fileExists(file);
+    host.directoryExists = (folder) => folder.startsWith(join(root, 'test/docs/')) || directoryExists!(folder);
+    host.getSourceFile = (file, version) => {
+      const text = files.get(file)?.text;
+      return text === undefined ? getSourceFile(file, version) : ts.createSourceFile(file, text, version);
+    };
+    const indexes = LIBRARIES.map((name) => join(root, options.paths![name]![0]!));
+    const compile = (previous?: ts.Program) => {
+      const program = ts.createProgram([...files.keys(), ...indexes], { ...options, noEmit: true }, host, previous);
+      const problems = [...files.keys()].flatMap((path) => {
+        const source = program.getSourceFile(path)!;
+        return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+      });
+      return { program, problems };
+    };
+
+    const first = compile();
+    const checker = first.program.getTypeChecker();
+    const known = new Map<string, string>();
+    for (const [at, library] of LIBRARIES.entries()) {
+      const file = first.program.getSourceFile(indexes[at]!)!;
+      for (const { name } of checker.getExportsOfModule(checker.getSymbolAtLocation(file)!)) known.set(name, library);
+    }
+    for (const [from, names] of Object.entries(FROM)) for (const name of names.split(' ')) known.set(name, from);
+    const meant = (name: string) => {
+      const from = known.get(name);
+      if (from === undefined) return GIVEN[name as keyof typeof GIVEN];
+      return `import { ${name === from ? `default as ${name}` : name} } from '${from}';`;
+    };
+    for (const { messageText, file } of first.problems) {
+      const words = ts.flattenDiagnosticMessageText(messageText, ' ');
+      const added = meant(/(?:find name|shorthand property) '(\w+)'/.exec(words)?.[1] ?? '');
+      const entry = files.get(file!.fileName)!;
+      if (added && !entry.text.includes(added)) entry.text = `${added} ${entry.text}`;
+    }
+
+    const { problems } = compile(first.program);
+    expect(files.size).toBeGreaterThan(10);
+    expect(
+      problems.map(({ file, start = 0, messageText }) => {
+        const { block, text } = files.get(file!.fileName)!;
+        const above = text.slice(0, text.indexOf(block.code)).split('\n').length - 1;
+        const line = block.line + 1 + file!.getLineAndCharacterOfPosition(start).line - above;
+        return `${block.page}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
+      }),
+    ).toEqual([]);
+  }, 60_000);
+
+  it('have JSON that parses', () => {
+    expect(inLanguage('json').map(({ code }) => JSON.parse(code) as unknown)).not.toHaveLength(0);
+  });
+
+  it('have commands that exist, for packages that exist', () => {
+    const manifest = (path: string) =>
+      JSON.parse(readFileSync(join(root, path), 'utf8')) as { name: string } & Record<
+        'scripts' | 'devDependencies' | 'bin',
+        Record<string, string> | undefined
+      >;
+    const { scripts, devDependencies } = manifest('package.json');
+    const libraries = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'].map((name) =>
+      manifest(`libs/${name}/package.json`),
+    );
+    const bins = libraries.flatMap(({ bin }) => Object.keys(bin ?? {}));
+    const packages = new Set([...Object.keys(devDependencies!), ...libraries.map(({ name }) => name)]);
+    const wrong = inLanguage('sh', '').flatMap(({ page, line, code }) => {
+      const commands = code
+        .replaceAll(/\\\n| #.*/g, ' ')
+        .split(/\n|&&/)
+        .map((command) => command.trim().split(/\s+/));
+      return commands
+        .filter(([program, verb = '', ...rest]) => {
+          const words = rest.filter((word) => !word.startsWith('-'));
+          if (program === 'npx') return !['nest', ...bins].includes(verb.replace(/^@nestjs\/cli.*/, 'nest'));
+          if (program !== 'npm') return false;
+          if (verb === 'install') return !words.every((word) => packages.has(word));
+          return verb !== 'ci' && !scripts![verb === 'run' ? words[0]! : verb];
+        })
+        .map((command) => `${page}:${line} ${command.join(' ')}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('have links that lead somewhere', () => {
+    const anchor = (heading: string) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .trim()
+        .replaceAll(/\s/g, '-');
+    const headings = (page: string) =>
+      [
+        ...readFileSync(page, 'utf8')
+          .replaceAll(/^```[^]*?^```/gm, '')
+          .matchAll(/^#+ (.*)$/gm),
+      ].map((match) => anchor(match[1]!));
+    const wrong = PAGES.flatMap((page) => {
+      const text = readFileSync(join(root, page), 'utf8').replaceAll(/^```[^]*?^```/gm, '');
+      return [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
+        .filter(([, path, to]) => {
+          const file = path ? resolve(root, dirname(page), path) : join(root, page);
+          return !existsSync(file) || (to !== undefined && !/^L\d/.test(to) && !headings(file).includes(to));
+        })
+        .map((match) => `${page} ${match[0]}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
