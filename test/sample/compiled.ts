@@ -6,7 +6,7 @@ import { transformFile } from '@swc/core';
 import { atEnd } from '../platforms.js';
 
 /**
- * Compiles the sample and the two libraries that it imports into a folder of the test's own, where they find each other by
+ * Compiles the sample and the libraries that it imports into a folder of the test's own, where they find each other by
  * the libraries' package.json as they would once installed. So the test needs no build before it, takes no stale one, and
  * meets no other test that builds `dist` at the same time; types are `npm run lint`'s business.
  */
@@ -19,6 +19,7 @@ export async function compileSample(): Promise<{ main: string; remove: () => Pro
   for (const [source, name] of [
     ['libs/rt-sms', 'nestjs-rt-sms'],
     ['libs/rt-sms-testing', 'nestjs-rt-sms-testing'],
+    ['libs/rt-sms-bullmq', 'nestjs-rt-sms-bullmq'],
   ] as const) {
     const library = join(folder, 'node_modules', name);
     await compile(join(source, 'src'), join(library, 'dist/esm'));
@@ -29,6 +30,8 @@ export async function compileSample(): Promise<{ main: string; remove: () => Pro
 
 async function compile(from: string, to: string): Promise<void> {
   const files = await readdir(from, { recursive: true });
+  // The sample's page is taken as it is.
+  for (const file of files.filter((name) => /\.(html|css|js)$/.test(name))) await cp(join(from, file), join(to, file));
   for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
     const { code } = await transformFile(join(from, file), {
       swcrc: false,

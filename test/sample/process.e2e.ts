@@ -40,8 +40,19 @@ describe('npm start', () => {
     const [, uid] = await running.printed(/(message-id-\w+) accepted/);
     await running.printed(new RegExp(`${uid} accepted[^]*${uid} awaiting_report[^]*${uid} delivered`));
     expect(running.stdout).toMatch(/the gateway is simulated in this process, no SMS leaves it/);
-    for (const path of ['messages', 'events', 'docs', 'health']) expect(running.stdout).toMatch(`${url}/${path}\n`);
+    for (const path of ['messages', 'events', 'docs', 'health', 'metrics'])
+      expect(running.stdout).toMatch(`${url}/${path}\n`);
     expect(running.stdout).toMatch(/Gateway +http:\/\/127\.0\.0\.1:\d+\/api\/v2\/send_message\n/);
+    // It ends in what a person wants to open, and both can be opened.
+    const [, sample = '', inbox = ''] = await running.printed(
+      /\n {2}Sample {2}(http:\S+)\n {2}Inbox {3}(http:\S+)\n\n$/,
+    );
+    expect(sample).toBe(`${url}/`);
+    for (const page of [sample, inbox]) {
+      const answer = await fetch(page);
+      expect(answer.headers.get('content-type')).toMatch('text/html');
+      await expect(answer.text()).resolves.toMatch('<script type="module"');
+    }
     // What a newcomer reads, and no word of the framework's between.
     expect(running.stdout).not.toMatch(/Mapped|dependencies initialized/);
     expect(running.stderr).toBe('');
@@ -61,7 +72,21 @@ describe('npm start', () => {
       paths: object;
       components: { schemas: Record<string, object> };
     };
-    expect(Object.keys(docs.paths)).toEqual(['/messages', '/messages/{uid}', '/events', '/health']);
+    expect(Object.keys(docs.paths)).toEqual([
+      '/messages',
+      '/messages/changes',
+      '/messages/{uid}',
+      '/segments',
+      '/events',
+      '/bulk',
+      '/bulk/{id}/start',
+      '/bulk/{id}/stop',
+      '/bulk/{id}',
+      '/bulk/{id}/events',
+      '/bulk/{id}/rows',
+      '/bulk/{id}/results.csv',
+      '/health',
+    ]);
     expect(docs.components.schemas.SendMessageDto).toMatchObject({
       properties: { msisdn: {}, text: { type: 'string' }, shortcode: { type: 'string' } },
       required: ['msisdn', 'text'],
@@ -109,11 +134,27 @@ describe('npm start', () => {
     });
     const url = await running.url();
     expect(running.stdout).toMatch(/RT_SMS_LOGIN is set[^]*are paid for/);
-    expect(running.stdout).not.toMatch(/simulated|demonstration/);
+    expect(running.stdout).not.toMatch(/simulated|Inbox/);
+    await running.printed(new RegExp(`\n  Sample  ${url}/\n\n$`));
     await expect(post(url, '79270000001')).resolves.toMatchObject({ status: 201, body: { shortcode: 'SHOP' } });
     expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text: 'Hello' }]);
     await expect(running.end('SIGINT')).resolves.toBe(0);
     expect(gateway.requests.post).toBe(1);
+  });
+
+  it.each([
+    ['REDIS_URL', 'localhost:6379', /REDIS_URL must be a URL that begins with redis:\/\/ or rediss:\/\//],
+    [
+      'DATABASE_URL',
+      'postgres://me:password@127.0.0.1:1/db',
+      /PostgreSQL of DATABASE_URL cannot be used: .*ECONNREFUSED/,
+    ],
+  ])('says in one line what is wrong with %s %s', async (variable, value, what) => {
+    const running = startSample({ [variable]: value });
+    await expect(running.end()).resolves.toBe(1);
+    expect(running.stderr).toMatch(what);
+    expect(running.stderr.trim()).not.toMatch(/\n|password/);
+    expect(running.stdout).toBe('');
   });
 
   it.each(['PORT', 'GATEWAY_PORT'])('says in one line that the port of %s is in use', async (variable) => {

@@ -174,7 +174,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await first.app.close();
 
     const journal = new InMemoryJournal();
-    const { id } = await journal.begin({ ...MESSAGE, segments: 1 });
+    const { id } = await journal.begin({ ...MESSAGE, segments: 1, status: 'sending' });
     await journal.accepted(id, { ...MESSAGE, uid, shortcode: 'SHOP', segments: 1, attempts: 1 });
     const { app, url } = await start(
       platform,
@@ -186,6 +186,6 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     const known = firstValueFrom(app.get(RtSmsService).statuses$);
     await gateway.report(uid, 'delivered');
     await known;
-    await expect(journal.find(uid)).resolves.toMatchObject({ id, status: 'delivered' });
+    await expect(journal.find({ uid })).resolves.toMatchObject({ id, status: 'delivered' });
   });
 });

@@ -6,34 +6,53 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import { TerminusModule } from '@nestjs/terminus';
 import { RtSmsModule, rtSmsConfig, RtSmsValidationError, type RtSmsOptions } from 'nestjs-rt-sms';
 import { RtSmsHealthIndicator } from 'nestjs-rt-sms/terminus';
+import { BulkController } from './bulk/bulk.controller.js';
+import { BulkService } from './bulk/bulk.service.js';
 import { HealthController } from './health.controller.js';
-import { JournalModule } from './messages/in-memory-journal.js';
+import { JournalModule } from './messages/journal.module.js';
 import { MessageJournal } from './messages/message-journal.js';
 import { MessagesController } from './messages/messages.controller.js';
 import { MessagesService } from './messages/messages.service.js';
 import { StatusListener } from './messages/status.listener.js';
+import { MetricsController } from './metrics.controller.js';
+import { PageController } from './page.controller.js';
 import { RtSmsErrorFilter } from './rt-sms-error.filter.js';
+import { Store } from './store.js';
+
+// Reads the .env file, too.
+const configuration = ConfigModule.forRoot({ isGlobal: true, load: [rtSmsConfig] });
+const store = new Store(process.env);
+const journal = await JournalModule.forRoot(store.journal);
+// BullMQ and its dashboard are loaded only where there is a store for them.
+const durable = store.queue && {
+  engine: (await import('nestjs-rt-sms-bullmq')).bullMq({ ...store.queue, role: store.role }),
+  queues: (await import('./queues.module.js')).QueuesModule.forRoot(store),
+};
 
 @Module({
   imports: [
-    ConfigModule.forRoot({ isGlobal: true, load: [rtSmsConfig] }),
+    configuration,
     EventEmitterModule.forRoot(),
     // With nothing to add, RtSmsModule.forRootAsync(rtSmsConfig.asProvider()) is enough.
     RtSmsModule.forRootAsync({
-      imports: [JournalModule],
+      imports: [journal],
       callbackDecorators: [ApiExcludeController()],
       inject: [rtSmsConfig.KEY, MessageJournal],
       useFactory: (options: RtSmsOptions, journal: MessageJournal) => ({
         ...options,
         tracking: { open: () => journal.open() },
+        ...(durable && { engine: durable.engine }),
       }),
     }),
-    JournalModule,
+    journal,
     TerminusModule,
+    ...(durable ? [durable.queues] : []),
   ],
-  controllers: [MessagesController, HealthController],
+  controllers: [PageController, MessagesController, BulkController, HealthController, MetricsController],
   providers: [
+    { provide: Store, useValue: store },
     MessagesService,
+    BulkService,
     StatusListener,
     RtSmsHealthIndicator,
     { provide: APP_FILTER, useClass: RtSmsErrorFilter },

@@ -1,8 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { INestApplication } from '@nestjs/common';
+import { RtSmsService } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { MessagesService } from './messages/messages.service.js';
 import { listening } from './ports.js';
+
+/** The life of the message that is shown; it takes less than two seconds. */
+const LIFE_MS = 5_000;
 
 /** Starts a simulated gateway in this process, and sets the environment as if its account were ours. */
 export async function startGateway(port: number): Promise<RtSmsSimulator> {
@@ -11,6 +15,7 @@ export async function startGateway(port: number): Promise<RtSmsSimulator> {
   Object.assign(process.env, { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url });
   process.env.RT_SMS_SHORTCODE ||= 'DEMO';
   process.env.RT_SMS_CALLBACK_SECRETS ||= randomBytes(24).toString('base64url');
+  process.env.INBOX_URL = gateway.inboxUrl;
   return gateway;
 }
 
@@ -20,11 +25,13 @@ export async function connectCallbacks(gateway: RtSmsSimulator, app: INestApplic
   gateway.callTo(`${await app.getUrl()}/rt-sms/callback/${secret?.trim()}`);
 }
 
-/** Sends one message; what becomes of it, a failure too, is to be read in the log. */
+/** Sends one message and waits for its delivery; what becomes of it, a failure too, is to be read in the log. */
 export async function demonstrate(app: INestApplication): Promise<void> {
   const message = { msisdn: '+7 999 000-00-01', text: 'Hello from the sample' };
-  await app
-    .get(MessagesService)
-    .send(message)
-    .catch(() => undefined);
+  try {
+    const { uid } = await app.get(MessagesService).send(message);
+    if (uid !== undefined) await app.get(RtSmsService).waitForFinal(uid, { timeoutMs: LIFE_MS });
+  } catch {
+    // The log has it.
+  }
 }

@@ -2,14 +2,14 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { isRtSmsError } from 'nestjs-rt-sms';
-import { AppModule } from './app.module.js';
 import { connectCallbacks, demonstrate, startGateway } from './demo.js';
 import { listening, portFrom, StartError } from './ports.js';
 
 async function start(): Promise<void> {
+  // First of all, for it reads the .env file; the account is read when the application is created, below.
+  const { AppModule } = await import('./app.module.js');
   const port = portFrom('PORT', 3000);
   const address = process.env.BIND_ADDRESS || '127.0.0.1';
-  // Importing AppModule has read the .env file; the account is read when the application is created, below.
   const gateway = process.env.RT_SMS_LOGIN ? undefined : await startGateway(portFrom('GATEWAY_PORT', 4010));
 
   const app = await NestFactory.create(AppModule, {
@@ -28,16 +28,18 @@ async function start(): Promise<void> {
   app.flushLogs();
   app.useLogger(['fatal', 'error', 'warn', 'log']);
 
-  process.stdout.write(introduction(await app.getUrl(), gateway?.inboxUrl));
-  if (!gateway) return;
-  // Else the messages on their way would be waited for.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
-  await connectCallbacks(gateway, app);
-  await demonstrate(app);
+  const url = await app.getUrl();
+  process.stdout.write(introduction(url, gateway !== undefined));
+  if (gateway) {
+    // Else the messages on their way would be waited for.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
+    await connectCallbacks(gateway, app);
+    await demonstrate(app);
+  }
+  process.stdout.write(invitation(url, gateway?.inboxUrl));
 }
 
-function introduction(url: string, inbox: string | undefined): string {
-  const simulated = inbox !== undefined;
+function introduction(url: string, simulated: boolean): string {
   return [
     simulated
       ? 'RT_SMS_LOGIN is not set: the gateway is simulated in this process, no SMS leaves it.'
@@ -47,13 +49,26 @@ function introduction(url: string, inbox: string | undefined): string {
     `  Events    ${url}/events`,
     `  Docs      ${url}/docs`,
     `  Health    ${url}/health`,
+    `  Metrics   ${url}/metrics`,
     `  Gateway   ${process.env.RT_SMS_URL || "the provider's"}`,
-    ...(simulated ? [`  Inbox     ${inbox}   every message, its status and its callbacks, to look at`] : []),
     '',
     'Send one:',
     `  curl ${url}/messages -H 'content-type: application/json' -d '{"msisdn":"+79270000001","text":"Hello"}'`,
     '',
-    ...(simulated ? ['This is one, from here to its delivery (Ctrl-C ends the sample):'] : []),
+    ...(simulated ? ['This is one, from here to its delivery:'] : []),
+    '',
+  ].join('\n');
+}
+
+/** The last words, with what a person wants to open. */
+function invitation(url: string, inbox: string | undefined): string {
+  return [
+    '',
+    `Open ${inbox === undefined ? 'it' : 'the two side by side'} (Ctrl-C ends the sample):`,
+    '',
+    `  Sample  ${url}/`,
+    ...(inbox === undefined ? [] : [`  Inbox   ${inbox}`]),
+    '',
     '',
   ].join('\n');
 }

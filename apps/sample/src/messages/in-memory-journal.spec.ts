@@ -1,7 +1,7 @@
 import { RtSmsConnectionError, RtSmsStatusEvent, RtSmsUnexpectedResponseError, type SmsStatus } from 'nestjs-rt-sms';
 import { InMemoryJournal } from './in-memory-journal.js';
 
-const NEW = { msisdn: '79270000001', text: 'Hello', segments: 1 };
+const NEW = { msisdn: '79270000001', text: 'Hello', segments: 1, status: 'sending' } as const;
 const sent = (uid: string) => ({ uid, msisdn: NEW.msisdn, shortcode: 'SHOP', segments: 1, attempts: 1 });
 
 function event(uid: string, status: SmsStatus, ref?: string): RtSmsStatusEvent {
@@ -30,7 +30,11 @@ describe('the journal in memory', () => {
     const { id } = await journal.begin(NEW);
     await journal.statusChanged(event('message-id-1', 'delivered', id));
     await expect(journal.accepted(id, sent('message-id-1'))).resolves.toMatchObject({ status: 'delivered' });
-    await expect(journal.find('message-id-1')).resolves.toMatchObject({ id, status: 'delivered', shortcode: 'SHOP' });
+    await expect(journal.find({ uid: 'message-id-1' })).resolves.toMatchObject({
+      id,
+      status: 'delivered',
+      shortcode: 'SHOP',
+    });
   });
 
   it('finds the message of an event by its uid, where the event has no ref', async () => {
@@ -39,7 +43,7 @@ describe('the journal in memory', () => {
     await journal.accepted(id, sent('message-id-1'));
     await journal.statusChanged(event('message-id-1', 'failed'));
     await journal.statusChanged(event('message-id-2', 'failed'));
-    await expect(journal.list()).resolves.toMatchObject([{ id, status: 'failed' }]);
+    await expect(journal.list(200_000)).resolves.toMatchObject([{ id, status: 'failed' }]);
   });
 
   it('has open what is accepted and has no final status', async () => {
@@ -68,18 +72,18 @@ describe('the journal in memory', () => {
     await journal.failed(refused.id, new RtSmsConnectionError('refused', false, {}));
     const unknown = await journal.begin(NEW);
     await journal.failed(unknown.id, new RtSmsUnexpectedResponseError('HTTP 503', {}));
-    await expect(journal.list()).resolves.toMatchObject([
+    await expect(journal.list(200_000)).resolves.toMatchObject([
       { status: 'outcome_unknown', error: { code: 'RT_SMS_UNEXPECTED_RESPONSE', outcome: 'unknown' } },
       { status: 'refused', error: { code: 'RT_SMS_CONNECTION', outcome: 'not_sent' } },
     ]);
   });
 
-  it('keeps the last 10,000', async () => {
+  it('keeps the last 100,000', async () => {
     const journal = new InMemoryJournal();
     const { id } = await journal.begin(NEW);
     await journal.accepted(id, sent('message-id-1'));
-    for (let n = 0; n < 10_000; n++) await journal.begin(NEW);
-    await expect(journal.find('message-id-1')).resolves.toBeUndefined();
-    await expect(journal.list()).resolves.toHaveLength(10_000);
+    await journal.beginMany(Array.from({ length: 100_000 }, () => NEW));
+    await expect(journal.find({ uid: 'message-id-1' })).resolves.toBeUndefined();
+    await expect(journal.list(200_000)).resolves.toHaveLength(100_000);
   });
 });

@@ -1,51 +1,36 @@
 import { randomUUID } from 'node:crypto';
-import { Module } from '@nestjs/common';
-import type { OpenUid, RtSmsError, RtSmsStatusEvent, SentSms } from 'nestjs-rt-sms';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import type { OpenUid } from 'nestjs-rt-sms';
 import type { Message } from './message.dto.js';
-import { MessageJournal, type NewMessage } from './message-journal.js';
+import { MessageJournal, OPEN_STATUSES, type MessageKey, type NewMessage } from './message-journal.js';
 
-const KEPT = 10_000;
-const OPEN: ReadonlySet<string> = new Set(['accepted', 'awaiting_report', 'unknown']);
+const KEPT = 100_000;
+const OPEN: ReadonlySet<string> = new Set(OPEN_STATUSES);
 
-/** The last 10,000 messages, gone with the process. */
-export class InMemoryJournal extends MessageJournal {
+/** The last 100,000 messages, gone with the process. */
+@Injectable()
+export class InMemoryJournal extends MessageJournal implements OnModuleDestroy {
   private readonly messages = new Map<string, Message>();
   private readonly idOfUid = new Map<string, string>();
 
-  async begin(message: NewMessage): Promise<Message> {
+  async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
     const now = new Date();
-    const begun: Message = { id: randomUUID(), ...message, status: 'sending', createdAt: now, updatedAt: now };
-    this.messages.set(begun.id, begun);
-    if (this.messages.size > KEPT) this.forgetOldest();
+    const begun = messages.map((message) => ({ id: randomUUID(), ...message, createdAt: now, updatedAt: now }));
+    for (const message of begun) {
+      this.messages.set(message.id, message);
+      if (this.messages.size > KEPT) this.forgetOldest();
+      this.changes.next(message);
+    }
     return begun;
   }
 
-  async accepted(id: string, { uid, msisdn, shortcode, segments }: SentSms): Promise<Message> {
-    const { status } = this.get(id);
-    return this.change(id, { uid, msisdn, shortcode, segments, ...(status === 'sending' && { status: 'accepted' }) });
+  async find(key: MessageKey): Promise<Message | undefined> {
+    return this.get(key);
   }
 
-  async failed(id: string, { code, outcome }: RtSmsError): Promise<void> {
-    this.change(id, {
-      status: outcome === 'unknown' ? 'outcome_unknown' : 'refused',
-      error: { code, ...(outcome && { outcome }) },
-    });
-  }
-
-  async statusChanged({ ref, uid, status, errorCode }: RtSmsStatusEvent): Promise<void> {
-    const id = ref ?? this.idOfUid.get(uid);
-    // Of an earlier run, or of another process.
-    if (id === undefined || !this.messages.has(id)) return;
-    this.change(id, { uid, status, ...(errorCode !== undefined && { errorCode }) });
-  }
-
-  async find(uid: string): Promise<Message | undefined> {
-    const id = this.idOfUid.get(uid);
-    return id === undefined ? undefined : this.messages.get(id);
-  }
-
-  async list(): Promise<Message[]> {
-    return [...this.messages.values()].toReversed();
+  async list(limit: number): Promise<Message[]> {
+    const all = [...this.messages.values()];
+    return all.slice(Math.max(0, all.length - limit)).toReversed();
   }
 
   async *open(): AsyncIterable<OpenUid> {
@@ -54,17 +39,27 @@ export class InMemoryJournal extends MessageJournal {
     }
   }
 
-  private get(id: string): Message {
-    const message = this.messages.get(id);
-    if (!message) throw new Error(`The journal has forgotten the message ${id}`);
-    return message;
+  async *queued(): AsyncIterable<Message> {
+    for (const message of this.messages.values()) if (message.status === 'queued') yield message;
   }
 
-  private change(id: string, changes: Partial<Message>): Message {
-    const changed = { ...this.get(id), ...changes, updatedAt: new Date() };
-    this.messages.set(id, changed);
-    if (changed.uid !== undefined) this.idOfUid.set(changed.uid, id);
+  protected async change(
+    key: MessageKey,
+    transition: (message: Message) => Partial<Message> | undefined,
+  ): Promise<Message | undefined> {
+    const message = this.get(key);
+    const changes = message && transition(message);
+    if (!changes) return message;
+    const changed = { ...message, ...changes, updatedAt: new Date() };
+    this.messages.set(changed.id, changed);
+    if (changed.uid !== undefined) this.idOfUid.set(changed.uid, changed.id);
+    this.changes.next(changed);
     return changed;
+  }
+
+  private get(key: MessageKey): Message | undefined {
+    const id = 'id' in key ? key.id : this.idOfUid.get(key.uid);
+    return id === undefined ? undefined : this.messages.get(id);
   }
 
   private forgetOldest(): void {
@@ -73,10 +68,3 @@ export class InMemoryJournal extends MessageJournal {
     if (oldest!.uid !== undefined) this.idOfUid.delete(oldest!.uid);
   }
 }
-
-/** A module of its own, since `RtSmsModule` reads the open messages from the journal. */
-@Module({
-  providers: [{ provide: MessageJournal, useClass: InMemoryJournal }],
-  exports: [MessageJournal],
-})
-export class JournalModule {}

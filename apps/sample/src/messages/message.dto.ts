@@ -1,4 +1,5 @@
 import { ApiProperty, ApiPropertyOptional, OmitType } from '@nestjs/swagger';
+import { IsString } from 'class-validator';
 import { RT_SMS_OUTCOMES, SMS_STATUSES, SmsMessageDto, type RtSmsOutcome, type SmsStatus } from 'nestjs-rt-sms';
 
 /** The body of `POST /messages`: the rules are those of the library, the descriptions are for `/docs`. */
@@ -17,12 +18,40 @@ export class SendMessageDto extends OmitType(SmsMessageDto, ['ref'] as const) {
   override shortcode?: string;
 }
 
+export class SegmentsOfDto {
+  @ApiProperty()
+  @IsString()
+  text!: string;
+}
+
+/** How a text is cut into the SMS that are paid for. */
+export class Segments {
+  @ApiProperty({ enum: ['gsm7', 'ucs2'] })
+  encoding!: 'gsm7' | 'ucs2';
+
+  @ApiProperty()
+  segments!: number;
+
+  @ApiProperty({ description: 'What counts against the limit.' })
+  characters!: number;
+
+  @ApiProperty({ description: 'The limit per segment.' })
+  perSegment!: number;
+}
+
 /**
- * Where a message is: on its way to the gateway (`sending`), taken by it (`accepted`), not taken (`refused`), perhaps taken
- * (`outcome_unknown`); after that, what the gateway says of its delivery.
+ * Where a message is: in the queue of a durable engine (`queued`), on its way to the gateway (`sending`), taken by it
+ * (`accepted`), not taken (`refused`), perhaps taken (`outcome_unknown`); after that, what the gateway says of its delivery.
  */
-export const MESSAGE_STATUSES = ['sending', 'accepted', 'refused', 'outcome_unknown', ...SMS_STATUSES] as const;
-export type MessageStatus = 'sending' | 'accepted' | 'refused' | 'outcome_unknown' | SmsStatus;
+export const MESSAGE_STATUSES = [
+  'queued',
+  'sending',
+  'accepted',
+  'refused',
+  'outcome_unknown',
+  ...SMS_STATUSES,
+] as const;
+export type MessageStatus = 'queued' | 'sending' | 'accepted' | 'refused' | 'outcome_unknown' | SmsStatus;
 
 /** Why a message was not taken, or may not have been. */
 export class SendError {
@@ -31,9 +60,15 @@ export class SendError {
 
   @ApiPropertyOptional({ enum: RT_SMS_OUTCOMES })
   outcome?: RtSmsOutcome;
+
+  @ApiPropertyOptional({ example: 'invalid_source_address', description: "The gateway's own word." })
+  reason?: string;
+
+  @ApiPropertyOptional({ description: 'What happened, and what to do about it.' })
+  message?: string;
 }
 
-/** A message as the journal keeps it and the API shows it. */
+/** A message as the journal keeps it and the API shows it: number and text in full, so that people can be answered. */
 export class Message {
   @ApiProperty({ description: 'Ours, made before the message is sent.' })
   id!: string;

@@ -1,20 +1,39 @@
-import { Body, Controller, Get, NotFoundException, Param, Post, Sse, type MessageEvent } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  DefaultValuePipe,
+  Get,
+  HttpCode,
+  NotFoundException,
+  Param,
+  ParseIntPipe,
+  Post,
+  Query,
+  Sse,
+  type MessageEvent,
+} from '@nestjs/common';
 import {
   ApiBadGatewayResponse,
   ApiCreatedResponse,
   ApiGatewayTimeoutResponse,
   ApiNotFoundResponse,
   ApiOkResponse,
+  ApiQuery,
   ApiServiceUnavailableResponse,
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
-import { RtSmsService } from 'nestjs-rt-sms';
-import { map, type Observable } from 'rxjs';
+import { countSegments, RtSmsService } from 'nestjs-rt-sms';
+import { bufferTime, filter, map, type Observable } from 'rxjs';
 import { ErrorBody } from '../rt-sms-error.filter.js';
 import { MessageJournal } from './message-journal.js';
-import { Message, SendMessageDto } from './message.dto.js';
+import { Message, Segments, SegmentsOfDto, SendMessageDto } from './message.dto.js';
 import { MessagesService } from './messages.service.js';
+
+/** A page shows no more of them; a list has no more, unless it is asked for. */
+const SHOWN = 200;
+const LISTED = 1_000;
+const GATHER_MS = 40;
 
 @ApiTags('messages')
 @Controller()
@@ -25,7 +44,7 @@ export class MessagesController {
     private readonly sms: RtSmsService,
   ) {}
 
-  /** Sends a message now. */
+  /** Sends a message now; with a durable engine it is queued. */
   @Post('messages')
   @ApiCreatedResponse({ type: Message })
   @ApiUnprocessableEntityResponse({ type: ErrorBody, description: 'The message is wrong, or the gateway said no' })
@@ -39,19 +58,42 @@ export class MessagesController {
     return this.messages.send(message);
   }
 
+  /** The newest first. */
   @Get('messages')
+  @ApiQuery({ name: 'limit', required: false, description: `Default: ${LISTED}` })
   @ApiOkResponse({ type: [Message] })
-  list(): Promise<Message[]> {
-    return this.journal.list();
+  list(@Query('limit', new DefaultValuePipe(LISTED), ParseIntPipe) limit: number): Promise<Message[]> {
+    return this.journal.list(Math.min(Math.max(limit, 1), LISTED));
+  }
+
+  /** Messages as they begin and change, several in an event. */
+  @Sse('messages/changes')
+  @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
+  changes(): Observable<MessageEvent> {
+    return this.journal.changes$.pipe(
+      bufferTime(GATHER_MS),
+      filter((changed) => changed.length > 0),
+      map((changed) => ({
+        data: [...new Map(changed.map((message) => [message.id, message])).values()].slice(-SHOWN),
+      })),
+    );
   }
 
   @Get('messages/:uid')
   @ApiOkResponse({ type: Message })
   @ApiNotFoundResponse()
   async find(@Param('uid') uid: string): Promise<Message> {
-    const message = await this.journal.find(uid);
+    const message = (await this.journal.find({ uid })) ?? (await this.journal.find({ id: uid }));
     if (!message) throw new NotFoundException('No message has this uid');
     return message;
+  }
+
+  /** In how many segments a text would be sent. */
+  @Post('segments')
+  @HttpCode(200)
+  @ApiOkResponse({ type: Segments })
+  segments(@Body() { text }: SegmentsOfDto): Segments {
+    return countSegments(text);
   }
 
   /** Every status as it becomes known, as server-sent events. */

@@ -1,34 +1,161 @@
-import { Injectable, Logger } from '@nestjs/common';
-import { countSegments, isRtSmsError, normalizeMsisdn, RtSmsService } from 'nestjs-rt-sms';
-import { MessageJournal } from './message-journal.js';
+import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { ConfigService } from '@nestjs/config';
+import {
+  countSegments,
+  isRtSmsError,
+  normalizeMsisdn,
+  RtSmsOverloadedError,
+  RtSmsService,
+  type SmsMessage,
+  type SmsPriority,
+} from 'nestjs-rt-sms';
+import { Store } from '../store.js';
+import { MessageJournal, type NewMessage } from './message-journal.js';
 import type { Message, SendMessageDto } from './message.dto.js';
 
+/** What stayed in the journal for longer is not handed to the queue again: its id may be forgotten there. */
+const HANDED_OVER_WITHIN_MS = 24 * 3_600_000;
+const BATCH = 500;
+
 @Injectable()
-export class MessagesService {
+export class MessagesService implements OnApplicationBootstrap {
   private readonly logger = new Logger('Messages');
 
   constructor(
     private readonly sms: RtSmsService,
     private readonly journal: MessageJournal,
+    private readonly store: Store,
+    private readonly config: ConfigService,
   ) {}
 
-  /** @throws RtSmsError, whose `outcome` says whether the message may have been sent all the same */
+  /**
+   * Sends a message now, or puts it into the queue of the durable engine.
+   * @throws RtSmsError, whose `outcome` says whether the message may have been sent all the same
+   */
   async send(message: SendMessageDto): Promise<Message> {
-    const { id } = await this.journal.begin({
-      ...message,
-      msisdn: normalizeMsisdn(message.msisdn),
-      segments: countSegments(message.text).segments,
-    });
+    const [begun] = await this.begin([message]);
+    const { id } = begun!;
     try {
+      if (this.store.queue) {
+        await this.enqueue([begun!], 'normal');
+        return (await this.journal.find({ id })) ?? begun!;
+      }
       const sent = await this.sms.send({ ...message, ref: id });
       this.logger.log(`${sent.uid} accepted`);
-      return await this.journal.accepted(id, sent);
+      return (await this.journal.accepted(id, sent)) ?? begun!;
     } catch (error) {
-      if (isRtSmsError(error)) {
-        this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
-        await this.journal.failed(id, error);
-      }
+      await this.failed([begun!], error);
       throw error;
     }
   }
+
+  /**
+   * Sends what `source` yields, at the pace of the gateway or of the queue. `begun` is told of each message as it gets its
+   * id; what becomes of it is in the journal. Ends early, with what stood in the way, when nothing more can be sent.
+   */
+  async sendMany(
+    source: AsyncIterable<SmsMessage>,
+    begun: (message: Message) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return this.store.queue ? this.queueMany(source, begun, signal) : this.sendEach(source, begun, signal);
+  }
+
+  /** The same id is the same message: what the queue knows already is not sent twice. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (!this.store.queue || this.store.role === 'worker') return;
+    const waiting: Message[] = [];
+    for await (const message of this.journal.queued()) {
+      if (Date.now() - message.createdAt.getTime() < HANDED_OVER_WITHIN_MS) waiting.push(message);
+    }
+    while (waiting.length > 0) await this.enqueue(waiting.splice(0, BATCH), 'normal').catch(this.complain);
+  }
+
+  private async sendEach(
+    source: AsyncIterable<SmsMessage>,
+    begun: (message: Message) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const begin = async function* (this: MessagesService): AsyncIterable<SmsMessage> {
+      for await (const message of source) {
+        const [entry] = await this.begin([message]);
+        begun(entry!);
+        yield { ...message, ref: entry!.id };
+      }
+    };
+    for await (const result of this.sms.sendMany(begin.call(this), { signal })) {
+      const id = result.message.ref!;
+      if (result.ok) await this.journal.accepted(id, result.sent);
+      else await this.journal.failed(id, result.error);
+    }
+  }
+
+  private async queueMany(
+    source: AsyncIterable<SmsMessage>,
+    begun: (message: Message) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const batch: SmsMessage[] = [];
+    const flush = async () => {
+      const entries = await this.begin(batch.splice(0));
+      for (const entry of entries) begun(entry);
+      try {
+        await this.enqueue(entries, 'bulk');
+      } catch (error) {
+        await this.failed(entries, error);
+        throw error;
+      }
+    };
+    for await (const message of source) {
+      signal.throwIfAborted();
+      if (batch.push(message) >= BATCH) await flush();
+    }
+    if (batch.length > 0) await flush();
+  }
+
+  private async begin(messages: readonly (SmsMessage | SendMessageDto)[]): Promise<Message[]> {
+    const shortcode = this.config.get<string>('RT_SMS_SHORTCODE') || undefined;
+    const entries = messages.map((message): NewMessage => {
+      const sender = message.shortcode ?? shortcode;
+      return {
+        msisdn: normalizeMsisdn(message.msisdn),
+        text: message.text,
+        ...(sender !== undefined && { shortcode: sender }),
+        segments: countSegments(message.text).segments,
+        status: this.store.queue ? 'queued' : 'sending',
+      };
+    });
+    try {
+      return await this.journal.beginMany(entries);
+    } catch (error) {
+      if (isRtSmsError(error)) throw error;
+      this.complain(error);
+      throw new RtSmsOverloadedError('Nothing was sent: the journal of messages cannot be written', {});
+    }
+  }
+
+  private async enqueue(messages: readonly Message[], priority: SmsPriority): Promise<void> {
+    const items = messages.map(({ id, msisdn, text, shortcode }) => ({
+      id,
+      priority,
+      // The number is normalised; with a plus it stays what it is.
+      message: { msisdn: `+${msisdn}`, text, ...(shortcode !== undefined && { shortcode }), ref: id },
+    }));
+    await this.sms.enqueueMany(items);
+  }
+
+  private async failed(messages: readonly Message[], error: unknown): Promise<void> {
+    if (!isRtSmsError(error)) return;
+    // The store did not confirm it: it may be queued, and is handed over again at the next start.
+    if (this.store.queue && error.outcome === 'unknown') return;
+    for (const { id } of messages) {
+      this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
+      await this.journal.failed(id, error);
+    }
+  }
+
+  private readonly complain = (error: unknown): void => {
+    // Of a database's error only this: the rest may hold what was to be written.
+    this.logger.error((error as Error).message);
+  };
 }

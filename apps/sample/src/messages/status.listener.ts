@@ -1,6 +1,16 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { OnRtSmsStatus, RtSmsStatusEvent } from 'nestjs-rt-sms';
+import { OnEvent } from '@nestjs/event-emitter';
+import {
+  OnRtSmsStatus,
+  RtSmsEvents,
+  RtSmsStatusEvent,
+  type RtSmsAcceptedEvent,
+  type RtSmsFailedEvent,
+} from 'nestjs-rt-sms';
 import { MessageJournal } from './message-journal.js';
+
+/** A failure of a handler reaches the engine, which calls it again. */
+const REPEATED = { suppressErrors: false };
 
 /** Reacts to what becomes of the messages; told by a callback or found by asking, that makes no difference here. */
 @Injectable()
@@ -13,5 +23,19 @@ export class StatusListener {
   async onStatus(event: RtSmsStatusEvent): Promise<void> {
     this.logger.log(`${event.uid} ${event.status}`);
     await this.journal.statusChanged(event);
+  }
+
+  /** Of a queued message. */
+  @OnEvent(RtSmsEvents.accepted, REPEATED)
+  async onAccepted({ id, uid }: RtSmsAcceptedEvent): Promise<void> {
+    this.logger.log(`${uid} accepted`);
+    if (id !== undefined) await this.journal.accepted(id, { uid });
+  }
+
+  @OnEvent(RtSmsEvents.refused, REPEATED)
+  @OnEvent(RtSmsEvents.outcomeUnknown, REPEATED)
+  async onFailed({ id, error }: RtSmsFailedEvent): Promise<void> {
+    this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
+    await this.journal.failed(id, error);
   }
 }

@@ -1,0 +1,253 @@
+import { randomUUID } from 'node:crypto';
+import {
+  Injectable,
+  Logger,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
+import type { OpenUid } from 'nestjs-rt-sms';
+import { Client } from 'pg';
+import {
+  DataSource,
+  EntitySchema,
+  In,
+  MoreThan,
+  MoreThanOrEqual,
+  type MigrationInterface,
+  type QueryRunner,
+} from 'typeorm';
+import { StartError } from '../ports.js';
+import type { Message } from './message.dto.js';
+import { MessageJournal, OPEN_STATUSES, type MessageKey, type NewMessage } from './message-journal.js';
+
+export const MESSAGES = new EntitySchema<Message>({
+  name: 'Message',
+  tableName: 'sample_messages',
+  columns: {
+    id: { type: 'uuid', primary: true },
+    uid: { type: 'text', nullable: true },
+    msisdn: { type: 'text' },
+    text: { type: 'text' },
+    shortcode: { type: 'text', nullable: true },
+    segments: { type: 'int' },
+    status: { type: 'text' },
+    errorCode: { type: 'text', name: 'error_code', nullable: true },
+    error: { type: 'jsonb', nullable: true },
+    createdAt: { type: 'timestamptz', name: 'created_at' },
+    updatedAt: { type: 'timestamptz', name: 'updated_at' },
+  },
+});
+
+export class CreateMessages1764000000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE sample_messages (
+        id uuid PRIMARY KEY,
+        uid text UNIQUE,
+        msisdn text NOT NULL,
+        text text NOT NULL,
+        shortcode text,
+        segments int NOT NULL,
+        status text NOT NULL,
+        error_code text,
+        error jsonb,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL
+      )`);
+    await runner.query('CREATE INDEX sample_messages_newest ON sample_messages (created_at DESC)');
+    await runner.query(`
+      CREATE INDEX sample_messages_open ON sample_messages (id)
+      WHERE status IN ('queued', 'accepted', 'awaiting_report', 'unknown')`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE sample_messages');
+  }
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const MIGRATION_LOCK = 7_390_217;
+const CHANNEL = 'sample_messages';
+const BATCH = 500;
+/** Changes are read so long after the first of them was told of: many at once are one query. */
+const GATHER_MS = 20;
+const RECONNECT_MS = 1_000;
+
+/**
+ * A connected DataSource whose table is there. Replicas that start together do it one after the other.
+ * @throws StartError if the database cannot be used
+ */
+export async function openDataSource(url: string): Promise<DataSource> {
+  const source = new DataSource({
+    type: 'postgres',
+    url,
+    entities: [MESSAGES],
+    migrations: [CreateMessages1764000000000],
+    migrationsTableName: 'sample_migrations',
+    connectTimeoutMS: 5_000,
+  });
+  try {
+    await source.initialize();
+    const runner = source.createQueryRunner();
+    try {
+      await runner.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+      await source.runMigrations();
+    } finally {
+      await runner.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]).catch(() => undefined);
+      await runner.release();
+    }
+    return source;
+  } catch (error) {
+    if (source.isInitialized) await source.destroy();
+    const { code, message } = error as Error & { code?: string };
+    throw new StartError(`The PostgreSQL of DATABASE_URL cannot be used: ${message || code}`, { cause: error });
+  }
+}
+
+/** A table that all replicas share: a restart forgets nothing. */
+@Injectable()
+export class PostgresJournal extends MessageJournal implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
+  private readonly logger = new Logger('Journal');
+  private listener: Client | undefined;
+  private readonly told = new Set<string>();
+  private seen = new Date();
+  private ended = false;
+
+  constructor(private readonly source: DataSource) {
+    super();
+  }
+
+  async onModuleInit(): Promise<void> {
+    await this.listen();
+  }
+
+  async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
+    const now = new Date();
+    const begun: Message[] = messages.map((message) => ({
+      id: randomUUID(),
+      ...message,
+      createdAt: now,
+      updatedAt: now,
+    }));
+    await this.source.transaction(async (manager) => {
+      await manager.insert(MESSAGES, begun);
+      await manager.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) id', [CHANNEL, begun.map(({ id }) => id)]);
+    });
+    return begun;
+  }
+
+  async find(key: MessageKey): Promise<Message | undefined> {
+    const row = isKey(key) && (await this.source.manager.findOneBy(MESSAGES, key));
+    return row ? fromRow(row) : undefined;
+  }
+
+  async list(limit: number): Promise<Message[]> {
+    const rows = await this.source.manager.find(MESSAGES, { order: { createdAt: 'DESC', id: 'ASC' }, take: limit });
+    return rows.map(fromRow);
+  }
+
+  async *open(): AsyncIterable<OpenUid> {
+    for await (const { id, uid, createdAt } of this.withStatus(OPEN_STATUSES)) {
+      if (uid !== undefined) yield { uid, sentAt: createdAt, ref: id };
+    }
+  }
+
+  queued(): AsyncIterable<Message> {
+    return this.withStatus(['queued']);
+  }
+
+  protected async change(
+    key: MessageKey,
+    transition: (message: Message) => Partial<Message> | undefined,
+  ): Promise<Message | undefined> {
+    if (!isKey(key)) return undefined;
+    return this.source.transaction(async (manager) => {
+      const row = await manager.findOne(MESSAGES, { where: key, lock: { mode: 'pessimistic_write' } });
+      const message = row && fromRow(row);
+      const changes = message && transition(message);
+      if (!changes) return message ?? undefined;
+      const changed = { ...message, ...changes, updatedAt: new Date() };
+      await manager.update(MESSAGES, changed.id, { ...changes, updatedAt: changed.updatedAt });
+      await manager.query('SELECT pg_notify($1, $2)', [CHANNEL, changed.id]);
+      return changed;
+    });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.ended = true;
+    await this.listener?.end().catch(() => undefined);
+  }
+
+  /** A page at a time, by the key: the table may be large. */
+  private async *withStatus(statuses: readonly Message['status'][]): AsyncIterable<Message> {
+    let after = '00000000-0000-0000-0000-000000000000';
+    for (;;) {
+      const rows = await this.source.manager.find(MESSAGES, {
+        where: { status: In(statuses), id: MoreThan(after) },
+        order: { id: 'ASC' },
+        take: BATCH,
+      });
+      yield* rows.map(fromRow);
+      if (rows.length < BATCH) return;
+      after = rows.at(-1)!.id;
+    }
+  }
+
+  /** What any replica changes is told by PostgreSQL; after a lost connection, what was missed is read. */
+  private async listen(): Promise<void> {
+    const { url } = this.source.options as { url: string };
+    const listener = new Client({ connectionString: url, connectionTimeoutMillis: 5_000, keepAlive: true });
+    const again = () => {
+      if (this.ended || this.listener !== listener) return;
+      this.listener = undefined;
+      listener.end().catch(() => undefined);
+      setTimeout(() => void this.listen().catch(() => undefined), RECONNECT_MS).unref();
+    };
+    this.listener = listener;
+    listener.on('error', again);
+    listener.on('end', again);
+    listener.on('notification', ({ payload }) => {
+      if (payload !== undefined) this.heard(payload);
+    });
+    try {
+      await listener.connect();
+      await listener.query(`LISTEN ${CHANNEL}`);
+      const missed = await this.source.manager.find(MESSAGES, {
+        where: { updatedAt: MoreThanOrEqual(this.seen) },
+        order: { updatedAt: 'ASC' },
+      });
+      for (const { id } of missed) this.heard(id);
+    } catch (error) {
+      this.logger.warn(`The journal's changes cannot be followed for now: ${(error as Error).message}`);
+      again();
+    }
+  }
+
+  private heard(id: string): void {
+    if (this.told.size === 0) setTimeout(() => void this.tell(), GATHER_MS);
+    this.told.add(id);
+  }
+
+  private async tell(): Promise<void> {
+    const ids = [...this.told];
+    this.told.clear();
+    try {
+      const rows = await this.source.manager.find(MESSAGES, { where: { id: In(ids) }, order: { createdAt: 'ASC' } });
+      for (const row of rows) {
+        if (row.updatedAt > this.seen) this.seen = row.updatedAt;
+        this.changes.next(fromRow(row));
+      }
+    } catch (error) {
+      if (!this.ended) this.logger.warn(`Changes of the journal could not be read: ${(error as Error).message}`);
+    }
+  }
+}
+
+/** Whoever shares the queue may have ids of another kind. */
+const isKey = (key: MessageKey): boolean => !('id' in key) || UUID.test(key.id);
+
+/** A row as a message: what is not known is missing in it, not null. */
+function fromRow(row: Message): Message {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as unknown as Message;
+}

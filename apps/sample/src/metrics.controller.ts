@@ -1,0 +1,24 @@
+import { Controller, Get, Header, InternalServerErrorException } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import { metrics } from '@opentelemetry/api';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import { MeterProvider } from '@opentelemetry/sdk-metrics';
+
+// Before the application is created: whoever asks for a meter earlier gets one that measures nothing.
+const exporter = new PrometheusExporter({ preventServerStart: true });
+metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter] }));
+const serializer = new PrometheusSerializer();
+
+@ApiExcludeController()
+@Controller('metrics')
+export class MetricsController {
+  /** What is measured in this process, as Prometheus reads it. */
+  @Get()
+  @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
+  @Header('cache-control', 'no-store')
+  async read(): Promise<string> {
+    const { resourceMetrics, errors } = await exporter.collect();
+    if (errors.length > 0) throw new InternalServerErrorException('The metrics could not be collected');
+    return serializer.serialize(resourceMetrics);
+  }
+}

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import { Controller, Get, Header, NotFoundException, Optional, Param, StreamableFile } from '@nestjs/common';
+import { ConfigService } from '@nestjs/config';
+import { ApiExcludeController } from '@nestjs/swagger';
+import { Queues, type QueueCounts } from './queues.js';
+
+const CODE = 'text/javascript; charset=utf-8';
+const TYPES: Readonly<Record<string, string>> = {
+  'index.html': 'text/html; charset=utf-8',
+  'style.css': 'text/css; charset=utf-8',
+  'app.js': CODE,
+  'bulk.js': CODE,
+  'dom.js': CODE,
+  'messages.js': CODE,
+  'words.js': CODE,
+};
+const FILES = new Map(
+  Object.entries(TYPES).map(([name, type]) => [
+    name,
+    { type, body: readFileSync(new URL(`./page/${name}`, import.meta.url)) },
+  ]),
+);
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** What the page shows of the process that serves it. */
+interface About {
+  /** Messages go to a simulated gateway, and to nobody's phone. */
+  simulated: boolean;
+  inbox?: string;
+  /** The sender name of messages without one. */
+  shortcode?: string;
+  /** Where the queue is, with a durable engine. */
+  queues?: QueueCounts[];
+}
+
+/** The page at `/` and its files. */
+@ApiExcludeController()
+@Controller()
+export class PageController {
+  constructor(
+    private readonly config: ConfigService,
+    @Optional() private readonly queues?: Queues,
+  ) {}
+
+  @Get()
+  @Header('Content-Security-Policy', POLICY)
+  @Header('Referrer-Policy', 'no-referrer')
+  @Header('X-Content-Type-Options', 'nosniff')
+  @Header('Cache-Control', 'no-cache')
+  index(): StreamableFile {
+    return this.file('index.html');
+  }
+
+  @Get('page/about')
+  @Header('Cache-Control', 'no-store')
+  async about(): Promise<About> {
+    const inbox = this.config.get<string>('INBOX_URL') || undefined;
+    const shortcode = this.config.get<string>('RT_SMS_SHORTCODE') || undefined;
+    const queues = await this.queues?.counts();
+    return {
+      simulated: inbox !== undefined,
+      ...(inbox !== undefined && { inbox }),
+      ...(shortcode !== undefined && { shortcode }),
+      ...(queues && { queues }),
+    };
+  }
+
+  @Get('page/:name')
+  @Header('X-Content-Type-Options', 'nosniff')
+  @Header('Cache-Control', 'no-cache')
+  file(@Param('name') name: string): StreamableFile {
+    const file = FILES.get(name);
+    if (!file) throw new NotFoundException();
+    return new StreamableFile(file.body, { type: file.type });
+  }
+}

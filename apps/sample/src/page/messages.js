@@ -1,0 +1,141 @@
+import { ask, byId, h, setText, shownCount, shownNumber, timeOf, toneOf } from './dom.js';
+import { t, whatToDo } from './words.js';
+
+/** More are not shown: what is older is found through the API. */
+const SHOWN = 200;
+
+/** By id; the newest first in the list. */
+const shown = new Map();
+const watchers = new Map();
+const waiting = new Map();
+let drawing = false;
+let isLive = false;
+
+/** Calls `heard` with the message of that id each time it changes. */
+export function watch(id, heard) {
+  watchers.clear();
+  watchers.set(id, heard);
+  const known = shown.get(id);
+  if (known) heard(known.message);
+}
+
+/** At most once a frame, however fast the news come. */
+export function take(messages) {
+  for (const message of messages) {
+    const known = waiting.get(message.id) ?? shown.get(message.id)?.message;
+    if (!known || known.updatedAt <= message.updatedAt) waiting.set(message.id, message);
+  }
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    draw();
+  });
+}
+
+function draw() {
+  const list = byId('messages');
+  for (const message of waiting.values()) {
+    let entry = shown.get(message.id);
+    if (!entry) {
+      entry = { element: make(), message };
+      shown.set(message.id, entry);
+      place(list, entry);
+    }
+    entry.message = message;
+    fill(entry);
+    watchers.get(message.id)?.(message);
+  }
+  waiting.clear();
+  while (list.children.length > SHOWN) {
+    const last = list.lastElementChild;
+    shown.delete(last.dataset.id);
+    last.remove();
+  }
+  byId('empty').hidden = shown.size > 0 || !isLive;
+  byId('older').hidden = shown.size < SHOWN;
+  byId('older').textContent = t('older', shownCount(SHOWN));
+}
+
+function make() {
+  return h(
+    'li',
+    null,
+    h('time'),
+    h('b', { class: 'msisdn' }),
+    h('span', { class: 'shortcode' }),
+    h('span', { class: 'status' }),
+    h('p', { class: 'text' }),
+    h('small', { class: 'segments' }),
+    h('p', { class: 'trouble' }),
+  );
+}
+
+/** Mostly at the top; one that comes late goes to where it belongs. */
+function place(list, { element, message }) {
+  element.dataset.id = message.id;
+  element.dataset.at = message.createdAt;
+  let before = list.firstElementChild;
+  while (before && before.dataset.at > message.createdAt) before = before.nextElementSibling;
+  list.insertBefore(element, before);
+}
+
+function fill({ element, message }) {
+  const [at, msisdn, shortcode, status, text, segments, trouble] = element.children;
+  setText(at, timeOf(message.createdAt));
+  at.dateTime = message.createdAt;
+  setText(msisdn, shownNumber(message.msisdn));
+  setText(shortcode, message.shortcode ?? '');
+  setText(text, message.text);
+  setText(segments, t('segmentsOf', message.segments));
+  setText(status, statusOf(message));
+  status.className = toneOf(message.status);
+  trouble.hidden = !message.error;
+  if (message.error) trouble.replaceChildren(...troubleOf(message.error));
+}
+
+const statusOf = ({ status, errorCode }) => t('status', status) + (errorCode === undefined ? '' : ` ${errorCode}`);
+
+/** Code, outcome and what to do, as a person should see them. */
+export function troubleOf(error) {
+  const { code, outcome, reason } = error;
+  return [
+    h('b', null, t('outcome', outcome ?? 'none')),
+    ' ',
+    h('code', null, [code, reason].filter(Boolean).join(' · ')),
+    h('span', { class: 'do' }, t('toDo'), ' ', whatToDo(error)),
+  ];
+}
+
+export function chip(message) {
+  return h('span', { class: toneOf(message.status) }, statusOf(message));
+}
+
+/** What happened before, or while nobody listened. */
+async function load() {
+  const { ok, body } = await ask(`/messages?limit=${SHOWN}`);
+  if (ok) take(body.toReversed());
+  draw();
+}
+
+export function listen() {
+  const source = new EventSource('/messages/changes');
+  source.addEventListener('open', () => {
+    setLive(true);
+    void load();
+  });
+  source.addEventListener('message', ({ data }) => take(JSON.parse(data)));
+  source.addEventListener('error', () => setLive(false));
+}
+
+function setLive(now) {
+  isLive = now;
+  byId('live').className = now ? 'live on' : 'live';
+  byId('live').textContent = t(now ? 'live' : 'lostLine');
+}
+
+document.addEventListener('translated', () => {
+  setLive(isLive);
+  for (const entry of shown.values()) fill(entry);
+  draw();
+});

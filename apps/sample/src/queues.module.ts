@@ -1,0 +1,88 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { ExpressAdapter } from '@bull-board/express';
+import { BullBoardModule, InjectBullBoard, type BullBoardModuleOptions } from '@bull-board/nestjs';
+import {
+  Inject,
+  Injectable,
+  Module,
+  type DynamicModule,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { createPostgresBackend, createRedisBackend, Queue } from 'bullmq';
+import { QUEUE_NAMES, QUEUE_STATES, Queues, type QueueCounts } from './queues.js';
+import { Store } from './store.js';
+
+/** A page does not wait longer for numbers. */
+const ANSWER_MS = 2_000;
+
+@Injectable()
+export class BullQueues extends Queues implements OnModuleInit, OnApplicationShutdown {
+  private readonly queues: Queue[];
+
+  constructor(
+    @Inject(Store) { queue }: Store,
+    @InjectBullBoard() private readonly board: ReturnType<typeof createBullBoard>,
+  ) {
+    super();
+    const [connection, backend] =
+      queue && 'postgres' in queue
+        ? [{ connectionString: queue.postgres, max: 2, schema: 'bullmq' }, createPostgresBackend]
+        : [{ url: queue?.connection, maxRetriesPerRequest: 1 }, createRedisBackend];
+    this.queues = QUEUE_NAMES.map((name) => {
+      const made = new Queue(`rt-sms-default-${name}`, { connection: connection as object }, backend as never);
+      // The engine looks at the same store, and complains.
+      return made.on('error', () => undefined);
+    });
+  }
+
+  onModuleInit(): void {
+    for (const queue of this.queues) {
+      // To look, not to touch: a job that is run again by hand is none of the engine's any more.
+      const adapter = new BullMQAdapter(queue, { readOnlyMode: true });
+      adapter.setFormatter('data', ({ message, ...data }: { message?: string }) =>
+        message === undefined ? data : { message: '(number and text, until it is sent)', ...data },
+      );
+      this.board.addQueue(adapter);
+    }
+  }
+
+  async counts(): Promise<QueueCounts[] | undefined> {
+    const asked = Promise.all(
+      this.queues.map(async (queue, index) => ({
+        name: QUEUE_NAMES[index]!,
+        ...(await queue.getJobCounts(...QUEUE_STATES)),
+      })),
+    );
+    const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), ANSWER_MS).unref());
+    return Promise.race([asked, late]).catch(() => undefined);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all(this.queues.map((queue) => queue.close().catch(() => undefined)));
+  }
+}
+
+/** Bull Board under `/queues`, where there is a durable engine. */
+@Module({})
+export class QueuesModule {
+  static forRoot(store: Store): DynamicModule {
+    return {
+      module: QueuesModule,
+      imports: [
+        BullBoardModule.forRoot({
+          route: '/queues',
+          // Its types are those of its own copy of the API, where the two are not of the same version.
+          adapter: ExpressAdapter as unknown as BullBoardModuleOptions['adapter'],
+          boardOptions: { uiConfig: { boardTitle: 'nestjs-rt-sms' } },
+        }),
+      ],
+      providers: [
+        { provide: Store, useValue: store },
+        { provide: Queues, useClass: BullQueues },
+      ],
+      exports: [Queues],
+    };
+  }
+}
