@@ -1,7 +1,7 @@
-// An application as the Nest CLI generates it, and `nest add nestjs-rt-sms` in it: it compiles, starts with the values of
-// its .env and gets a message delivered, with three lines of its own.
+// What docs/getting-started.md shows, with the tarballs in place of the registry: an application as the Nest CLI generates
+// it, and `nest add nestjs-rt-sms` in it, compiles, starts with the values of its .env and gets a message delivered.
 import { execFile } from 'node:child_process';
-import { strictEqual, match } from 'node:assert';
+import { deepStrictEqual, match, strictEqual } from 'node:assert';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -9,6 +9,10 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS: '', NO_COLOR: '1' };
+
+const page = await readFile(join(import.meta.dirname, '../../docs/getting-started.md'), 'utf8');
+const lines = /```ts\n([^]*?)```/.exec(page)[1];
+const variables = [...page.matchAll(/^ *(RT_SMS_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
 
 export async function generated(version, folder, tarballs) {
   const home = join(folder, 'app');
@@ -36,18 +40,15 @@ export async function generated(version, folder, tarballs) {
   const gateway = await RtSmsSimulator.start();
   try {
     const { login, password, url } = gateway.options;
-    const values = { LOGIN: login, PASSWORD: password, SHORTCODE: 'SHOP', URL: url };
-    let filled = await read('.env.example');
-    for (const [name, value] of Object.entries(values))
-      filled = filled.replace(new RegExp(`^#?RT_SMS_${name}=.*`, 'm'), `RT_SMS_${name}=${value}`);
-    await writeFile(join(home, '.env'), filled);
-    const main = (await read('src/main.ts')).replace(
-      /(.*app\.listen.*\n)/,
-      `$1  const sms = app.get(RtSmsService);
-  const { uid } = await sms.send({ msisdn: '8 927 000-00-01', text: 'Ваш заказ готов' });
-  console.log((await sms.waitForFinal(uid)).status);
-  await app.close();\n`,
+    deepStrictEqual(
+      variables.slice(0, 2).map(([, value]) => value),
+      [login, password],
     );
+    let filled = await read('.env.example');
+    for (const [name, value] of variables)
+      filled = filled.replace(new RegExp(`^#?${name}=.*`, 'm'), `${name}=${name === 'RT_SMS_URL' ? url : value}`);
+    await writeFile(join(home, '.env'), filled);
+    const main = (await read('src/main.ts')).replace(/(.*app\.listen.*\n)/, `$1${lines}  await app.close();\n`);
     await writeFile(join(home, 'src/main.ts'), `import { RtSmsService } from 'nestjs-rt-sms';\n${main}`);
     await nest('build');
     const started = { cwd: home, env: { ...env, PORT: '0' }, timeout: 30_000 };

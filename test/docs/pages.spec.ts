@@ -43,7 +43,7 @@ interface Block {
 }
 const blocksOf = (page: string): Block[] => {
   const text = readFileSync(join(root, page), 'utf8');
-  return [...text.matchAll(/(?:<!-- ts: ((?:(?!-->)[^])*) -->\n+)?^```(\w*)\n([^]*?)^```$/gm)].map((match) => ({
+  return [...text.matchAll(/(?:<!-- ts: ((?:(?!-->)[^])*) -->\n+)?^ *```(\w*)\n([^]*?)^ *```$/gm)].map((match) => ({
     page,
     line: text.slice(0, match.index + match[0].indexOf('```')).split('\n').length,
     language: match[2]!,
@@ -169,11 +169,11 @@ describe('the pages', () => {
     const headings = (page: string) =>
       [
         ...readFileSync(page, 'utf8')
-          .replaceAll(/^```[^]*?^```/gm, '')
+          .replaceAll(/^ *```[^]*?^ *```/gm, '')
           .matchAll(/^#+ (.*)$/gm),
       ].map((match) => anchor(match[1]!));
     const wrong = PAGES.flatMap((page) => {
-      const text = readFileSync(join(root, page), 'utf8').replaceAll(/^```[^]*?^```/gm, '');
+      const text = readFileSync(join(root, page), 'utf8').replaceAll(/^ *```[^]*?^ *```/gm, '');
       return [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
         .filter(([, path, to]) => {
           const file = path ? resolve(root, dirname(page), path) : join(root, page);
