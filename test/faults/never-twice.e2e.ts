@@ -167,13 +167,13 @@ describe('100 sends with retries on, 20 in flight, while each third meets the fa
       ),
     );
     expect(outcomes.size).toBe(SENDS);
-    // A message that the gateway says it has not saved is the one that may be sent again.
+    // A message that the gateway says it has not saved may be sent again, and its time may be over before that.
     if (!repeatable) expect(server.twice).toEqual([]);
     // And nothing is said that is not so.
     for (const [msisdn, outcome] of outcomes) {
       const reads = server.reads.get(msisdn) ?? 0;
       if (outcome === 'sent' || outcome === 'rejected') expect([msisdn, reads > 0]).toEqual([msisdn, true]);
-      if (outcome === 'not_sent') expect([msisdn, reads]).toEqual([msisdn, 0]);
+      if (outcome === 'not_sent' && !repeatable) expect([msisdn, reads]).toEqual([msisdn, 0]);
     }
     stormed++;
   });

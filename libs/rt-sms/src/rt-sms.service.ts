@@ -22,7 +22,7 @@ import { sendAll, type SendResult } from './delivery/send-many.js';
 import { MemoryTracker } from './delivery/tracker.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
-import { Gateway, type CallOptions, type SendOptions } from './gateway/gateway.js';
+import { Gateway, type CallOptions } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
 import { readCallback, type SmsStatusReport } from './gateway/wire.js';
 import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } from './message/sms-message.js';
@@ -31,6 +31,7 @@ import {
   isRtSmsError,
   RtSmsAuthError,
   RtSmsNotFoundError,
+  type RtSmsError,
   type RtSmsRejectedError,
   RtSmsValidationError,
   type RtSmsErrorContext,
@@ -87,9 +88,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   ) {
     this.account = options.account;
     this.logger = new Logger(this.account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${this.account}`);
-    this.gateway = new Gateway(options, http, transport);
+    this.gateway = new Gateway(options, http, transport, (error) => this.learn(error));
     this.publisher = new Publisher(emitter, ready, this.logger);
-    this.gate = new AuthGate(() => this.getGatewayStatus(NOBODYS_UID), this.logger);
+    this.gate = new AuthGate(() => this.gateway.status(NOBODYS_UID), this.logger);
     this.authenticity = new Authenticity(options.callback);
     const host = this.engineHost();
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
@@ -119,12 +120,15 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    */
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
     const checked = this.check(message, options);
-    return this.inFlight.during(async () => {
-      const { uid, ...facts } = await this.post(checked, options);
-      await this.tracker.follow(uid, { ref: checked.ref });
+    const leave = this.inFlight.enter();
+    try {
+      const { uid, attempts, requestId } = await this.gateway.send(checked, options);
+      await this.tracker.follow(uid, checked);
       const { msisdn, shortcode, segments } = checked;
-      return { uid, msisdn, shortcode, segments, ...facts };
-    });
+      return { uid, msisdn, shortcode, segments, attempts, ...(requestId === undefined ? {} : { requestId }) };
+    } finally {
+      this.inFlight.leave(leave);
+    }
   }
 
   /**
@@ -185,7 +189,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
     const known = this.uid(uid, 'status');
     this.checkLimits(options, 'status');
-    const report = await this.getGatewayStatus(known, options);
+    const report = await this.gateway.status(known, options);
     if (this.tracker.follows(known)) await this.tracker.observe(report, 'poll', true);
     return report;
   }
@@ -280,7 +284,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     const began = performance.now();
     let reason: string | undefined;
     try {
-      await this.getGatewayStatus(NOBODYS_UID);
+      await this.gateway.status(NOBODYS_UID);
     } catch (error) {
       if (!isRtSmsError(error)) throw error;
       if (!(error instanceof RtSmsNotFoundError)) reason = (error as RtSmsRejectedError).reason ?? error.code;
@@ -303,25 +307,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return this.engine.tracker ? done : undefined;
   }
 
-  private post(message: CheckedSmsMessage, limits: SendOptions) {
-    return this.learning(() => this.gateway.send(message, limits));
-  }
-
-  private getGatewayStatus(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
-    return this.learning(() => this.gateway.status(uid, limits));
-  }
-
   /** Whatever is asked tells whether the gateway takes this process; what was known of its health ends with a refusal. */
-  private async learning<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      const answer = await ask();
-      this.gate.learn();
-      return answer;
-    } catch (error) {
-      this.gate.learn(error);
-      if (error instanceof RtSmsAuthError) this.healthUntil = 0;
-      throw error;
-    }
+  private learn(error: RtSmsError | undefined): void {
+    this.gate.learn(error);
+    if (error instanceof RtSmsAuthError) this.healthUntil = 0;
   }
 
   private engineHost(): EngineHost {
@@ -347,8 +336,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       logger: this.logger,
       gate: this.gate,
       slot: (go) => this.gateway.slot(go),
-      send: (message, limits) => this.post(message as CheckedSmsMessage, limits),
-      status: (uid) => this.getGatewayStatus(uid),
+      send: (message, limits) => this.gateway.send(message, limits),
+      status: (uid) => this.gateway.status(uid),
       during: (work) => this.inFlight.during(work),
       follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
       emit,

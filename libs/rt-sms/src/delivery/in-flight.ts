@@ -4,16 +4,26 @@ export class InFlight {
   private readonly waiters: { before: number; go: () => void }[] = [];
   private last = 0;
 
+  /** A send sets out; what is returned is for `leave`. */
+  enter(): number {
+    this.running.add(++this.last);
+    return this.last;
+  }
+
+  /** It has settled, and is followed. */
+  leave(number: number): void {
+    this.running.delete(number);
+    // Not at once: who called learns of its end before anybody who waits for it.
+    if (this.waiters.length > 0) setImmediate(() => this.release());
+  }
+
   /** Counts `work` as in flight until it settles. */
   async during<T>(work: () => Promise<T>): Promise<T> {
-    const number = ++this.last;
-    this.running.add(number);
+    const number = this.enter();
     try {
       return await work();
     } finally {
-      this.running.delete(number);
-      // Not at once: who called learns of its end before anybody who waits for it.
-      if (this.waiters.length > 0) setImmediate(() => this.release());
+      this.leave(number);
     }
   }
 

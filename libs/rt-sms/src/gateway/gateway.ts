@@ -63,9 +63,11 @@ interface Question<T> {
   ticket?: RateTicket | undefined;
   startBefore?: number | undefined;
   signal: AbortSignal | undefined;
+  /** The message that is asked about. */
+  uid?: string;
   /** What must not show in an error. */
   confidential: readonly string[];
-  read(answer: GatewayAnswer, context: RtSmsErrorContext): T | RtSmsError;
+  read(answer: GatewayAnswer, context: RtSmsErrorContext, question: Question<T>): T | RtSmsError;
 }
 
 /** What a started call that the end of the application cuts short may still take, in milliseconds. */
@@ -76,18 +78,20 @@ const GRACE_MS = 5_000;
  * of error. `send` and `status` reject with nothing but `RtSmsError`s.
  */
 export class Gateway {
-  private readonly rate: SlidingRate | undefined;
-  private readonly budget = new RetryBudget();
+  readonly rate: SlidingRate | undefined;
+  readonly budget = new RetryBudget();
   /** Not settled yet, in no order. No Set, for the reason that the transport's queue is none. */
-  private readonly calls: Call<unknown>[] = [];
+  private readonly calls: Going[] = [];
   private readonly path: string;
   private readonly secrets: readonly string[];
   private closing: Promise<void> | undefined;
 
   constructor(
-    private readonly options: ResolvedOptions,
+    readonly options: ResolvedOptions,
     private readonly http: HttpService,
     private readonly transport: Transport,
+    /** Told how each call ended: an error, or nothing for a success. */
+    private readonly learn: (error?: RtSmsError) => void = () => undefined,
   ) {
     this.secrets = transport.secrets;
     this.path = options.url.pathname.replace(/\/$/, '');
@@ -97,7 +101,6 @@ export class Gateway {
   /** `POST` of a message (§2.1). */
   send(message: CheckedMessage, limits: SendOptions = {}): Promise<CallFacts & { uid: string }> {
     const { timeouts, retry } = this.options;
-    const confidential = [message.text, message.msisdn, ...this.secrets];
     return this.call({
       operation: 'send',
       request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
@@ -106,11 +109,8 @@ export class Gateway {
       deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
       retries: retry.send,
       signal: limits.signal,
-      confidential,
-      read: (answer, context) => {
-        const uid = readSent(answer, context, confidential);
-        return typeof uid === 'string' ? { uid, ...facts(context) } : uid;
-      },
+      confidential: [message.text, message.msisdn, ...this.secrets],
+      read: sentUid,
     });
   }
 
@@ -130,8 +130,9 @@ export class Gateway {
       deadlineMs: limits.timeoutMs ?? timeouts.statusMs,
       retries: retry.status,
       signal: limits.signal,
+      uid,
       confidential: this.secrets,
-      read: (answer, context) => readReport(answer, uid, context, this.secrets),
+      read: report,
     });
   }
 
@@ -152,37 +153,31 @@ export class Gateway {
   }
 
   private call<T>(question: Question<T>): Promise<T> {
-    const call = new Call(
-      this.options.account,
-      question,
-      this.budget,
-      question.operation === 'send' ? this.rate : undefined,
-      this.ask,
-    );
+    const call = new Call(this, question);
     if (this.closing) call.stop('ending');
     else if (question.signal?.aborted) call.stop('aborted');
     else {
-      this.keep(call as Call<unknown>);
+      call.place = this.calls.push(call) - 1;
       call.begin();
     }
     return call.result;
   }
 
-  private keep(call: Call<unknown>): void {
-    call.place = this.calls.push(call) - 1;
-    call.onEnd = () => {
+  /** A call has ended: with an error, or well. */
+  ended(call: Going, error?: RtSmsError): void {
+    if (call.place >= 0) {
       const last = this.calls.pop()!;
-      if (last === call) return;
-      last.place = call.place;
-      this.calls[call.place] = last;
-    };
+      if (last !== call) this.calls[(last.place = call.place)] = last;
+    }
+    this.learn(error);
   }
 
   /** One request. Past axios, if nothing of the user's can be in it. */
-  private readonly ask = (request: WireRequest, exchange: Exchange): Promise<Answer> =>
-    this.http instanceof AccountHttp && this.http.untouched
+  ask(request: WireRequest, exchange: Exchange): Promise<Answer> {
+    return this.http instanceof AccountHttp && this.http.untouched
       ? this.transport.exchange(request, exchange)
       : this.askThroughAxios(request, exchange);
+  }
 
   private async askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
     // A stand-in for the whole HttpService: what fails in it may have been sent.
@@ -204,17 +199,29 @@ export class Gateway {
   }
 }
 
-const facts = ({ attempts = 0, requestId }: RtSmsErrorContext): CallFacts =>
-  requestId === undefined ? { attempts } : { attempts, requestId };
+function sentUid(
+  answer: GatewayAnswer,
+  context: RtSmsErrorContext,
+  { confidential }: Question<CallFacts & { uid: string }>,
+): (CallFacts & { uid: string }) | RtSmsError {
+  const uid = readSent(answer, context, confidential);
+  if (typeof uid !== 'string') return uid;
+  const { attempts = 0, requestId } = context;
+  return requestId === undefined ? { uid, attempts } : { uid, attempts, requestId };
+}
+
+const report: Question<SmsStatusReport>['read'] = (answer, context, { uid = '', confidential }) =>
+  readReport(answer, uid, context, confidential);
 
 type Stop = 'deadline' | 'late' | 'aborted' | 'ending';
+/** Any call. */
+type Going = Pick<Call<unknown>, 'place' | 'started' | 'result' | 'stop'>;
 
 /** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
 class Call<T> {
   readonly result: Promise<T>;
   /** Among the gateway's calls. */
   place = -1;
-  onEnd: () => void = () => undefined;
   private resolve!: (value: T) => void;
   private reject!: (error: RtSmsError) => void;
   private readonly startedAt = performance.now();
@@ -227,15 +234,12 @@ class Call<T> {
   private lateness: NodeJS.Timeout | undefined;
   /** Gives up the wait for the rate or for the next attempt. */
   private leaveWait: (() => void) | undefined;
+  private onAbort: (() => void) | undefined;
 
   constructor(
-    private readonly account: string,
+    private readonly gateway: Gateway,
     private readonly question: Question<T>,
-    private readonly budget: RetryBudget,
-    private readonly rate: SlidingRate | undefined,
-    private readonly ask: (request: WireRequest, exchange: Exchange) => Promise<Answer>,
   ) {
-    this.ticket = question.ticket;
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -248,20 +252,19 @@ class Call<T> {
   }
 
   begin(): void {
-    this.deadline = setTimeout(() => this.stop('deadline'), this.question.deadlineMs);
-    if (this.startableMs < this.question.deadlineMs)
-      this.lateness = setTimeout(() => this.started || this.stop('late'), this.startableMs);
-    const { signal } = this.question;
+    const { signal, deadlineMs } = this.question;
+    this.deadline = setTimeout(pastDeadline, deadlineMs, this);
+    const { startableMs } = this;
+    if (startableMs < deadlineMs) this.lateness = setTimeout(() => this.started || this.stop('late'), startableMs);
     if (signal) {
       // Many calls may share a signal; that each has a listener on it while it lasts is no leak to warn of.
       setMaxListeners(Infinity, signal);
+      this.onAbort = () => this.stop('aborted');
       signal.addEventListener('abort', this.onAbort);
     }
-    this.budget.earn();
+    this.gateway.budget.earn();
     this.next();
   }
-
-  private readonly onAbort = () => this.stop('aborted');
 
   /** For so long an attempt may start. */
   private get startableMs(): number {
@@ -269,9 +272,11 @@ class Call<T> {
   }
 
   private next(): void {
-    const ticket = this.attempts === 0 ? this.question.ticket : undefined;
-    if (this.rate && !ticket) this.leaveWait = this.rate.wait((granted) => void this.attempt(granted));
-    else void this.attempt(ticket);
+    const { operation, ticket } = this.question;
+    const { rate } = this.gateway;
+    if (this.attempts === 0 && ticket) void this.attempt(ticket);
+    else if (operation === 'send' && rate) this.leaveWait = rate.wait((granted) => void this.attempt(granted));
+    else void this.attempt();
   }
 
   private async attempt(ticket?: RateTicket): Promise<void> {
@@ -279,12 +284,12 @@ class Call<T> {
     this.leaveWait = undefined;
     const exchange = (this.exchange = new Exchange());
     this.ticket = ticket;
-    exchange.onStart = ticket?.start;
+    exchange.ticket = ticket;
     let value: T | RtSmsError;
     try {
-      const answer = await this.ask(this.question.request, exchange);
+      const answer = await this.gateway.ask(this.question.request, exchange);
       if (this.ended) return;
-      value = this.question.read(answer, this.context(answer.headers['x-request-id']));
+      value = this.question.read(answer, this.context(answer.headers['x-request-id']), this.question);
     } catch (error) {
       if (this.ended) return;
       value = this.explain(error, exchange.started);
@@ -292,8 +297,9 @@ class Call<T> {
     // Answered or failed: nothing is on its way now.
     this.exchange = undefined;
     ticket?.giveBack();
-    if (value instanceof Error) this.failed(value);
-    else this.end(() => this.resolve(value));
+    if (value instanceof Error) return this.failed(value);
+    this.end();
+    this.resolve(value);
   }
 
   /** The one place where a failure without an answer becomes an error: by phase, never by code. */
@@ -318,7 +324,7 @@ class Call<T> {
     const leftMs = Math.min(this.question.deadlineMs - (performance.now() - this.startedAt), this.startableMs);
     const worthwhile =
       error.retryable && !(error instanceof RtSmsOverloadedError) && this.attempts <= retries && delayMs < leftMs;
-    if (!worthwhile || !this.budget.spend()) return this.end(() => this.reject(error));
+    if (!worthwhile || !this.gateway.budget.spend()) return this.fail(error);
     const timer = setTimeout(() => this.next(), delayMs);
     this.leaveWait = () => clearTimeout(timer);
   }
@@ -348,28 +354,34 @@ class Call<T> {
     } else {
       error = new RtSmsOverloadedError('Nothing was sent: the application is ending', context);
     }
-    this.end(() => this.reject(error));
+    this.fail(error);
     this.leaveWait?.();
     this.exchange?.abandon();
     this.ticket?.giveBack();
   }
 
-  private end(settle: () => void): void {
+  private fail(error: RtSmsError): void {
+    this.end(error);
+    this.reject(error);
+  }
+
+  private end(error?: RtSmsError): void {
     this.ended = true;
     clearTimeout(this.deadline);
     clearTimeout(this.lateness);
-    this.question.signal?.removeEventListener('abort', this.onAbort);
-    this.onEnd();
-    settle();
+    if (this.onAbort) this.question.signal?.removeEventListener('abort', this.onAbort);
+    this.gateway.ended(this, error);
   }
 
   private context(requestId?: unknown): RtSmsErrorContext {
     return {
       operation: this.question.operation,
-      account: this.account,
+      account: this.gateway.options.account,
       attempts: this.attempts,
       durationMs: performance.now() - this.startedAt,
       requestId: typeof requestId === 'string' && /^[\w-]{1,128}$/.test(requestId) ? requestId : undefined,
     };
   }
 }
+
+const pastDeadline = (call: Going) => call.stop('deadline');

@@ -64,10 +64,10 @@ export class Exchange {
   /** Something else than the transport has it, and will not say what it does with it. */
   foreign = false;
   abandoned = false;
-  /** Called when it starts. */
-  onStart: (() => void) | undefined;
-  /** Set while there is something to cut. */
-  cut: (() => void) | undefined;
+  /** The start under the rate that it makes use of. */
+  ticket: { start(): void } | undefined;
+  /** Who has it, while there is something to cut. */
+  carrier: { cut(): void } | undefined;
 
   /** A byte of the request may have left. */
   get started(): boolean {
@@ -76,13 +76,13 @@ export class Exchange {
 
   start(how: 'written' | 'foreign'): void {
     this[how] = true;
-    this.onStart?.();
+    this.ticket?.start();
   }
 
   /** Nobody waits any more: nothing is sent if it has not left, and the connection is cut if it has. */
   abandon(): void {
     this.abandoned = true;
-    this.cut?.();
+    this.carrier?.cut();
   }
 }
 
@@ -96,7 +96,7 @@ export type ExchangeConfig = { rtSmsExchange?: Exchange };
 export class Transport {
   /** What must not show in any error. */
   readonly secrets: readonly string[];
-  private readonly pool: Pool;
+  readonly pool: Pool;
   private readonly proxy: URL | undefined;
   private readonly headers: { GET: string[]; POST: string[] };
   // No Set: those it has outgrown would keep what was in them alive over many garbage collections.
@@ -143,46 +143,46 @@ export class Transport {
   /** Makes one request, once. Rejects with a `TransportFailure`. */
   exchange(request: WireRequest, exchange: Exchange, extraHeaders?: string[]): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
-      const task = new Task(this.toWire(request, extraHeaders), exchange, resolve, reject, this.connectionFailure);
+      const task = new Task(this, this.toWire(request, extraHeaders), exchange, resolve, reject);
       if (exchange.abandoned) {
-        task.fail(givenUp());
+        reject(givenUp());
       } else if (this.active < this.options.connections) {
-        this.occupy(task);
+        this.active++;
         // Not at once: undici looks at an idle connection once more in the next turn of the event loop, and between this turn
         // and that one the end of the connection is read, if it has come already.
-        setImmediate(task.dispatch);
+        setImmediate(dispatch, task);
       } else if (this.waiting.length < this.options.queueLimit) {
         this.waiting.push(task);
-        exchange.cut = () => {
-          this.waiting.splice(this.waiting.indexOf(task), 1);
-          task.fail(givenUp());
-        };
+        exchange.carrier = task;
       } else {
         const { length } = this.waiting;
-        task.fail(new TransportFailure('overloaded', `${length} requests wait for a connection (queueLimit)`));
+        reject(new TransportFailure('overloaded', `${length} requests wait for a connection (queueLimit)`));
       }
     });
+  }
+
+  /** Gives the place of a request that is through to the one that has waited the longest. */
+  release(): void {
+    const next = this.waiting.shift();
+    if (!next) {
+      this.active--;
+      return;
+    }
+    next.exchange.carrier = undefined;
+    next.dispatch();
+  }
+
+  /** Takes a request out of those that wait for a connection; false if it does not. */
+  leave(task: Task): boolean {
+    const place = this.waiting.indexOf(task);
+    if (place >= 0) this.waiting.splice(place, 1);
+    return place >= 0;
   }
 
   /** Ends all connections; what is on its way fails. */
   async close(): Promise<void> {
     await this.pool.destroy();
     for (const giveUp of this.connecting) giveUp(new Error('the application ended'));
-  }
-
-  /** Gives the task one of the `connections` places, and passes it on when the task is through. */
-  private occupy(task: Task): void {
-    this.active++;
-    task.exchange.cut = undefined;
-    task.dispatch = () => void this.pool.dispatch(task.request, task);
-    task.done = () => {
-      this.active--;
-      task.exchange.cut = undefined;
-      const next = this.waiting.shift();
-      if (!next) return;
-      this.occupy(next);
-      next.dispatch();
-    };
   }
 
   private toWire({ method, path, body }: WireRequest, extraHeaders?: string[]): Dispatcher.DispatchOptions {
@@ -233,7 +233,7 @@ export class Transport {
     };
   }
 
-  private readonly connectionFailure = (error: unknown): TransportFailure => {
+  readonly connectionFailure = (error: unknown): TransportFailure => {
     if (error instanceof TransportFailure) return error;
     const cause = safeCause(error, this.secrets);
     const { code = '' } = cause as { code?: string };
@@ -305,27 +305,33 @@ function extraHeaders(config: InternalAxiosRequestConfig): string[] {
   );
 }
 
-/** One request from its place in the queue to the end of its answer. */
+/**
+ * One request from its place in the queue to the end of its answer. It makes no closures: V8 may take them for long-lived,
+ * and then so is, to the next full garbage collection, all that they hold.
+ */
 class Task implements Dispatcher.DispatchHandler {
   private status = 0;
-  private headers: WireResponse['headers'] = {};
+  private headers: WireResponse['headers'] | undefined;
   private readonly chunks: Buffer[] = [];
   private size = 0;
   private again = false;
-  dispatch!: () => void;
-  done: () => void = () => undefined;
+  private controller: Dispatcher.DispatchController | undefined;
 
   constructor(
-    readonly request: Dispatcher.DispatchOptions,
+    private readonly transport: Transport,
+    private readonly request: Dispatcher.DispatchOptions,
     readonly exchange: Exchange,
     private readonly resolve: (answer: WireResponse) => void,
     private readonly reject: (failure: TransportFailure) => void,
-    private readonly connectionFailure: (error: unknown) => TransportFailure,
   ) {}
 
-  fail(failure: TransportFailure): void {
-    this.done();
-    this.reject(failure);
+  dispatch(): void {
+    this.transport.pool.dispatch(this.request, this);
+  }
+
+  cut(): void {
+    if (this.controller) this.controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
+    else if (this.transport.leave(this)) this.reject(givenUp());
   }
 
   /** Called before the first byte of the request is written; what throws here is not sent. */
@@ -335,7 +341,8 @@ class Task implements Dispatcher.DispatchHandler {
     // Neither undici nor an interceptor that repeats requests writes this one twice.
     if (exchange.written) throw new TransportFailure('answer', 'it was about to be sent a second time');
     exchange.start('written');
-    exchange.cut = () => controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
+    this.controller = controller;
+    exchange.carrier = this;
   }
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: WireResponse['headers']): void {
@@ -351,18 +358,18 @@ class Task implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.done();
+    this.end();
     const data = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
-    this.resolve({ status: this.status, headers: this.headers, data: data.toString('utf8') });
+    this.resolve({ status: this.status, headers: this.headers ?? {}, data: data.toString('utf8') });
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     if (error instanceof TransportFailure) return this.fail(error);
     if (!this.exchange.written) {
-      if (this.again) return this.fail(this.connectionFailure(error));
+      if (this.again) return this.fail(this.transport.connectionFailure(error));
       // A kept-alive connection had ended when it was taken. Another one, once all that ended with it are known to have.
       this.again = true;
-      setImmediate(this.dispatch);
+      setImmediate(dispatch, this);
       return;
     }
     const cause = safeCause(error);
@@ -370,4 +377,17 @@ class Task implements Dispatcher.DispatchHandler {
       new TransportFailure('answer', `the connection was lost after the request had left: ${cause.message}`, { cause }),
     );
   }
+
+  private fail(failure: TransportFailure): void {
+    this.end();
+    this.reject(failure);
+  }
+
+  private end(): void {
+    this.controller = undefined;
+    this.exchange.carrier = undefined;
+    this.transport.release();
+  }
 }
+
+const dispatch = (task: Task) => task.dispatch();

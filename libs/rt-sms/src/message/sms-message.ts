@@ -5,7 +5,6 @@ import { countSegments } from './segments.js';
 /** The concatenation header of an SMS numbers its segments in one octet. */
 const MAX_SEGMENTS = 255;
 const MAX_REF = 256;
-const UNPAIRED_SURROGATE = /\p{Cs}/u;
 
 const ACCEPTED_TEXT = `a string that is not blank, has no unpaired surrogates and fits into ${MAX_SEGMENTS} segments`;
 const ACCEPTED_SHORTCODE =
@@ -80,7 +79,8 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
     );
     return { problems };
   }
-  return { ...msisdn, ...text, ...shortcode, ...ref };
+  const checked = { msisdn: msisdn.msisdn, text: text.text, shortcode: shortcode.shortcode, segments: text.segments };
+  return ref.ref === undefined ? checked : { ...checked, ref: ref.ref };
 }
 
 /** A property of a DTO that is an `msisdn` as {@link SmsMessage} takes it. */
@@ -140,7 +140,7 @@ function rule(name: string, parse: (value: unknown) => object, accepted: string)
 function parseText(value: unknown): { text: string; segments: number } | Problem {
   if (typeof value !== 'string') return { problem: `must be ${ACCEPTED_TEXT}; not ${typeName(value)}` };
   if (!/\S/.test(value)) return { problem: `is blank; it must be ${ACCEPTED_TEXT}` };
-  if (UNPAIRED_SURROGATE.test(value)) return { problem: `has an unpaired surrogate; it must be ${ACCEPTED_TEXT}` };
+  if (!value.isWellFormed()) return { problem: `has an unpaired surrogate; it must be ${ACCEPTED_TEXT}` };
   const { segments } = countSegments(value);
   if (segments > MAX_SEGMENTS) return { problem: `takes ${segments} segments; it must be ${ACCEPTED_TEXT}` };
   return { text: value, segments };
