@@ -14,9 +14,13 @@ import {
   type INestApplication,
 } from '@nestjs/common';
 import { APP_GUARD, Reflector } from '@nestjs/core';
+import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import {
   getRtSmsToken,
   OnRtSmsStatus,
+  RtSmsConfigError,
   RtSmsModule,
   RtSmsService,
   type RtSmsExtras,
@@ -636,6 +640,129 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       const open = await running(platform, { ...WITH_SECRET, callbackDecorators }, undefined, { providers: [guard] });
       expect((await fetch(open.url + target)).status).toBe(200);
       expect(open.events).toHaveLength(1);
+    });
+  });
+
+  describe('when the application starts', () => {
+    const STRONG = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
+    const account = { login: 'shop', password: 'p', url: 'http://127.0.0.1:9/api/v2/send_message' };
+
+    type Trust = boolean | string | ((address: string, hop: number) => boolean);
+    /** Starts one whose platform trusts these proxies, and keeps what it logs. */
+    async function starting(
+      options: Partial<RtSmsOptions & RtSmsExtras>,
+      trust: Trust = false,
+      setUp: (app: INestApplication) => void = () => undefined,
+    ) {
+      const logged: string[] = [];
+      const keep = (level: string) => (message: unknown, context: unknown) => {
+        if (String(context).startsWith('RtSms')) logged.push(`${level} ${String(context)}: ${String(message)}`);
+      };
+      const logger = { log: keep('log'), warn: keep('warn'), error: keep('error'), debug: () => undefined };
+      const imports = [EventEmitterModule.forRoot(), RtSmsModule.forRoot({ ...account, ...options })];
+      const module = await Test.createTestingModule({ imports }).compile();
+      const adapter = platform === 'express' ? new ExpressAdapter() : new FastifyAdapter({ trustProxy: trust });
+      const app = module.createNestApplication<NestExpressApplication>(adapter, { logger });
+      if (platform === 'express') app.set('trust proxy', trust);
+      setUp(app);
+      atEnd(() => app.close());
+      await app.listen(0, '127.0.0.1');
+      return { url: await app.getUrl(), logged };
+    }
+    const ALLOW = { callback: { secrets: STRONG, allowFrom: ['203.0.113.0/24'] } };
+
+    it.each<[string, Trust]>([
+      ['everybody', true],
+      ['whatever address there is', '0.0.0.0/1, 128.0.0.0/1'],
+      ['a thousand proxies', (_, hop) => hop < 1_000],
+    ])('allowFrom where the platform trusts %s stops it', async (_, trust) => {
+      const started = starting(ALLOW, trust);
+      await expect(started).rejects.toThrow(RtSmsConfigError);
+      await expect(started).rejects.toThrow(/callback\.allowFrom: .* anybody can forge/);
+    });
+
+    it.each<[string, Trust]>([
+      ['nobody', false],
+      ['one proxy', (_, hop) => hop < 1],
+      ['three proxies', (_, hop) => hop < 3],
+      ['one of its own host', '127.0.0.1'],
+      ['those of its own network', 'loopback, 10.0.0.0/8'],
+    ])('allowFrom where it trusts %s does not', async (_, trust) => {
+      const { logged } = await starting(ALLOW, trust);
+      expect(logged).toEqual(['log RtSms: Callbacks are taken at GET /rt-sms/callback/***']);
+    });
+
+    it('no allowFrom, no question', async () => {
+      const { url } = await starting({ callback: { secrets: STRONG } }, true);
+      expect((await fetch(`${url}${PATH}/${STRONG}?id=1&status=delivered`)).status).toBe(200);
+    });
+
+    it('it does for a controller of your own, too', async () => {
+      await expect(starting({ ...ALLOW, callbackPath: false }, true)).rejects.toThrow(/anybody can forge/);
+    });
+
+    it.each([
+      ['a-secret-of-sixteen', 1],
+      [STRONG.slice(1), 1],
+      ['0123456789abcdef0123456789abcdef', 1],
+      ['0123456789abcdef'.repeat(3), 0],
+      [STRONG, 0],
+      [[STRONG, OTHER, SECRET], 1],
+    ])('warns of a short secret once, and never shows one: %j', async (secrets, warnings) => {
+      const { logged } = await starting({ callback: { secrets } });
+      expect(logged.filter((line) => line.startsWith('warn RtSms: callback.secrets: one is shorter'))).toHaveLength(
+        warnings,
+      );
+      for (const secret of [secrets].flat()) expect(logged.join('\n')).not.toContain(secret);
+    });
+
+    it.each<[string, Partial<RtSmsOptions & RtSmsExtras>, ((app: INestApplication) => void) | undefined]>([
+      ['/rt-sms/callback/***', { callback: { secrets: STRONG } }, undefined],
+      ['/rt-sms/callback, as hints: there is no secret', {}, undefined],
+      [
+        '/api/v0/hooks/sms/***',
+        { callback: { secrets: STRONG }, callbackPath: '/hooks/sms' },
+        (app) => app.setGlobalPrefix('api/v0'),
+      ],
+      [
+        '/rt-sms/callback/***',
+        { callback: { secrets: STRONG } },
+        (app) => app.setGlobalPrefix('api', { exclude: ['rt-sms/callback/:secret', 'rt-sms/callback'] }),
+      ],
+      [
+        '/api/rt-sms/callback/***',
+        { callback: { secrets: STRONG } },
+        (app) => {
+          app.setGlobalPrefix('/api/');
+          app.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' });
+        },
+      ],
+    ])('logs where callbacks are taken: %s', async (path, options, setUp) => {
+      const { url, logged } = await starting(options, undefined, setUp);
+      expect(logged).toEqual([`log RtSms: Callbacks are taken at GET ${path}`]);
+      // And so it is.
+      const target = path.replace('***', STRONG).replace(/,.*/, '');
+      expect((await fetch(`${url}${target}?id=1&status=delivered`)).status).toBe(200);
+    });
+
+    it('says nothing of a path where none is mounted, or nothing listens', async () => {
+      const own = { callback: { secrets: STRONG }, callbackPath: false as const };
+      expect((await starting(own)).logged).toEqual([]);
+    });
+
+    it.each([
+      ['sms', 'sms/otp'],
+      ['rt-sms/callback', 'rt-sms/callback/otp/x'],
+    ])('two accounts, of which one path lies under the other, stop it: %s and %s', async (one, other) => {
+      const imports = (first: string, second: string) => [
+        EventEmitterModule.forRoot(),
+        RtSmsModule.forRoot({ ...account, callbackPath: first }),
+        RtSmsModule.forRoot({ ...account, name: 'otp', callbackPath: second }),
+      ];
+      for (const order of [imports(one, other), imports(other, one)]) {
+        await expect(start(platform, { imports: order })).rejects.toThrow(/callbackPath: .* lies under '/);
+      }
+      await start(platform, { imports: imports(one, `${one}-otp`) });
     });
   });
 

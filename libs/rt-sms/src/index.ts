@@ -2,6 +2,7 @@
 export { RtSmsModule } from './rt-sms.module.js';
 export { RtSmsService, type RtSmsHealth } from './rt-sms.service.js';
 export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';
+export { callbackUrl, newCallbackSecret } from './callback/callback-url.js';
 export { rtSmsConfig, rtSmsConfigFor } from './rt-sms.config.js';
 export type {
   OpenUid,

@@ -1,8 +1,17 @@
-import { ConfigurableModuleBuilder, Inject, Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { ModulesContainer } from '@nestjs/core';
+import {
+  ConfigurableModuleBuilder,
+  Inject,
+  Module,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type Provider,
+} from '@nestjs/common';
+import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { EventEmitter2, EventEmitterReadinessWatcher } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import { callbackController } from './callback/callback.controller.js';
+import { callbackPathOf } from './callback/callback-url.js';
+import { checkCallbackAtStart } from './callback/start-checks.js';
 import { AccountHttp } from './gateway/account-http.js';
 import { Transport } from './gateway/transport.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
@@ -28,13 +37,13 @@ interface Registration {
   path: string | false;
 }
 
-function registration({ name, callbackPath }: RtSmsExtras): Registration {
-  const account = name ?? DEFAULT_ACCOUNT;
+function registration(extras: RtSmsExtras): Registration {
+  const account = extras.name ?? DEFAULT_ACCOUNT;
   const problems: string[] = [];
   if (typeof account !== 'string' || !/^[a-z][a-z0-9-]*$/.test(account)) {
     problems.push(`name: must be of a-z, 0-9 and "-" and begin with a letter, not '${String(account)}'`);
   }
-  const given = callbackPath ?? (name === undefined ? 'rt-sms/callback' : `rt-sms/${name}/callback`);
+  const given = callbackPathOf(extras);
   const path = typeof given === 'string' ? given.replace(/^\/+|\/+$/g, '') : given;
   if (path !== false && (typeof path !== 'string' || !/^[\w.~-]+(\/[\w.~-]+)*$/.test(path))) {
     problems.push(`callbackPath: must be a plain path such as 'rt-sms/callback', or false, not '${String(given)}'`);
@@ -119,8 +128,14 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
  * @throws RtSmsConfigError at the start, with every problem of the options
  */
 @Module({})
-export class RtSmsModule extends ConfigurableModuleClass {
-  constructor(@Inject(ModulesContainer) modules: ModulesContainer, @Inject(REGISTRATION) own: Registration) {
+export class RtSmsModule extends ConfigurableModuleClass implements OnApplicationBootstrap {
+  constructor(
+    @Inject(ModulesContainer) modules: ModulesContainer,
+    @Inject(REGISTRATION) private readonly own: Registration,
+    @Inject(RESOLVED) private readonly options: ResolvedOptions,
+    @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
+  ) {
     super();
     // Express would shadow a second controller of one path in silence, and one of two equal tokens would win by chance.
     const all = [...modules.values()]
@@ -136,6 +151,14 @@ export class RtSmsModule extends ConfigurableModuleClass {
     if (own.path !== false && twice(({ path }) => path === own.path)) {
       problems.push(`callbackPath: '${own.path}' is that of two accounts; give each its own`);
     }
+    // What follows the one would be its secret.
+    if (all.some(({ path }) => path !== false && path.startsWith(`${own.path}/`))) {
+      problems.push(`callbackPath: that of another account lies under '${own.path}'; give it one beside it`);
+    }
     if (problems.length > 0) throw new RtSmsConfigError(problems, own.account);
+  }
+
+  onApplicationBootstrap(): void {
+    checkCallbackAtStart(this.options, this.own.path, this.host.httpAdapter, this.config);
   }
 }

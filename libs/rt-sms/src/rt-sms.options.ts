@@ -128,13 +128,19 @@ export class RtSmsRate {
 
 /** The provider's callbacks (§3.1). */
 export class RtSmsCallbackOptions {
-  /** What the last segment of the callback's path must be, 16 to 100 of `A-Z a-z 0-9 _ -`. Several while you change it. */
+  /**
+   * What the last segment of the callback's path must be, 16 to 100 of `A-Z a-z 0-9 _ -` (Fastify reads no more); several
+   * while you change it. `newCallbackSecret()` makes one.
+   */
   @Is(
     'a secret, or a non-empty array of secrets, each of 16 to 100 characters A-Z a-z 0-9 _ -',
     (value) => isSecret(value) || arrayOf(isSecret, 1)(value),
   )
   secrets?: string | readonly string[];
-  /** Addresses and CIDRs that callbacks may come from, as the platform resolves them; narrows, never makes one believed. */
+  /**
+   * Addresses and CIDRs that callbacks may come from, as the platform resolves them; narrows, never makes one believed.
+   * Stops the start where the platform believes an `X-Forwarded-For` of anybody.
+   */
   @Is('an array of IP addresses and CIDRs', arrayOf(isNetwork)) allowFrom?: readonly string[];
   /** `'always'`: ask the gateway even after a callback with the right secret. @default 'auto' */
   @Is(...oneOf('auto', 'always')) confirm?: 'auto' | 'always';

@@ -1,0 +1,27 @@
+import { jest } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { ApplicationConfig, type AbstractHttpAdapter } from '@nestjs/core';
+import { resolveOptions } from '../rt-sms.options.js';
+import { checkCallbackAtStart } from './start-checks.js';
+
+const options = resolveOptions(
+  { login: 'shop', password: 'p', callback: { secrets: 'a'.repeat(48), allowFrom: ['203.0.113.7'] } },
+  'default',
+  true,
+);
+const adapterOf = (type: string, instance: object) =>
+  ({ getType: () => type, getInstance: () => instance }) as unknown as AbstractHttpAdapter;
+
+it.each([
+  ['a Fastify of another make', adapterOf('fastify', {}), 1],
+  ['what is neither', adapterOf('other', {}), 0],
+  ['no platform at all', undefined, 0],
+])('of %s it is said that nothing is known, and the application starts', (_, adapter, warnings) => {
+  const log = jest.spyOn(Logger.prototype, 'log').mockReturnValue(undefined);
+  const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
+  checkCallbackAtStart(options, 'sms', adapter, new ApplicationConfig());
+  expect(warn.mock.calls.filter(([line]) => String(line).includes('does not show'))).toHaveLength(warnings);
+  expect(warn).toHaveBeenCalledTimes(warnings);
+  warn.mockRestore();
+  log.mockRestore();
+});

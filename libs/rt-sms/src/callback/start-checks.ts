@@ -1,0 +1,66 @@
+import { Logger } from '@nestjs/common';
+import type { AbstractHttpAdapter, ApplicationConfig } from '@nestjs/core';
+import { RtSmsConfigError } from '../rt-sms.errors.js';
+import { DEFAULT_ACCOUNT, type ResolvedOptions } from '../rt-sms.options.js';
+
+/** More proxies than stand before any application, each at an address that is nobody's (RFC 5737). */
+const PROXIES = Array.from({ length: 32 }, (_, hop) => `198.51.100.${hop}`);
+const STRANGER = '192.0.2.1';
+
+interface Express {
+  get(setting: 'trust proxy fn'): (address: string, hop: number) => boolean;
+}
+type Fastify = Record<symbol, { prototype: object } | undefined>;
+
+/** Whether the platform takes the first address of an `X-Forwarded-For` for the client's, whoever sent it; unknown if nothing. */
+function believesEverybody(adapter: AbstractHttpAdapter): boolean | undefined {
+  if (adapter.getType() === 'express') {
+    return [STRANGER, ...PROXIES].every(adapter.getInstance<Express>().get('trust proxy fn'));
+  }
+  // Fastify shows its setting only by what it makes of a request. One that went through the application would boot it too
+  // early, and would meet whatever else is there.
+  const fastify = adapter.getInstance<Fastify>();
+  const key = Object.getOwnPropertySymbols(fastify).find(({ description }) => description === 'fastify.Request');
+  const type = key && fastify[key];
+  if (!type) return undefined;
+  const raw = { headers: { 'x-forwarded-for': PROXIES.join(', ') }, socket: { remoteAddress: STRANGER } };
+  const request = Object.create(type.prototype, { raw: { value: raw } }) as { ip: string };
+  return request.ip === PROXIES[0];
+}
+
+/** The path from the root, with the application's global prefix. */
+function effectivePath(path: string, config: ApplicationConfig): string {
+  const { exclude } = config.getGlobalPrefixOptions();
+  const excluded = exclude?.some(({ pathRegex }) => pathRegex.test(`/${path}/:secret`));
+  return `/${excluded ? '' : config.getGlobalPrefix()}/${path}`.replace(/\/{2,}/g, '/');
+}
+
+/**
+ * What is said of the callback when the application starts.
+ * @throws RtSmsConfigError if `allowFrom` compares an address that anybody can forge
+ */
+export function checkCallbackAtStart(
+  { account, callback: { secrets, allowFrom } }: ResolvedOptions,
+  path: string | false,
+  adapter: AbstractHttpAdapter | undefined,
+  config: ApplicationConfig,
+): void {
+  const logger = new Logger(account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${account}`);
+  // 24 random bytes: 32 characters of base64url, 48 hexadecimal digits.
+  if (secrets.some((secret) => secret.length * (/^[\da-f]+$/i.test(secret) ? 4 : 6) < 192)) {
+    logger.warn('callback.secrets: one is shorter than 24 random bytes; newCallbackSecret() makes a better one');
+  }
+  if (!adapter || !['express', 'fastify'].includes(adapter.getType())) return;
+  const forgeable = allowFrom.length > 0 && believesEverybody(adapter);
+  if (forgeable) {
+    const problem =
+      'callback.allowFrom: this platform takes the address of a client from X-Forwarded-For whoever sent it, so anybody can forge one; let its "trust proxy" (Express) or trustProxy (Fastify) name your proxies or their number';
+    throw new RtSmsConfigError([problem], account);
+  }
+  if (forgeable === undefined) {
+    logger.warn('callback.allowFrom: this platform does not show whether clients can forge their address');
+  }
+  if (path === false) return;
+  const last = secrets.length > 0 ? '/***' : ', as hints: there is no secret';
+  logger.log(`Callbacks are taken at GET ${effectivePath(path, config)}${last}`);
+}
