@@ -174,12 +174,21 @@ describe('the pages', () => {
       ].map((match) => anchor(match[1]!));
     const wrong = PAGES.flatMap((page) => {
       const text = readFileSync(join(root, page), 'utf8').replaceAll(/^ *```[^]*?^ *```/gm, '');
-      return [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
-        .filter(([, path, to]) => {
-          const file = path ? resolve(root, dirname(page), path) : join(root, page);
-          return !existsSync(file) || (to !== undefined && !/^L\d/.test(to) && !headings(file).includes(to));
-        })
-        .map((match) => `${page} ${match[0]}`);
+      const named = [...text.matchAll(/^\[([^\]]+)\]: (\S+)$/gm)].map(([, name, to]) => [name!, to!] as const);
+      const used = [...text.matchAll(/\]\[([^\]]+)\]/g)].map((match) => match[1]!);
+      const targets = [
+        ...[...text.matchAll(/\]\(([^)\s]*)\)/g)].map((match) => match[1]!),
+        ...named.map(([, to]) => to),
+      ];
+      const lost = targets.filter((target) => {
+        const [path, to] = target.split('#');
+        const file = path ? resolve(root, dirname(page), path) : join(root, page);
+        if (/^https?:/.test(target)) return false;
+        return !existsSync(file) || (to !== undefined && !headings(file).includes(to));
+      });
+      const names = named.map(([name]) => name);
+      const loose = [...used.filter((name) => !names.includes(name)), ...names.filter((name) => !used.includes(name))];
+      return [...lost, ...loose].map((what) => `${page}: ${what}`);
     });
     expect(wrong).toEqual([]);
   });
