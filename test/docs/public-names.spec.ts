@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
+import { promisify } from 'node:util';
 import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -18,6 +20,8 @@ const program = ts.createProgram(
 );
 const checker = program.getTypeChecker();
 
+// Nest's: what they do for their class is not the user's to know.
+const HOOK = /^(on(Module|Application)|beforeApplication)/;
 const HIDDEN = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
 const isOurs = ({ fileName }: ts.SourceFile) => fileName.startsWith(`${root}/libs/`);
 /** A sentence of its own, or of what it overrides; a bare tag is none. */
@@ -33,6 +37,7 @@ function membersOf(symbol: ts.Symbol): ts.Symbol[] {
   return [...statics, ...checker.getDeclaredTypeOfSymbol(symbol).getProperties()].filter((member) =>
     member.declarations?.some(
       (node) =>
+        !HOOK.test(member.name) &&
         isOurs(node.getSourceFile()) &&
         !(ts.getCombinedModifierFlags(node) & HIDDEN) &&
         !(ts.isClassElement(node) && node.name !== undefined && ts.isPrivateIdentifier(node.name)),
@@ -57,3 +62,8 @@ describe.each(ENTRIES)('%s', (entry) => {
     expect([...new Set(bare)].toSorted()).toEqual([]);
   });
 });
+
+it('the site of them builds without a warning', async () => {
+  const typedoc = resolve(root, 'node_modules/typedoc/bin/typedoc');
+  await promisify(execFile)(process.execPath, [typedoc, '--emit', 'none'], { cwd: root });
+}, 90_000);
