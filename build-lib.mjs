@@ -1,10 +1,10 @@
 // Builds the library in the current folder for `require` and for `import`, with nothing in it twice that can be there once:
 // of all types, and of a module that works the same for both, there is the CommonJS form, and the ESM form re-exports it.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { minifySync } from '@swc/core';
+import { minifySync, transformSync } from '@swc/core';
 
 // Packages that are one to `require` and `import`, or keep no state. Whatever imports another one has to be there in both
 // forms: Nest 12 is ES modules only, which Jest does not require; axios is two libraries, each with classes of its own.
@@ -46,7 +46,7 @@ const minify = (code, module) =>
     format: { comments: false },
   }).code;
 
-const { exports, bin = {} } = JSON.parse(read('package.json'));
+const { name: own, exports, bin = {} } = JSON.parse(read('package.json'));
 const entries = Object.values(exports).filter((entry) => typeof entry === 'object');
 
 const modules = filesOf('esm', '.js');
@@ -71,3 +71,21 @@ for (const {
   import: { types, default: file },
 } of entries)
   writeFileSync(types, `export * from '${twin(file, join(file))}';\n`);
+
+// A program over the library, beside its sources: nobody imports it, so there is one form, without types and names.
+if (existsSync('terminal')) {
+  mkdirSync('dist/esm/terminal');
+  for (const file of readdirSync('terminal').filter((name) => /(?<!\.spec)\.ts$/.test(name))) {
+    const library = (name) => (name === own ? '../index.js' : name);
+    const { code } = transformSync(read(join('terminal', file)).replace(IMPORT, library), {
+      swcrc: false,
+      minify: true,
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript' },
+        minify: { compress: true, mangle: true, format: { comments: false } },
+      },
+    });
+    writeFileSync(join('dist/esm/terminal', file.replace(/ts$/, 'js')), code);
+  }
+}

@@ -1,0 +1,65 @@
+import 'reflect-metadata';
+import type { HttpService } from '@nestjs/axios';
+import { NestFactory } from '@nestjs/core';
+import { EventEmitterModule } from '@nestjs/event-emitter';
+import {
+  getRtSmsHttpToken,
+  getRtSmsToken,
+  RtSmsConfigError,
+  RtSmsModule,
+  rtSmsConfig,
+  rtSmsConfigFor,
+  type RtSmsOptions,
+  type RtSmsService,
+} from 'nestjs-rt-sms';
+import { UsageError, type Wishes } from './flags.js';
+
+/** The account of the environment, as an application has it. */
+export interface Account {
+  readonly options: RtSmsOptions;
+  readonly sms: RtSmsService;
+  readonly http: HttpService;
+}
+
+/**
+ * Runs `work` with the account that flags and environment describe: the module itself, so that deadlines, rate and "never
+ * twice" are those of an application.
+ * @throws UsageError that names the variables which are missing or wrong
+ */
+export async function withAccount<T>(wishes: Wishes, work: (account: Account) => Promise<T>): Promise<T> {
+  const name = wishes.flag('account');
+  const shortcode = wishes.flag('shortcode');
+  const read = await (name === undefined ? rtSmsConfig : rtSmsConfigFor(name))();
+  // Nobody listens to events here, so nothing is followed.
+  const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking: false };
+  const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
+  const module = RtSmsModule.forRoot({ ...options, ...extras });
+  const app = await NestFactory.createApplicationContext(
+    { ...module, imports: [EventEmitterModule.forRoot(), ...(module.imports ?? [])] },
+    { logger: false, abortOnError: false },
+  ).catch((error: unknown) => {
+    if (!(error instanceof RtSmsConfigError)) throw error;
+    throw new UsageError(
+      ['The account:', ...error.problems.map((problem) => inEnvironment(problem, name))].join('\n  '),
+    );
+  });
+  try {
+    return await work({ options, sms: app.get(getRtSmsToken(name)), http: app.get(getRtSmsHttpToken(name)) });
+  } finally {
+    await app.close();
+  }
+}
+
+/** `login: is missing` as `RT_SMS_LOGIN: is missing`: what can be mended here is in the environment. */
+function inEnvironment(problem: string, account?: string): string {
+  return problem.replace(/^[\w.]+(?=:)/, (option) => {
+    const variable = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
+    return ['RT_SMS', account?.replaceAll('-', '_'), variable].filter(Boolean).join('_').toUpperCase();
+  });
+}
+
+/** `7927*****01`; of fewer than 10 digits, none is shown. */
+export function mask(msisdn: string): string {
+  const shown = msisdn.length < 10 ? 0 : 2;
+  return msisdn.replace(/\d/g, (digit, at: number) => (at < 2 * shown || at >= msisdn.length - shown ? digit : '*'));
+}

@@ -1,0 +1,187 @@
+import {
+  countSegments,
+  RtSmsAbortedError,
+  RtSmsRejectedError,
+  type RtSmsError,
+  type RtSmsOutcome,
+  type RtSmsService,
+  type SendResult,
+  type SmsMessage,
+} from 'nestjs-rt-sms';
+import { mask, withAccount } from './account.js';
+import { UsageError, type Wishes } from './flags.js';
+import { MessageFile, type Row } from './message-file.js';
+import type { Answer } from './program.js';
+import { Progress } from './progress.js';
+import { ResultFile } from './result-file.js';
+
+/** Bad rows that are named: a file of the wrong kind has nothing else. */
+const NAMED = 50;
+const CONCURRENCY = 10;
+/** So many in a row without an answer, and it is not the messages: the rest is left for a better hour. */
+const GIVE_UP_AFTER = 20;
+
+interface Plan {
+  readonly rows: number;
+  readonly due: number;
+  readonly segments: number;
+  /** Left out: sent by an earlier run, perhaps sent by it, or bad. */
+  readonly skipped: { readonly sent: number; readonly unknown: number; readonly invalid: number };
+}
+
+/** Sends a file. All of it is checked before the first row is sent. */
+export function bulk(wishes: Wishes, stopped: AbortSignal): Promise<Answer> {
+  return withAccount(wishes, async ({ sms, options }) => {
+    const [path = ''] = wishes.args;
+    const file = await MessageFile.open(path, wishes.flag('encoding'), options.shortcode);
+    const resultPath = wishes.flag('results') ?? path.replace(/(\.csv)?$/i, '.results.csv');
+    let results: ResultFile | undefined;
+    try {
+      if (!wishes.has('dry-run')) results = await ResultFile.open(resultPath);
+      const run = new Run(file, results, wishes.has('resend-unknown'));
+      const plan = await run.plan(wishes.has('skip-invalid'));
+      const { rows, due, segments, skipped } = plan;
+      const left = Object.entries(skipped).flatMap(([why, count]) => (count > 0 ? [`${count} ${why}`] : []));
+      const skips = left.length > 0 ? `; skipped: ${left.join(', ')}` : '';
+      const says = `${path} (${file.encoding}): ${rows} rows, ${due} to send in ${segments} segments${skips}`;
+      if (!results) return { code: 0, says, json: plan };
+      const progress = wishes.has('json') ? undefined : new Progress(due, says);
+      stopped.addEventListener('abort', () => progress?.say('Stopping: what is on its way is waited for'));
+      const ended = await run.send(sms, stopped, progress);
+      const { sent, rejected, unknown } = run.counts;
+      // Those that were not tried, too.
+      const notSent = due - sent - rejected - unknown;
+      const doubtful = unknown + skipped.unknown;
+      const code = notSent > 0 || rejected > 0 || ended !== undefined ? 1 : 0;
+      return {
+        code: doubtful > 0 ? 3 : code,
+        says: [
+          `sent ${sent}, rejected ${rejected}, not sent ${notSent}, unknown ${unknown}, skipped ${rows - due}`,
+          ended,
+          notSent > 0 && 'The same command goes on with what was not sent.',
+          doubtful > 0 && `${doubtful} may have been sent; only --resend-unknown sends them again.`,
+          `Results: ${resultPath}`,
+        ]
+          .filter(Boolean)
+          .join('\n'),
+        json: { ...plan, sent, rejected, notSent, unknown, ended, results: resultPath },
+      };
+    } finally {
+      await results?.close();
+      await file.close();
+    }
+  });
+}
+
+class Run {
+  readonly counts = { sent: 0, rejected: 0, not_sent: 0, unknown: 0 };
+  /** Written down as about to be sent, and not settled. */
+  private readonly open = new Map<SmsMessage, { row: number; masked: string }>();
+  private over = false;
+
+  constructor(
+    private readonly file: MessageFile,
+    private readonly results: ResultFile | undefined,
+    private readonly again: boolean,
+  ) {}
+
+  /** @throws UsageError that names the bad rows, unless they are to be skipped */
+  async plan(skipInvalid: boolean): Promise<Plan> {
+    const skipped = { sent: 0, unknown: 0, invalid: 0 };
+    const bad: { row: number; problems: readonly string[] }[] = [];
+    let rows = 0;
+    let due = 0;
+    let segments = 0;
+    let last = 0;
+    for await (const row of this.file.rows()) {
+      rows++;
+      last = row.row;
+      const why = this.whySkipped(row);
+      if (why === undefined) {
+        due++;
+        segments += countSegments(row.message.text).segments;
+      } else if (++skipped[why] <= NAMED && why === 'invalid') bad.push({ row: row.row, problems: row.problems });
+    }
+    if (rows === 0) throw new UsageError('The file has no rows');
+    if (this.results && this.results.last > last)
+      throw this.results.stranger(`it has row ${this.results.last}, and the file ends with row ${last}`);
+    if (skipped.invalid > 0 && !skipInvalid) {
+      const lines = bad.map(({ row, problems }) => `row ${row}: ${problems.join('; ')}`);
+      if (skipped.invalid > NAMED) lines.push(`and ${skipped.invalid - NAMED} more`);
+      const many = `Nothing was sent: ${skipped.invalid} of ${rows} rows are bad (--skip-invalid sends the others)`;
+      throw Object.assign(new UsageError([many, ...lines].join('\n')), { rows: bad });
+    }
+    return { rows, due, segments, skipped };
+  }
+
+  /** Sends what is due. Returns why it ended before the last row, if it did. */
+  async send(sms: RtSmsService, stopped: AbortSignal, progress: Progress | undefined): Promise<string | undefined> {
+    const giveUp = new AbortController();
+    const signal = AbortSignal.any([stopped, giveUp.signal]);
+    let ended: string | undefined;
+    let silent = 0;
+    try {
+      for await (const result of sms.sendMany(this.messages(), { signal, concurrency: CONCURRENCY })) {
+        const outcome = this.settle(result);
+        silent = outcome === 'not_sent' || outcome === 'unknown' ? silent + 1 : 0;
+        if (silent >= GIVE_UP_AFTER && !result.ok) {
+          giveUp.abort();
+          ended ??= `Given up: ${silent} in a row without an answer. The last one: ${result.error.message}`;
+        }
+        progress?.show(this.counts);
+      }
+    } catch (error) {
+      ended ??= error instanceof RtSmsAbortedError ? 'Stopped' : messageOf(error);
+    }
+    this.over = true;
+    // Written down, but then it ended: these have provably not left.
+    for (const { row, masked } of this.open.values()) this.results?.write(row, masked, 'not_sent');
+    progress?.end();
+    return ended;
+  }
+
+  /** As many at a time as there is room for: they are written down, one wait for the disk, and off they go. */
+  private async *messages(): AsyncGenerator<SmsMessage> {
+    let next: SmsMessage[] = [];
+    for await (const row of this.file.rows()) {
+      if (this.over) return;
+      if (this.whySkipped(row) !== undefined) continue;
+      const about = { row: row.row, masked: mask(row.msisdn) };
+      this.open.set(row.message, about);
+      this.results?.write(about.row, about.masked, 'sending');
+      next.push(row.message);
+      if (this.open.size < CONCURRENCY) continue;
+      await this.results?.flush();
+      yield* next;
+      next = [];
+    }
+    await this.results?.flush();
+    yield* next;
+  }
+
+  private settle(result: SendResult): RtSmsOutcome | 'sent' {
+    const { row, masked } = this.open.get(result.message)!;
+    this.open.delete(result.message);
+    const outcome = result.ok ? 'sent' : (result.error.outcome ?? 'unknown');
+    this.counts[outcome]++;
+    try {
+      if (result.ok) this.results?.write(row, masked, outcome, result.sent.uid);
+      else this.results?.write(row, masked, outcome, '', reasonOf(result.error));
+    } catch (error) {
+      // What is on its way stays written down as `sending`.
+      this.counts.unknown += this.open.size;
+      this.open.clear();
+      throw error;
+    }
+    return outcome;
+  }
+
+  private whySkipped(row: Row): keyof Plan['skipped'] | undefined {
+    const before = this.results?.outcomeOf(row.row, mask(row.msisdn));
+    if (before === 'sent' || (before === 'unknown' && !this.again)) return before;
+    return row.problems.length > 0 ? 'invalid' : undefined;
+  }
+}
+
+const reasonOf = (error: RtSmsError) => (error instanceof RtSmsRejectedError ? error.reason : undefined) ?? error.code;
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

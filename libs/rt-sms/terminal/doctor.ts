@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
+import { connect, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { isRtSmsError, RtSmsAuthError, RtSmsNotFoundError, type RtSmsOptions } from 'nestjs-rt-sms';
+import { withAccount, type Account } from './account.js';
+import { UsageError, type Wishes } from './flags.js';
+import type { Answer } from './program.js';
+
+interface Finding {
+  readonly result: 'ok' | 'warning' | 'failed' | 'skipped';
+  readonly says: string;
+  /** What to do about it, where `says` does not tell. */
+  readonly mend?: string;
+}
+type Findings = Record<string, Finding>;
+
+/** Well formed, and nobody's: to ask about it costs nothing. */
+const NOBODYS_UID = 'message-id-000000000000';
+const PATIENCE_MS = 10_000;
+const SKEW_S = 30;
+const DAY_MS = 86_400_000;
+const FEW_DAYS = 14;
+
+const finding = (result: Finding['result'], says: string, mend?: string): Finding => ({
+  result,
+  says,
+  ...(mend === undefined ? {} : { mend }),
+});
+const codeOf = (error: unknown) => {
+  const { cause, code, message } = error as Error & { code?: string; cause?: { code?: string } };
+  return cause?.code ?? code ?? message;
+};
+
+/** Checks one thing after the other and sends nothing; neither password nor secret is shown. */
+export async function doctor(wishes: Wishes): Promise<Answer> {
+  const findings: Findings = {};
+  try {
+    await withAccount(wishes, async (account) => {
+      findings.configuration = finding('ok', 'complete');
+      await examineGateway(account, findings);
+      findings.sender = sender(account.options.shortcode);
+      findings.callback = await callback(wishes.flag('callback-url'), account.options);
+    });
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    findings.configuration = finding('failed', error.message, 'set these variables, or name a file: --env-file');
+  }
+  const checks = Object.entries(findings).map(([check, found]) => ({ check, ...found }));
+  const ok = checks.every(({ result }) => result !== 'failed');
+  const lines = checks.flatMap(({ check, result, says, mend }) => [
+    `${result.padEnd(8)} ${check.padEnd(14)} ${says}`,
+    ...(mend === undefined ? [] : [`${' '.repeat(24)}To mend it: ${mend}`]),
+  ]);
+  return { code: ok ? 0 : 1, says: lines.join('\n'), json: { ok, checks } };
+}
+
+async function examineGateway(account: Account, findings: Findings): Promise<void> {
+  const gateway = new URL(account.http.axiosRef.defaults.baseURL ?? '');
+  const { proxy } = account.options;
+  const next = proxy === undefined ? gateway : new URL(proxy);
+  const host = next.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(next.port) || (next.protocol === 'https:' ? 443 : 80);
+  const at = `${proxy === undefined ? '' : 'the proxy '}${host}:${port}`;
+  const steps: Record<string, () => Promise<Finding> | Finding> = {
+    dns: async () => finding('ok', (await lookup(host, { all: true })).map(({ address }) => address).join(', ')),
+    tcp: async () => {
+      await opened(connect(port, host), 'connect');
+      return finding('ok', at);
+    },
+    tls: () => {
+      if (proxy !== undefined) return finding('skipped', 'behind a proxy: seen by the next check');
+      return next.protocol === 'https:'
+        ? certificate(host, port)
+        : finding('skipped', `${next.origin} is not encrypted`);
+    },
+  };
+  const mend: Record<string, string> = {
+    dns: 'is RT_SMS_URL right? Does this machine have a resolver?',
+    tcp: `let this machine out to ${at}, or set RT_SMS_PROXY`,
+    tls: 'is the date of this machine right? A proxy that opens TLS needs its CA in NODE_EXTRA_CA_CERTS',
+  };
+  for (const [name, check] of Object.entries(steps)) {
+    try {
+      findings[name] = await check();
+    } catch (error) {
+      findings[name] = finding('failed', `${at}: ${codeOf(error)}`, mend[name]);
+      return;
+    }
+  }
+  await ask(account, findings);
+}
+
+async function opened(socket: Socket, event: string): Promise<void> {
+  try {
+    await once(socket, event, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function certificate(host: string, port: number): Promise<Finding> {
+  const socket = connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }) });
+  let days = 0;
+  socket.once('secureConnect', () => {
+    days = Math.floor((Date.parse(socket.getPeerCertificate().valid_to) - Date.now()) / DAY_MS);
+  });
+  await opened(socket, 'secureConnect');
+  const says = `the certificate is good for ${days} more days`;
+  return days < FEW_DAYS ? finding('warning', says, 'the gateway has to renew it') : finding('ok', says);
+}
+
+/** One request about nobody's message shows login, password, address and clock. */
+async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
+  let ahead: number | undefined;
+  http.axiosRef.interceptors.response.use((response) => {
+    // Whole seconds: half of one is the best guess.
+    const seconds = (Date.now() - 500 - Date.parse(String(response.headers.date))) / 1_000;
+    if (!Number.isNaN(seconds)) ahead = Math.round(seconds);
+    return response;
+  });
+  const error: unknown = await sms.getStatus(NOBODYS_UID).catch((error: unknown) => error);
+  const refused = error instanceof RtSmsAuthError;
+  const address = refused && error.reason === 'wrong_ip';
+  const says = isRtSmsError(error) ? error.message : '';
+  if (!isRtSmsError(error) || error instanceof RtSmsNotFoundError) {
+    findings.credentials = finding('ok', 'the gateway takes login and password');
+    findings['IP list'] = finding('ok', 'and the address of this machine');
+  } else {
+    const unseen = finding('skipped', 'not seen behind the other one');
+    findings.credentials = address ? unseen : finding('failed', says);
+    findings['IP list'] = address ? finding('failed', says) : unseen;
+  }
+  if (ahead === undefined) findings.clock = finding('skipped', 'no date in an answer');
+  else if (Math.abs(ahead) <= SKEW_S) findings.clock = finding('ok', `${ahead} s from that of the gateway`);
+  else
+    findings.clock = finding(
+      'failed',
+      `${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the gateway`,
+      'set it by NTP: timedatectl set-ntp true',
+    );
+}
+
+function sender(name: string | undefined): Finding {
+  if (name === undefined) return finding('warning', 'none: each message has to name its own', 'set RT_SMS_SHORTCODE');
+  const usual = /^[ -Z_a-z]{1,11}$/.test(name);
+  const unseen = 'whether it is agreed only a message shows';
+  return usual
+    ? finding('ok', `the usual form; ${unseen}`)
+    : finding('warning', `not the usual form, at most 11 ASCII characters; ${unseen}`, 'see the names in the cabinet');
+}
+
+/** Asks as the provider does. The id is none, so that a right secret changes nothing in the application. */
+async function callback(base: string | undefined, { callback: { secrets = [] } = {} }: RtSmsOptions): Promise<Finding> {
+  if (base === undefined) return finding('skipped', 'give --callback-url to have it tried');
+  if (!URL.canParse(base)) return finding('failed', 'the --callback-url is no address');
+  const [secret] = [secrets].flat();
+  const url = new URL(base);
+  const path = url.pathname.replace(/\/+$/, '');
+  const bare = secret !== undefined && path.endsWith(`/${secret}`) ? path.slice(0, -secret.length - 1) : path;
+  const statusOf = async (last: string) => {
+    const asked = new URL(`${bare}${last}?id=(doctor)&status=delivered&parts=1`, url);
+    const response = await fetch(asked, { redirect: 'manual', signal: AbortSignal.timeout(PATIENCE_MS) });
+    await response.body?.cancel();
+    return response.status;
+  };
+  try {
+    const wrong = await statusOf(`/${randomBytes(24).toString('base64url')}`);
+    if (wrong !== 404)
+      return finding(
+        'failed',
+        `${wrong} for a wrong secret, not 404`,
+        wrong < 300 ? 'something else answers there, or takes any secret' : 'let the path past guards and proxies',
+      );
+    const right = await statusOf(secret === undefined ? '' : `/${secret}`);
+    if (right !== 200)
+      return finding(
+        'failed',
+        `${right} for the right secret, not 200`,
+        'does the application have the same secret and path? RT_SMS_CALLBACK_ALLOW_FROM must have this machine',
+      );
+  } catch (error) {
+    return finding(
+      'failed',
+      `${url.origin}: ${codeOf(error)}`,
+      'is the application up, and the address that of the cabinet?',
+    );
+  }
+  if (secret === undefined)
+    return finding('warning', 'it answers, but without a secret a callback is only a hint', 'nestjs-rt-sms secret');
+  if (url.protocol === 'http:')
+    return finding('warning', 'it answers, but unencrypted: anybody sees the secret', 'https');
+  return finding('ok', 'it takes the secret and no other; from this machine, the provider comes from outside');
+}

@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ResultFile } from './result-file.js';
+
+const HEADER = 'row,msisdn,outcome,uid,error\n';
+const MASKED = '7927*****01';
+
+let folder: string;
+let path: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'rt-sms-results-'));
+  path = join(folder, 'r.csv');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function using<T>(work: (results: ResultFile) => T): Promise<T> {
+  const results = await ResultFile.open(path);
+  try {
+    return work(results);
+  } finally {
+    await results.close();
+  }
+}
+const outcomes = (...rows: number[]) => using((results) => rows.map((row) => results.outcomeOf(row, MASKED)));
+
+it('remembers from run to run what was sent or may have been; the last line counts', async () => {
+  await using((results) => {
+    for (const row of [1, 2, 3, 4, 5]) results.write(row, MASKED, 'sending');
+    results.write(1, MASKED, 'sent', 'message-id-VvkmLHkfhCX9');
+    results.write(2, MASKED, 'rejected', '', 'odd, "reason"\n');
+    results.write(3, MASKED, 'not_sent');
+    results.write(4, MASKED, 'unknown', '', 'RT_SMS_TIMEOUT');
+  });
+  await expect(outcomes(1, 2, 3, 4, 5, 6)).resolves.toEqual([
+    'sent',
+    undefined,
+    undefined,
+    'unknown',
+    'unknown',
+    undefined,
+  ]);
+  await expect(using(({ last }) => last)).resolves.toBe(5);
+  const lines = (await readFile(path, 'utf8')).split('\n');
+  expect(lines.slice(5, 8)).toEqual([
+    `5,${MASKED},sending,,`,
+    `1,${MASKED},sent,message-id-VvkmLHkfhCX9,`,
+    `2,${MASKED},rejected,,odd___reason__`,
+  ]);
+});
+
+it.each([
+  ['', [undefined]],
+  ['row,msi', [undefined]],
+  [`${HEADER}1,${MASKED},sen`, [undefined]],
+  [`${HEADER}1,${MASKED},sending,,\n1,${MASKED},sent,mess`, ['unknown']],
+  [`${HEADER}1,${MASKED},sent,x,\r\n`, ['sent']],
+])('mends what a sudden end has left: %j', async (content, found) => {
+  await writeFile(path, content);
+  await expect(outcomes(1)).resolves.toEqual(found);
+  await using((results) => results.write(2, MASKED, 'sent'));
+  await expect(outcomes(1, 2)).resolves.toEqual([...found, 'sent']);
+});
+
+it.each([
+  ['79270000001,Hello\n', 'line 1 is none of a result file'],
+  ['no newline', 'it is no result file'],
+  [`${HEADER}1;${MASKED};sent;;\n`, 'line 2 is none'],
+  [`${HEADER}1,${MASKED},gone,,\n`, 'line 2 is none'],
+])('leaves alone what is something else: %j', async (content, problem) => {
+  await writeFile(path, content);
+  await expect(ResultFile.open(path)).rejects.toThrow(problem);
+  await expect(readFile(path, 'utf8')).resolves.toBe(content);
+  expect(existsSync(`${path}.lock`)).toBe(false);
+});
+
+it('notices that a row is another one than it was', async () => {
+  await writeFile(path, `${HEADER}1,${MASKED},sent,x,\n2,${MASKED},not_sent,,\n`);
+  await using((results) => {
+    expect(() => results.outcomeOf(1, '7926*****01')).toThrow(
+      /is about other rows than these: row 1 is 7926\*{5}01, and was 7927\*{5}01\. Name another file with --results/,
+    );
+    // What was not sent may be mended.
+    expect(results.outcomeOf(2, '7926*****01')).toBeUndefined();
+  });
+});
+
+it('is for one process at a time; one that is gone is in nobody’s way', async () => {
+  await writeFile(`${path}.lock`, String(process.ppid));
+  await expect(ResultFile.open(path)).rejects.toThrow(
+    `in use by process ${process.ppid}; if that is something else, delete`,
+  );
+  await writeFile(`${path}.lock`, '');
+  await expect(ResultFile.open(path)).rejects.toThrow('in use by process 0');
+  await writeFile(`${path}.lock`, String(2 ** 22 + 1));
+  await using(() => undefined);
+  expect(existsSync(`${path}.lock`)).toBe(false);
+});

@@ -1,0 +1,135 @@
+import { ftruncateSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { UsageError } from './flags.js';
+import { chunksOf } from './message-file.js';
+
+const HEADER = 'row,msisdn,outcome,uid,error\n';
+const LINE = /^(\d+),([\d*]+),(sending|sent|rejected|not_sent|unknown),[^,]*,[^,]*$/;
+
+/**
+ * What became of each row, for people and for the next run. A row is written as `sending` before its request may leave, so
+ * that one whose end was not written down is known to be unknown. The last line of a row counts.
+ */
+export class ResultFile {
+  private constructor(
+    private readonly path: string,
+    private readonly file: FileHandle,
+    /** Of earlier runs, by row: the masked number and the outcome, with a comma between. */
+    private readonly known: ReadonlyMap<number, string>,
+    private size: number,
+  ) {}
+
+  /** @throws UsageError if it is no file of this kind, or another process has it */
+  static async open(path: string): Promise<ResultFile> {
+    lock(path);
+    let file: FileHandle | undefined;
+    try {
+      file = await open(path, 'a+');
+      const known = await readAndMend(file);
+      return new ResultFile(path, file, known, (await file.stat()).size);
+    } catch (error) {
+      await file?.close();
+      unlock(path);
+      throw new UsageError(`${path}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** The highest row of earlier runs. */
+  get last(): number {
+    let last = 0;
+    for (const row of this.known.keys()) last = Math.max(last, row);
+    return last;
+  }
+
+  /**
+   * What became of the row in earlier runs, as far as it matters: it was sent, or nobody can know.
+   * @throws UsageError if that was another number's
+   */
+  outcomeOf(row: number, masked: string): 'sent' | 'unknown' | undefined {
+    const [msisdn, outcome] = this.known.get(row)?.split(',') ?? [];
+    if (outcome === undefined || outcome === 'rejected' || outcome === 'not_sent') return undefined;
+    if (msisdn !== masked) throw this.stranger(`row ${row} is ${masked || 'no number'}, and was ${msisdn}`);
+    return outcome === 'sent' ? outcome : 'unknown';
+  }
+
+  stranger(why: string): UsageError {
+    return new UsageError(`${this.path} is about other rows than these: ${why}. Name another file with --results`);
+  }
+
+  /** Resolves once what was written is on the disk. */
+  flush(): Promise<void> {
+    return this.file.datasync();
+  }
+
+  write(row: number, masked: string, outcome: string, uid = '', error = ''): void {
+    const line = `${row},${masked},${outcome},${uid},${error.replace(/[^\w.-]/g, '_')}\n`;
+    const { fd } = this.file;
+    try {
+      if (writeSync(fd, line) < line.length) throw new Error(`${this.path} takes no more: is the disk full?`);
+      this.size += line.length;
+    } catch (error) {
+      // A part of a line would spoil the next one.
+      ftruncateSync(fd, this.size);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    await this.file.close();
+    unlock(this.path);
+  }
+}
+
+/** Begins an empty file, and takes away what a sudden end has left of a line: its request did not leave. */
+async function readAndMend(file: FileHandle): Promise<Map<number, string>> {
+  const known = new Map<number, string>();
+  // The same few masks again and again, as one string each.
+  const strings = new Map<string, string>();
+  let rest = '';
+  let line = 0;
+  for await (const chunk of chunksOf(file)) {
+    const lines = (rest + chunk.toString('latin1')).split('\n');
+    rest = lines.pop() ?? '';
+    for (const text of lines) {
+      const [, row, masked, outcome] = LINE.exec(text) ?? [];
+      if (++line === 1 ? `${text}\n` !== HEADER : row === undefined)
+        throw new Error(`line ${line} is none of a result file; it is left as it is`);
+      if (row === undefined) continue;
+      const value = `${masked},${outcome}`;
+      if (!strings.has(value)) strings.set(value, value);
+      known.set(Number(row), strings.get(value)!);
+    }
+  }
+  if (line === 0 && !HEADER.startsWith(rest)) throw new Error('it is no result file; it is left as it is');
+  if (rest !== '') await file.truncate((await file.stat()).size - rest.length);
+  if (line === 0) writeSync(file.fd, HEADER);
+  return known;
+}
+
+/** Two runs at once would send everything twice. */
+function lock(path: string): void {
+  const file = `${path}.lock`;
+  for (;;) {
+    try {
+      return writeFileSync(file, String(process.pid), { flag: 'wx' });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw new UsageError((error as Error).message);
+    }
+    const pid = Number(readFileSync(file, 'utf8'));
+    if (pid !== process.pid && isAlive(pid))
+      throw new UsageError(`${path} is in use by process ${pid}; if that is something else, delete ${file}`);
+    rmSync(file);
+  }
+}
+
+const unlock = (path: string) => rmSync(`${path}.lock`, { force: true });
+
+function isAlive(pid: number): boolean {
+  try {
+    // Of an empty file 0, this process's own group: it is being written.
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}

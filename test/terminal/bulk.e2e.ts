@@ -1,0 +1,272 @@
+import { once } from 'node:events';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import { jest } from '@jest/globals';
+import type { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { atEnd } from '../platforms.js';
+import {
+  compileTerminal,
+  environment,
+  outcomesIn,
+  runToEnd,
+  startGateway,
+  temporary,
+  TerminalProcess,
+} from './compiled.js';
+
+jest.setTimeout(60_000);
+
+let program: Awaited<ReturnType<typeof compileTerminal>>;
+beforeAll(async () => {
+  program = await compileTerminal();
+}, 60_000);
+afterAll(() => program.remove());
+
+const bulk = (args: string[], env: Record<string, string>) => runToEnd(program.bin, ['bulk', ...args], env);
+const numberOf = (n: number) => `7927${String(n).padStart(7, '0')}`;
+/** Rows 1 to `count`, without a header: a number and a text of its own each. */
+const rows = (count: number) => Array.from({ length: count }, (_, n) => `${numberOf(n + 1)},Заказ ${n + 1}\n`).join('');
+/** How often each number was accepted. */
+function accepted(gateway: RtSmsSimulator): Map<string, number> {
+  const times = new Map<string, number>();
+  for (const { msisdn } of gateway.messages) times.set(msisdn, (times.get(msisdn) ?? 0) + 1);
+  return times;
+}
+const twice = (gateway: RtSmsSimulator) => [...accepted(gateway).values()].filter((times) => times > 1).length;
+const rowsThat = (outcomes: Map<number, string>, outcome: string) =>
+  [...outcomes].flatMap(([row, became]) => (became === outcome ? [row] : []));
+
+describe('a run that is ended', () => {
+  const COUNT = 300;
+
+  /** Killed at the moment at which the gateway has taken the 100th message and not answered it. */
+  async function killed() {
+    const { gateway, env } = await startGateway({ latencyMs: 10 });
+    const { write } = await temporary();
+    const file = await write('orders.csv', rows(COUNT));
+    const running = new TerminalProcess(program.bin, ['bulk', file], env);
+    gateway.on('message', () => {
+      if (gateway.messages.length === 100) running.kill('SIGKILL');
+    });
+    expect(await running.ended).toBe('SIGKILL');
+    const results = file.replace('.csv', '.results.csv');
+    const outcomes = await outcomesIn(results);
+    return { gateway, env, file, results, inFlight: rowsThat(outcomes, 'sending') };
+  }
+
+  it('by kill -9: the next one sends what provably was not sent, and nothing twice', async () => {
+    const { gateway, env, file, results, inFlight } = await killed();
+    expect(inFlight.length).toBeGreaterThan(0);
+    expect(inFlight.length).toBeLessThanOrEqual(10);
+    // A torn line, as a sudden end may leave it.
+    await writeFile(results, '300,79', { flag: 'a' });
+
+    const second = await bulk([file, '--json'], env);
+    expect(second.code).toBe(3);
+    expect(JSON.parse(second.stdout)).toMatchObject({ rows: COUNT, unknown: 0, skipped: { unknown: inFlight.length } });
+    expect(twice(gateway)).toBe(0);
+    // Nothing is missing but what nobody can know about.
+    const times = accepted(gateway);
+    const missing = Array.from({ length: COUNT }, (_, n) => n + 1).filter((row) => !times.has(numberOf(row)));
+    expect(inFlight).toEqual(expect.arrayContaining(missing));
+    expect(missing.length).toBeLessThan(inFlight.length);
+    const outcomes = await outcomesIn(results);
+    expect(rowsThat(outcomes, 'sent')).toHaveLength(COUNT - inFlight.length);
+
+    // A third one has nothing to do; only when told to does it risk the doubt.
+    const before = gateway.messages.length;
+    await expect(bulk([file], env)).resolves.toMatchObject({ code: 3, stdout: expect.stringMatching(/^sent 0, /) });
+    expect(gateway.messages).toHaveLength(before);
+    const fourth = await bulk([file, '--resend-unknown'], env);
+    expect(fourth).toMatchObject({ code: 0, stdout: expect.stringMatching(`^sent ${inFlight.length}, `) });
+    expect(twice(gateway)).toBe(inFlight.length - missing.length);
+  });
+
+  it('the control: without its result file the next one sends a hundred a second time', async () => {
+    const { gateway, env, file, results } = await killed();
+    await rm(results);
+    expect((await bulk([file], env)).code).toBe(0);
+    expect(twice(gateway)).toBeGreaterThanOrEqual(100);
+  });
+
+  it('by Ctrl-C: finishes what is on its way, and goes on next time', async () => {
+    const { gateway, env } = await startGateway({ latencyMs: 10 });
+    const { write } = await temporary();
+    const file = await write('orders.csv', rows(COUNT));
+    const running = new TerminalProcess(program.bin, ['bulk', file], env);
+    gateway.on('message', () => {
+      if (gateway.messages.length === 100) running.kill('SIGINT');
+    });
+    expect(await running.ended).toBe(130);
+    expect(running.stderr).toContain('Stopping: what is on its way is waited for\n');
+    expect(running.stdout).toMatch(
+      /^sent \d+, rejected 0, not sent \d+, unknown 0, skipped 0\nStopped\nThe same command goes on/,
+    );
+    const outcomes = await outcomesIn(file.replace('.csv', '.results.csv'));
+    expect(rowsThat(outcomes, 'sending')).toEqual([]);
+    expect(rowsThat(outcomes, 'sent')).toHaveLength(gateway.messages.length);
+    expect(gateway.messages.length).toBeLessThan(COUNT);
+
+    expect((await bulk([file], env)).code).toBe(0);
+    expect(gateway.messages).toHaveLength(COUNT);
+    expect(twice(gateway)).toBe(0);
+  });
+});
+
+describe('the file', () => {
+  it('may be in Windows-1251, as a spreadsheet saves it in Russia', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const table = 'Телефон;Текст\r\n\r\n+7 (927) 000-00-01;"Привет; мир"\r\n';
+    const letters = [...table].map((letter) => letter.charCodeAt(0));
+    const file = await write('m.csv', Buffer.from(letters.map((code) => (code < 0x80 ? code : code - 0x410 + 0xc0))));
+    const { code, stderr } = await bulk([file], env);
+    expect(stderr).toContain('m.csv (windows-1251): 1 rows, 1 to send in 1 segments\n');
+    expect(code).toBe(0);
+    expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text: 'Привет; мир', shortcode: 'SHOP' }]);
+    // The row as a spreadsheet counts; neither text nor number.
+    await expect(readFile(file.replace('.csv', '.results.csv'), 'utf8')).resolves.toMatch(
+      /^row,msisdn,outcome,uid,error\n3,7927\*{5}01,sending,,\n3,7927\*{5}01,sent,message-id-\w{12},\n$/,
+    );
+  });
+
+  it('has its bad rows named before anything is sent; the good ones are sent on demand', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', '79270000001,Hello\n\n123,Hello\n79270000003,Hello, Ivan\n79270000005,Bye\n');
+    const refused = await bulk([file], env);
+    expect(refused.code).toBe(2);
+    expect(refused.stdout).toBe('');
+    expect(refused.stderr.split('\n')).toEqual([
+      'Nothing was sent: 2 of 4 rows are bad (--skip-invalid sends the others)',
+      expect.stringMatching(/^row 3: msisdn \*\*\* is no possible phone number/),
+      'row 4: has 3 cells, not 2: a text with , in it needs quotes',
+      'More by --help.',
+      '',
+    ]);
+    expect(gateway.requests.post).toBe(0);
+
+    const skipped = await bulk([file, '--skip-invalid', '--json'], env);
+    expect(skipped.code).toBe(0);
+    expect(JSON.parse(skipped.stdout)).toMatchObject({ rows: 4, due: 2, skipped: { invalid: 2 }, sent: 2 });
+    expect(gateway.messages.map(({ msisdn }) => msisdn).toSorted()).toEqual(['79270000001', '79270000005']);
+  });
+});
+
+describe('the result file', () => {
+  it('is left as it is, and nothing is sent, if it is something else or another run has it', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(200));
+    const wrong = await bulk([file, '--results', file], env);
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/line 1 is none of a result file/) });
+    await expect(readFile(file, 'utf8')).resolves.toBe(rows(200));
+
+    gateway.adjust({ latencyMs: 100 });
+    const first = new TerminalProcess(program.bin, ['bulk', file], env);
+    await gateway.waitForMessage();
+    const second = await bulk([file], env);
+    expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining(`is in use by process ${first.pid};`) });
+    expect(await first.ended).toBe(0);
+    expect(gateway.messages).toHaveLength(200);
+  });
+
+  it('has what was rejected and why, and its row is tried again', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', `${rows(2)}79990000011,Hello\n`);
+    expect(await bulk([file], env)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^sent 2, rejected 1, /) });
+    const results = await readFile(file.replace('.csv', '.results.csv'), 'utf8');
+    expect(results).toMatch(/^3,7999\*{5}11,rejected,,invalid_field_msisdn$/m);
+    expect((await bulk([file], env)).stdout).toMatch(/^sent 0, rejected 1, not sent 0, unknown 0, skipped 2\n/);
+    expect(gateway.requests.post).toBe(4);
+  });
+});
+
+describe('a gateway', () => {
+  it('that is dead: gives up, and the next run sends all', async () => {
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(200));
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    const env = environment(`http://127.0.0.1:${port}/api/v2/send_message`);
+    const dead = await bulk([file], env);
+    expect(dead.code).toBe(1);
+    expect(dead.stdout).toMatch(
+      /^sent 0, rejected 0, not sent 200, unknown 0, skipped 0\nGiven up: 20 in a row .*ECONNREFUSED/,
+    );
+
+    const { gateway } = await startGateway({ port });
+    expect((await bulk([file], env)).code).toBe(0);
+    expect(gateway.messages).toHaveLength(200);
+    expect(twice(gateway)).toBe(0);
+  });
+
+  it('whose answers say nothing: gives up before all is in doubt', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(200));
+    gateway.nextSend({ status: 503, accepted: true }, Infinity);
+    const first = await bulk([file, '--json'], env);
+    expect(first.code).toBe(3);
+    const { unknown, notSent } = JSON.parse(first.stdout) as { unknown: number; notSent: number };
+    expect(unknown).toBeGreaterThanOrEqual(20);
+    expect(unknown).toBeLessThanOrEqual(30);
+    expect(notSent).toBe(200 - unknown);
+    gateway.clearFaults();
+    expect((await bulk([file], env)).code).toBe(3);
+    expect(gateway.messages).toHaveLength(200);
+    expect(twice(gateway)).toBe(0);
+  });
+
+  it('that refuses the password: ends at once, and goes on with the right one', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(200));
+    const refused = await bulk([file], { ...env, RT_SMS_PASSWORD: 'wrong' });
+    expect(refused.code).toBe(1);
+    expect(refused.stdout).toMatch(/\nThe gateway refused the request: wrong_credentials\. To mend it: /);
+    expect(gateway.requests.post).toBeLessThanOrEqual(10);
+    expect((await bulk([file], env)).code).toBe(0);
+    expect(gateway.messages).toHaveLength(200);
+  });
+});
+
+describe('much', () => {
+  const SMALL_HEAP = { NODE_OPTIONS: '--max-old-space-size=64' };
+
+  it('20,000 rows are sent in a heap of 64 MB, of which their texts alone would take 40', async () => {
+    const COUNT = 20_000;
+    let count = 0;
+    // The simulator, which looks at everything, would take most of the time.
+    const server = createHttpServer((request, response) => {
+      request.resume().once('end', () => response.end(`{"result":{"uid":"message-id-${++count}"},"status":"ok"}`));
+    }).listen(0, '127.0.0.1');
+    atEnd(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const { write } = await temporary();
+    const text = 'Текст'.repeat(200);
+    const lines = Array.from({ length: COUNT }, (_, n) => `${numberOf(n)},${n} ${text}\n`);
+    const file = await write('m.csv', lines.join(''));
+    const { code, stderr } = await bulk([file], { ...environment(`http://127.0.0.1:${port}/send`), ...SMALL_HEAP });
+    expect(stderr).toMatch(/^\[#{20}\] 20000\/20000 {2}sent 20000 {2}\d+\/s$/m);
+    expect(stderr.match(/^\[#.*$/gm)).toHaveLength(20);
+    expect(code).toBe(0);
+    expect(count).toBe(COUNT);
+  });
+
+  it('100,000 rows are checked in a heap of 64 MB', async () => {
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(100_000));
+    const { code, stdout } = await bulk([file, '--dry-run'], {
+      ...environment('http://127.0.0.1:9/'),
+      ...SMALL_HEAP,
+    });
+    expect(stdout).toBe(`${file} (utf-8): 100000 rows, 100000 to send in 100000 segments\n`);
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,162 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { jest } from '@jest/globals';
+import { transformFile } from '@swc/core';
+import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
+import { runTerminal } from '../../libs/rt-sms/terminal/program.js';
+import { atEnd } from '../platforms.js';
+
+/** Compiles the library and the program over it into a folder of the test's own, where they lie as they would once installed. */
+export async function compileTerminal(): Promise<{ bin: string; remove: () => Promise<void> }> {
+  const cache = 'node_modules/.cache';
+  await mkdir(cache, { recursive: true });
+  const folder = await mkdtemp(join(process.cwd(), cache, 'terminal-'));
+  const library = join(folder, 'node_modules/nestjs-rt-sms');
+  await compile('libs/rt-sms/src', join(library, 'dist/esm'));
+  await compile('libs/rt-sms/terminal', join(library, 'dist/esm/terminal'));
+  await cp('libs/rt-sms/package.json', join(library, 'package.json'));
+  return { bin: join(library, 'dist/esm/terminal/bin.js'), remove: () => rm(folder, { recursive: true }) };
+}
+
+async function compile(from: string, to: string): Promise<void> {
+  const files = await readdir(from, { recursive: true });
+  for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
+    const { code } = await transformFile(join(from, file), {
+      swcrc: false,
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+      },
+      module: { type: 'es6' },
+    });
+    const target = join(to, file.replace(/ts$/, 'js'));
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, code);
+  }
+}
+
+export const PASSWORD = 'hush-hush-hush';
+export const SECRET = 'a-secret-of-sixteen';
+
+/** A gateway, and the variables of its account. */
+export async function startGateway(
+  options: RtSmsSimulatorOptions = {},
+): Promise<{ gateway: RtSmsSimulator; env: Record<string, string> }> {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false, login: 'shop', password: PASSWORD, ...options });
+  atEnd(() => gateway.close());
+  return { gateway, env: environment(gateway.url) };
+}
+
+export function environment(url: string): Record<string, string> {
+  return { RT_SMS_LOGIN: 'shop', RT_SMS_PASSWORD: PASSWORD, RT_SMS_URL: url, RT_SMS_SHORTCODE: 'SHOP' };
+}
+
+/** A folder of the test's own; `write` gives the path of a new file in it. */
+export async function temporary(): Promise<{
+  folder: string;
+  write: (name: string, content: string | Buffer) => Promise<string>;
+}> {
+  // In memory, where that is possible: the program waits for the disk before it sends.
+  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'rt-sms-terminal-'));
+  atEnd(() => rm(folder, { recursive: true, force: true }));
+  return {
+    folder,
+    async write(name, content) {
+      const path = join(folder, name);
+      await writeFile(path, content);
+      return path;
+    },
+  };
+}
+
+/** The last line of each row in a result file, by row. */
+export async function outcomesIn(path: string): Promise<Map<number, string>> {
+  const [header, ...lines] = (await readFile(path, 'utf8')).split('\n');
+  expect(header).toBe('row,msisdn,outcome,uid,error');
+  expect(lines.pop()).toBe('');
+  return new Map(lines.map((line) => [Number(line.split(',')[0]), line.split(',')[2]!]));
+}
+
+/** The running program, and what it has said. */
+export class TerminalProcess {
+  stdout = '';
+  stderr = '';
+  readonly pid: number;
+  readonly ended: Promise<unknown>;
+  private readonly child: ChildProcess;
+
+  constructor(bin: string, args: readonly string[], variables: Record<string, string> = {}) {
+    const { PATH = '' } = process.env;
+    this.child = spawn(process.execPath, [bin, ...args], {
+      env: { PATH, ...variables },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.pid = this.child.pid!;
+    this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
+    this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
+    this.ended = once(this.child, 'close').then(([code, signal]) => code ?? signal);
+    atEnd(async () => {
+      this.child.kill('SIGKILL');
+      await this.ended;
+    });
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Resolves once it was said on stderr. */
+  async said(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.stderr)) {
+      const more = await Promise.race([once(this.child.stderr!, 'data'), this.ended.then(() => undefined)]);
+      if (!more) throw new Error(`Ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
+    }
+  }
+}
+
+export interface Ended {
+  /** The exit code, or the signal that ended it. */
+  readonly code: unknown;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the program to its end. Whatever it says, it shows no password. */
+export async function runToEnd(
+  bin: string,
+  args: readonly string[],
+  variables: Record<string, string> = {},
+): Promise<Ended> {
+  const running = new TerminalProcess(bin, args, variables);
+  const code = await running.ended;
+  return confidential({ code, stdout: running.stdout, stderr: running.stderr });
+}
+
+/** The same within this process: a tenth of the time. */
+export async function runHere(args: readonly string[], variables: Record<string, string> = {}): Promise<Ended> {
+  for (const name of Object.keys(process.env)) if (name.startsWith('RT_SMS_')) delete process.env[name];
+  Object.assign(process.env, variables);
+  let stdout = '';
+  let stderr = '';
+  const out = jest.spyOn(process.stdout, 'write').mockImplementation((text) => !!(stdout += String(text)));
+  const err = jest.spyOn(process.stderr, 'write').mockImplementation((text) => !!(stderr += String(text)));
+  try {
+    const code = await runTerminal(args);
+    return confidential({ code, stdout, stderr });
+  } finally {
+    out.mockRestore();
+    err.mockRestore();
+    for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal);
+  }
+}
+
+function confidential(ended: Ended): Ended {
+  const basic = Buffer.from(`shop:${PASSWORD}`).toString('base64');
+  expect(ended.stdout + ended.stderr).not.toMatch(new RegExp(`${PASSWORD}|${basic}|${SECRET}`));
+  return ended;
+}

@@ -1,0 +1,252 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { jest } from '@jest/globals';
+import { EventEmitterModule } from '@nestjs/event-emitter';
+import { RtSmsModule } from 'nestjs-rt-sms';
+import { atEnd, start } from '../platforms.js';
+import {
+  compileTerminal,
+  environment,
+  PASSWORD,
+  runHere,
+  runToEnd,
+  SECRET,
+  startGateway,
+  type Ended,
+} from './compiled.js';
+
+jest.setTimeout(30_000);
+
+const CERTIFICATES = join(import.meta.dirname, '../faults/certs');
+const pem = (name: string) => readFileSync(join(CERTIFICATES, name));
+
+interface Finding {
+  result: string;
+  says: string;
+  mend?: string;
+}
+/** What was found, by check. */
+function findings({ stdout }: Ended): Record<string, Finding> {
+  const { checks } = JSON.parse(stdout) as { checks: ({ check: string } & Finding)[] };
+  return Object.fromEntries(checks.map(({ check, ...finding }) => [check, finding]));
+}
+async function examine(env: Record<string, string>, ...args: string[]) {
+  const ended = await runHere(['doctor', '--json', ...args], env);
+  return { code: ended.code, ...findings(ended) } as Record<string, Finding> & { code: unknown };
+}
+
+const NOT_FOUND: RequestListener = (_, response) => {
+  response.setHeader('content-type', 'application/json');
+  response.end('{"status":"error","reason":"transaction_not_found"}');
+};
+async function listening(server: ReturnType<typeof createHttpServer>): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  atEnd(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+async function gatewayOverTls(certificate: string): Promise<Record<string, string>> {
+  const tls = { cert: pem(certificate), key: pem('server.key') };
+  return environment(`https://localhost:${await listening(createHttpsServer(tls, NOT_FOUND))}/send`);
+}
+
+let program: Awaited<ReturnType<typeof compileTerminal>>;
+beforeAll(async () => {
+  program = await compileTerminal();
+}, 60_000);
+afterAll(() => program.remove());
+
+describe('the gateway', () => {
+  it('passes, as a process, over TLS', async () => {
+    const env = { ...(await gatewayOverTls('localhost.pem')), NODE_EXTRA_CA_CERTS: join(CERTIFICATES, 'ca.pem') };
+    const ended = await runToEnd(program.bin, ['doctor', '--json'], env);
+    expect(findings(ended)).toMatchObject({
+      configuration: { result: 'ok' },
+      dns: { result: 'ok', says: expect.stringMatching(/127\.0\.0\.1|::1/) },
+      tcp: { result: 'ok', says: expect.stringMatching(/^localhost:\d+$/) },
+      tls: { result: 'ok', says: expect.stringMatching(/^the certificate is good for 3\d{4} more days$/) },
+      credentials: { result: 'ok' },
+      'IP list': { result: 'ok' },
+      clock: { result: 'ok' },
+      sender: { result: 'ok' },
+      callback: { result: 'skipped' },
+    });
+    expect(ended.code).toBe(0);
+  });
+
+  it.each([
+    ['expired.pem', 'CERT_HAS_EXPIRED'],
+    ['wrong-host.pem', 'ERR_TLS_CERT_ALTNAME_INVALID'],
+    ['self-signed.pem', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+  ])('with the certificate %s fails at TLS, and nothing is asked', async (certificate, code) => {
+    const env = { ...(await gatewayOverTls(certificate)), NODE_EXTRA_CA_CERTS: join(CERTIFICATES, 'ca.pem') };
+    const ended = await runToEnd(program.bin, ['doctor', '--json'], env);
+    const found = findings(ended);
+    expect(found.tls).toMatchObject({
+      result: 'failed',
+      says: expect.stringContaining(code),
+      mend: expect.any(String),
+    });
+    expect(found).not.toHaveProperty('credentials');
+    expect(found).toHaveProperty('sender');
+    expect(ended.code).toBe(1);
+  });
+
+  it('that has no name, or no open port, fails there', async () => {
+    const nameless = await examine(environment('https://gateway.invalid/send'));
+    expect(nameless).toMatchObject({
+      code: 1,
+      dns: { result: 'failed', says: expect.stringMatching(/gateway\.invalid:443: E/) },
+    });
+    expect(nameless).not.toHaveProperty('tcp');
+    const closed = await examine(environment('http://127.0.0.1:1/send'));
+    expect(closed).toMatchObject({
+      code: 1,
+      dns: { result: 'ok' },
+      tcp: { result: 'failed', says: '127.0.0.1:1: ECONNREFUSED' },
+    });
+  });
+
+  it.each([
+    ['a wrong password', { password: 'another' }, 'credentials', 'wrong_credentials', 'IP list'],
+    ['an address that is not listed', { allowFrom: ['10.0.0.1'] }, 'IP list', 'wrong_ip', 'credentials'],
+  ])('tells %s from all else', async (_, options, failed, reason, unseen) => {
+    const { gateway, env } = await startGateway(options);
+    const found = await examine(env);
+    expect(found.code).toBe(1);
+    expect(found[failed]).toMatchObject({ result: 'failed', says: expect.stringMatching(`${reason}. To mend it: `) });
+    expect(found[unseen]).toMatchObject({ result: 'skipped' });
+    expect(found.clock).toMatchObject({ result: 'ok' });
+    expect(gateway.requests).toEqual({ post: 0, get: 1 });
+  });
+
+  it('whose answer says nothing has not taken the credentials', async () => {
+    const { gateway, env } = await startGateway();
+    gateway.nextStatus({ status: 503 }, Infinity);
+    const found = await examine(env);
+    expect(found).toMatchObject({ code: 1, credentials: { result: 'failed', says: expect.stringContaining('503') } });
+  });
+
+  it.each([
+    [-120, 'failed', /^1(19|20|21) s ahead of that of the gateway$/],
+    [90, 'failed', /^(89|90|91) s behind that of the gateway$/],
+    [10, 'ok', /^-\d+ s from/],
+  ])('whose clock is off by %d s: %s', async (seconds, result, says) => {
+    const port = await listening(
+      createHttpServer((request, response) => {
+        response.setHeader('date', new Date(Date.now() + seconds * 1_000).toUTCString());
+        NOT_FOUND(request, response);
+      }),
+    );
+    const found = await examine(environment(`http://127.0.0.1:${port}/send`));
+    expect(found.clock).toMatchObject({ result, says: expect.stringMatching(says) });
+    expect(found.code).toBe(result === 'ok' ? 0 : 1);
+  });
+});
+
+it('names the variables that are missing', async () => {
+  const { code, stdout } = await runHere(['doctor'], { RT_SMS_PASSWORD: PASSWORD });
+  expect(stdout).toMatch(
+    /^failed +configuration +The account:\n +RT_SMS_LOGIN: is missing;.*\n +To mend it: set these variables/,
+  );
+  expect(code).toBe(1);
+});
+
+it.each([
+  ['SHOP-24', 'ok'],
+  ['ABCDEFGHIJKL', 'warning'],
+  ['МАГАЗИН', 'warning'],
+  ['A{B}', 'warning'],
+  ['', 'warning'],
+])('of the sender %j only the form can be seen: %s', async (name, result) => {
+  const { env } = await startGateway();
+  const found = await examine({ ...env, RT_SMS_SHORTCODE: name });
+  expect(found).toMatchObject({ code: 0, sender: { result } });
+});
+
+describe('the callback', () => {
+  const OPTIONS = { login: 'shop', password: PASSWORD, shortcode: 'SHOP' };
+  /** An application, and how many callbacks of it came to an event or to a question. */
+  async function application(secrets?: string) {
+    const { gateway, env } = await startGateway();
+    const { url } = await start('express', {
+      imports: [
+        EventEmitterModule.forRoot(),
+        RtSmsModule.forRoot({ ...OPTIONS, url: gateway.url, callback: secrets === undefined ? {} : { secrets } }),
+      ],
+    });
+    return { gateway, env, url: `${url}/rt-sms/callback` };
+  }
+  const callbackOf = async (env: Record<string, string>, url: string) =>
+    (await examine(env, '--callback-url', url)).callback;
+
+  it('that takes the secret and no other passes, and the application learns nothing of it', async () => {
+    const { gateway, env, url } = await application(SECRET);
+    const known = { ...env, RT_SMS_CALLBACK_SECRETS: SECRET };
+    // With the secret at its end, as it stands in the cabinet, too.
+    for (const given of [url, `${url}/`, `${url}/${SECRET}`])
+      await expect(callbackOf(known, given)).resolves.toMatchObject({
+        result: 'warning',
+        says: expect.stringMatching(/^it answers, but unencrypted/),
+      });
+    expect(gateway.requests.get).toBe(3);
+  });
+
+  it('with another secret, or none, is told apart', async () => {
+    const { env, url } = await application(SECRET);
+    const other = { ...env, RT_SMS_CALLBACK_SECRETS: 'another-secret-of-sixteen' };
+    await expect(callbackOf(other, url)).resolves.toMatchObject({
+      result: 'failed',
+      says: '404 for the right secret, not 200',
+    });
+    const { env: bare, url: open } = await application();
+    await expect(callbackOf(bare, open)).resolves.toMatchObject({
+      result: 'warning',
+      says: expect.stringMatching(/without a secret/),
+    });
+  });
+
+  it.each([
+    [200, '200 for a wrong secret, not 404', /takes any secret/],
+    [401, '401 for a wrong secret, not 404', /past guards and proxies/],
+    [302, '302 for a wrong secret, not 404', /past guards and proxies/],
+  ])('behind something that answers %d fails', async (status, says, mend) => {
+    const { env } = await startGateway();
+    const port = await listening(
+      createHttpServer((_, response) => response.writeHead(status, { location: 'https://elsewhere.invalid/' }).end()),
+    );
+    const found = await callbackOf({ ...env, RT_SMS_CALLBACK_SECRETS: SECRET }, `http://127.0.0.1:${port}/callback`);
+    expect(found).toMatchObject({ result: 'failed', says, mend: expect.stringMatching(mend) });
+  });
+
+  it('over TLS that takes the secret and no other is ok', async () => {
+    const env = { ...(await gatewayOverTls('localhost.pem')), NODE_EXTRA_CA_CERTS: join(CERTIFICATES, 'ca.pem') };
+    const tls = { cert: pem('localhost.pem'), key: pem('server.key') };
+    const asked: string[] = [];
+    const port = await listening(
+      createHttpsServer(tls, ({ url = '' }, response) => {
+        asked.push(url);
+        response.writeHead(url.startsWith(`/callback/${SECRET}?`) ? 200 : 404).end();
+      }),
+    );
+    const args = ['doctor', '--json', '--callback-url', `https://localhost:${port}/callback`];
+    const ended = await runToEnd(program.bin, args, { ...env, RT_SMS_CALLBACK_SECRETS: SECRET });
+    expect(findings(ended).callback).toMatchObject({ result: 'ok' });
+    expect(ended.code).toBe(0);
+    expect(asked).toHaveLength(2);
+  });
+
+  it('that nobody serves fails', async () => {
+    const { env } = await startGateway();
+    const dead = await callbackOf(env, 'http://127.0.0.1:65535/x');
+    expect(dead).toMatchObject({ result: 'failed', says: 'http://127.0.0.1:65535: ECONNREFUSED' });
+    await expect(callbackOf(env, 'nonsense')).resolves.toMatchObject({ result: 'failed' });
+  });
+});
