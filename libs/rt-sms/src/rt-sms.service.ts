@@ -24,7 +24,7 @@ import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
 import { Gateway, type CallOptions } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
-import { readCallback, type SmsStatusReport } from './gateway/wire.js';
+import { readCallback, type CallbackWords, type SmsStatusReport } from './gateway/wire.js';
 import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } from './message/sms-message.js';
 import { readUid } from './message/status.js';
 import {
@@ -36,6 +36,7 @@ import {
   RtSmsValidationError,
   type RtSmsErrorContext,
 } from './rt-sms.errors.js';
+import { Telemetry } from './telemetry.js';
 import { DEFAULT_ACCOUNT, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
@@ -72,6 +73,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private readonly tracker: DeliveryTracker;
   private readonly engine: SmsEngine;
   private readonly gate: AuthGate;
+  private readonly telemetry: Telemetry;
   private readonly authenticity: Authenticity;
   private readonly inFlight = new InFlight();
   private waitingHints = 0;
@@ -88,7 +90,12 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   ) {
     this.account = options.account;
     this.logger = new Logger(this.account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${this.account}`);
-    this.gateway = new Gateway(options, http, transport, (error) => this.learn(error));
+    this.telemetry = new Telemetry(options, {
+      inFlight: () => this.gateway.inFlight,
+      queued: () => this.engine.waiting?.(),
+      followed: () => this.tracker.size,
+    });
+    this.gateway = new Gateway(options, http, transport, this.telemetry, (error) => this.learn(error));
     this.publisher = new Publisher(emitter, ready, this.logger);
     this.gate = new AuthGate(() => this.gateway.status(NOBODYS_UID), this.logger);
     this.authenticity = new Authenticity(options.callback);
@@ -222,14 +229,21 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
     const trust = this.authenticity.check(request.secret, request.ip);
-    if (trust === 'refused') return 'refused';
-    const words = readCallback(query);
-    if (!words) {
-      this.logger.debug('A callback without a readable id was dropped');
-      return 'accepted';
+    const words = trust === 'refused' ? undefined : readCallback(query);
+    const instruments = this.telemetry.on;
+    if (trust === 'refused') {
+      instruments?.heard('refused');
+      return 'refused';
     }
-    const { uid, report } = words;
-    const believed = trust === 'believed';
+    if (!words) {
+      instruments?.heard('unreadable');
+      this.logger.debug('A callback without a readable id was dropped');
+    } else if (instruments) await instruments.callback(trust, () => this.hear(words, trust === 'believed'));
+    else await this.hear(words, trust === 'believed');
+    return 'accepted';
+  }
+
+  private async hear({ uid, report }: CallbackWords, believed: boolean): Promise<void> {
     if (believed && report && this.options.callback.confirm === 'auto') {
       await this.overtaking(uid, () => this.tracker.observe(report, 'callback', false));
     } else if (believed || this.tracker.follows(uid)) {
@@ -241,12 +255,13 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
         return this.tracker.hint(uid, false);
       });
     }
-    return 'accepted';
   }
 
   /** For the callback controller: whether the request may be answered at all. */
   trusts(request: { secret: string | undefined; ip: string | undefined }): boolean {
-    return this.authenticity.check(request.secret, request.ip) !== 'refused';
+    if (this.authenticity.check(request.secret, request.ip) !== 'refused') return true;
+    this.telemetry.on?.heard('refused');
+    return false;
   }
 
   /**
@@ -263,6 +278,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** @internal */
   async onModuleInit(): Promise<void> {
+    await this.telemetry.load();
     await this.engine.prepare?.();
   }
 
@@ -317,7 +333,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     const { account, publisher } = this;
     const about = (ref: string | undefined) => (ref === undefined ? {} : { ref });
     const emit: EngineEvents = {
-      status: (event) => publisher.status(event),
+      status: (event) => {
+        this.telemetry.on?.status(event);
+        return publisher.status(event);
+      },
       accepted: (id, uid, ref) => publisher.publish([RtSmsEvents.accepted], { id, account, uid, ...about(ref) }, id),
       refused: (id, error, ref) => publisher.publish([RtSmsEvents.refused], { id, account, error, ...about(ref) }, id),
       outcomeUnknown: (id, error, ref) =>
@@ -338,6 +357,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       slot: (go) => this.gateway.slot(go),
       send: (message, limits) => this.gateway.send(message, limits),
       status: (uid) => this.gateway.status(uid),
+      job: (work) => this.telemetry.on?.job(work) ?? work(),
       during: (work) => this.inFlight.during(work),
       follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
       emit,

@@ -66,6 +66,8 @@ export interface EngineItem extends CheckedMessage {
 
 /** Follows uids until their final status. */
 export interface DeliveryTracker {
+  /** How many are followed, if it is known here; for metrics. */
+  readonly size?: number;
   /** True if `uid` is followed here; then its callbacks need not wait for sends on their way. */
   follows(uid: string): boolean;
   /** From now on, or with the age that `sentAt` says. Never throws. */
@@ -94,6 +96,8 @@ export interface SmsEngine {
   prepare?(): Promise<void>;
   /** Once the application listens. */
   start(): Promise<void> | void;
+  /** How many messages wait to be sent, for metrics. */
+  waiting?(): Promise<number> | number;
   /** Takes no more, lets what is on its way finish, and says honestly what becomes of the rest. */
   stop(): Promise<void> | void;
   /** Lets go of everything: no callback can arrive any more. */
@@ -116,6 +120,8 @@ export interface EngineHost {
   send(message: CheckedMessage, limits: SendOptions): Promise<CallFacts & { uid: string }>;
   /** One status request. Rejects with an `RtSmsError`. */
   status(uid: string): Promise<SmsStatusReport>;
+  /** Runs what is done for one queued message, as the operator's telemetry sees it. */
+  job<T>(work: () => Promise<T>): Promise<T>;
   /** Runs as a send in flight: statuses of unknown uids wait for it, so that `accepted` comes before them. */
   during<T>(work: () => Promise<T>): Promise<T>;
   /** Gives an accepted message to the tracker. */

@@ -102,6 +102,10 @@ export class MemoryEngine implements SmsEngine {
     this.pump();
   }
 
+  waiting(): number {
+    return this.queued.size;
+  }
+
   async find(id: string): Promise<QueuedSmsState | undefined> {
     const entry = this.known(id);
     if (!entry) return undefined;
@@ -190,7 +194,7 @@ export class MemoryEngine implements SmsEngine {
     entry.sending = true;
     this.active++;
     const work = this.host
-      .during(() => this.attempt(item, entry, ticket))
+      .job(() => this.host.during(() => this.attempt(item, entry, ticket)))
       .finally(() => {
         this.active--;
         this.running.delete(work);

@@ -12,6 +12,7 @@ import {
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
+import type { CallEnd, Telemetry } from '../telemetry.js';
 import { AccountHttp } from './account-http.js';
 import { SlidingRate, type RateTicket } from './rate.js';
 import { backoffMs, RetryBudget } from './retry.js';
@@ -54,7 +55,7 @@ export interface CallFacts {
 
 type Answer = GatewayAnswer & { headers: Record<string, unknown> };
 
-interface Question<T> {
+interface Question<T extends CallEnd> {
   operation: 'send' | 'status';
   request: WireRequest;
   deadlineMs: number;
@@ -90,6 +91,7 @@ export class Gateway {
     readonly options: ResolvedOptions,
     private readonly http: HttpService,
     private readonly transport: Transport,
+    private readonly telemetry?: Telemetry,
     /** Told how each call ended: an error, or nothing for a success. */
     private readonly learn: (error?: RtSmsError) => void = () => undefined,
   ) {
@@ -152,24 +154,31 @@ export class Gateway {
     return this.closing;
   }
 
-  private call<T>(question: Question<T>): Promise<T> {
+  private call<T extends CallEnd>(question: Question<T>): Promise<T> {
     const call = new Call(this, question);
-    if (this.closing) call.stop('ending');
-    else if (question.signal?.aborted) call.stop('aborted');
-    else {
-      call.place = this.calls.push(call) - 1;
-      call.begin();
-    }
+    const instruments = this.telemetry?.on;
+    if (instruments) instruments.call(question.operation, call, () => this.begin(call));
+    else this.begin(call);
     return call.result;
   }
 
-  /** A call has ended: with an error, or well. */
-  ended(call: Going, error?: RtSmsError): void {
-    if (call.place >= 0) {
-      const last = this.calls.pop()!;
-      if (last !== call) this.calls[(last.place = call.place)] = last;
-    }
-    this.learn(error);
+  private begin(call: Going): void {
+    call.place = this.calls.push(call) - 1;
+    if (this.closing) call.stop('ending');
+    else call.begin();
+  }
+
+  /** A call has ended. */
+  ended(call: Going, end: CallEnd): void {
+    const last = this.calls.pop()!;
+    if (last !== call) this.calls[(last.place = call.place)] = last;
+    call.onEnd?.(end);
+    this.learn(end instanceof Error ? end : undefined);
+  }
+
+  /** Calls that have not ended. */
+  get inFlight(): number {
+    return this.calls.length;
   }
 
   /** One request. Past axios, if nothing of the user's can be in it. */
@@ -215,13 +224,15 @@ const report: Question<SmsStatusReport>['read'] = (answer, context, { uid = '', 
 
 type Stop = 'deadline' | 'late' | 'aborted' | 'ending';
 /** Any call. */
-type Going = Pick<Call<unknown>, 'place' | 'started' | 'result' | 'stop'>;
+type Going = Pick<Call<CallEnd>, 'place' | 'started' | 'result' | 'stop' | 'begin' | 'onEnd'>;
 
 /** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
-class Call<T> {
+class Call<T extends CallEnd> {
   readonly result: Promise<T>;
   /** Among the gateway's calls. */
   place = -1;
+  /** Whoever measures it. */
+  onEnd: ((end: CallEnd) => void) | undefined;
   private resolve!: (value: T) => void;
   private reject!: (error: RtSmsError) => void;
   private readonly startedAt = performance.now();
@@ -253,6 +264,7 @@ class Call<T> {
 
   begin(): void {
     const { signal, deadlineMs } = this.question;
+    if (signal?.aborted) return this.stop('aborted');
     this.deadline = setTimeout(pastDeadline, deadlineMs, this);
     const { startableMs } = this;
     if (startableMs < deadlineMs) this.lateness = setTimeout(() => this.started || this.stop('late'), startableMs);
@@ -298,7 +310,7 @@ class Call<T> {
     this.exchange = undefined;
     ticket?.giveBack();
     if (value instanceof Error) return this.failed(value);
-    this.end();
+    this.end(value);
     this.resolve(value);
   }
 
@@ -365,12 +377,12 @@ class Call<T> {
     this.reject(error);
   }
 
-  private end(error?: RtSmsError): void {
+  private end(end: CallEnd): void {
     this.ended = true;
     clearTimeout(this.deadline);
     clearTimeout(this.lateness);
     if (this.onAbort) this.question.signal?.removeEventListener('abort', this.onAbort);
-    this.gateway.ended(this, error);
+    this.gateway.ended(this, end);
   }
 
   private context(requestId?: unknown): RtSmsErrorContext {

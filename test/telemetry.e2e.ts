@@ -1,0 +1,201 @@
+import { setImmediate } from 'node:timers/promises';
+import { inspect } from 'node:util';
+import { jest } from '@jest/globals';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { atEnd, start } from './platforms.js';
+
+const SECRET = 'a-secret-of-more-than-thirty-two-characters';
+const MESSAGE = { msisdn: '79270000001', text: 'Никому не говорите код 4711', shortcode: 'SHOP' };
+
+/** What an application does before Nest starts. */
+function registerSdk() {
+  const spans = new InMemorySpanExporter();
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
+  const meters = new MeterProvider({ readers: [reader] });
+  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] }));
+  metrics.setGlobalMeterProvider(meters);
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  atEnd(async () => {
+    await meters.shutdown();
+    trace.disable();
+    metrics.disable();
+    context.disable();
+  });
+  /** Each point as `name{attribute=value}`: its value, or the count of a histogram. */
+  const points = async () => {
+    exporter.reset();
+    await reader.forceFlush();
+    const all = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics: each }) => each));
+    return Object.fromEntries(
+      all.flatMap(({ descriptor, dataPoints }) =>
+        dataPoints.map(({ attributes, value }) => {
+          const { 'rt_sms.account': account, ...rest } = attributes;
+          const labels = Object.entries(rest).map(([name, of]) => `${name.replace('rt_sms.', '')}=${String(of)}`);
+          expect(account).toBe('default');
+          return [
+            `${descriptor.name}{${labels.toSorted().join()}}`,
+            typeof value === 'object' ? (value as { count: number }).count : value,
+          ];
+        }),
+      ),
+    );
+  };
+  return { spans: (name: string) => spans.getFinishedSpans().filter((span) => span.name === name), all: spans, points };
+}
+
+async function run(options: Partial<RtSmsOptions> = {}) {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false });
+  atEnd(() => gateway.close());
+  const { app, url } = await start('express', {
+    imports: [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot({ ...gateway.options, callback: { secrets: SECRET }, ...options }),
+    ],
+  });
+  const callback = (query: string, secret = SECRET) => fetch(`${url}/rt-sms/callback/${secret}?${query}`);
+  gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
+  return { gateway, app, sms: app.get(RtSmsService), emitter: app.get(EventEmitter2), callback };
+}
+
+describe('with an OpenTelemetry SDK', () => {
+  it('a send is a span under its caller’s', async () => {
+    const { spans } = registerSdk();
+    const { gateway, sms } = await run();
+    const caller = trace.getTracer('test').startSpan('order');
+    const { uid } = await context.with(trace.setSpan(context.active(), caller), () => sms.send(MESSAGE));
+    const [span] = spans('rt_sms.send');
+    expect(span).toMatchObject({
+      kind: SpanKind.CLIENT,
+      parentSpanContext: { spanId: caller.spanContext().spanId },
+      status: { code: SpanStatusCode.UNSET },
+      attributes: {
+        'rt_sms.account': 'default',
+        'messaging.system': 'rt_sms',
+        'messaging.operation.name': 'send',
+        'messaging.message.id': uid,
+        'server.address': '127.0.0.1',
+        'server.port': Number(new URL(gateway.options.url!).port),
+        'rt_sms.attempts': 1,
+      },
+    });
+  });
+
+  it('a failure is told by its code and reason, in the span and in the metrics', async () => {
+    const { spans, points } = registerSdk();
+    const { gateway, sms } = await run({ timeouts: { sendMs: 300 } });
+    gateway.nextSend('invalid_field_shortcode');
+    await expect(sms.send(MESSAGE)).rejects.toThrow('invalid_field_shortcode');
+    gateway.nextSend('timeout');
+    await expect(sms.send(MESSAGE)).rejects.toMatchObject({ outcome: 'unknown' });
+    await sms.send(MESSAGE);
+    expect(spans('rt_sms.send').map(({ attributes, status }) => [attributes['error.type'], status.code])).toEqual([
+      ['RT_SMS_REJECTED', SpanStatusCode.ERROR],
+      ['RT_SMS_TIMEOUT', SpanStatusCode.ERROR],
+      [undefined, SpanStatusCode.UNSET],
+    ]);
+    expect(await points()).toMatchObject({
+      'rt_sms.sends{outcome=rejected,reason=invalid_field_shortcode}': 1,
+      'rt_sms.sends{outcome=unknown,reason=RT_SMS_TIMEOUT}': 1,
+      'rt_sms.sends{outcome=accepted}': 1,
+      'rt_sms.send.duration{outcome=accepted}': 1,
+      'rt_sms.in_flight{}': 0,
+      'rt_sms.followed{}': 1,
+    });
+  });
+
+  it('callbacks are counted by verdict, statuses by source, and those that no callback told as lost', async () => {
+    const { spans, points } = registerSdk();
+    const { gateway, sms, callback } = await run({ tracking: { schedule: [50] } });
+    const told = await sms.send(MESSAGE);
+    await gateway.report(told.uid, 'delivered');
+    await callback('status=delivered');
+    await callback(`id=${told.uid}&status=delivered`, 'wrong');
+    const untold = await sms.send(MESSAGE);
+    gateway.callTo(undefined);
+    await gateway.report(untold.uid, 'failed');
+    await sms.waitForFinal(untold.uid);
+    const seen = await points();
+    expect(seen).toMatchObject({
+      'rt_sms.callbacks{verdict=believed}': 1,
+      'rt_sms.callbacks{verdict=unreadable}': 1,
+      'rt_sms.callbacks{verdict=refused}': 1,
+      'rt_sms.statuses{source=callback,status=delivered}': 1,
+      'rt_sms.statuses{source=poll,status=failed}': 1,
+      'rt_sms.callbacks.lost{}': 1,
+      'rt_sms.followed{}': 0,
+    });
+    expect(spans('rt_sms.callback').map(({ attributes }) => attributes['rt_sms.verdict'])).toEqual(['believed']);
+    expect(spans('rt_sms.status').length).toBeGreaterThan(0);
+  });
+
+  it('what is done for a queued message is one span, its send within', async () => {
+    const { spans, points } = registerSdk();
+    const { sms, emitter } = await run();
+    const accepted = emitter.waitFor('rt-sms.accepted');
+    await sms.enqueue(MESSAGE);
+    await sms.enqueue({ ...MESSAGE, msisdn: '79270000002' }, { delayMs: 3_600_000 });
+    await accepted;
+    await setImmediate();
+    const [send] = spans('rt_sms.send');
+    const [job] = spans('rt_sms.job');
+    expect(job).toMatchObject({ kind: SpanKind.CONSUMER });
+    expect(send?.parentSpanContext?.spanId).toBe(job?.spanContext().spanId);
+    expect(await points()).toMatchObject({ 'rt_sms.queue.depth{}': 1 });
+  });
+
+  it('requests beyond the first are counted', async () => {
+    const { points } = registerSdk();
+    const { gateway, sms } = await run();
+    gateway.nextSend('system_error');
+    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 2 });
+    expect(await points()).toMatchObject({ 'rt_sms.retries{messaging.operation.name=send}': 1 });
+  });
+
+  it('nothing personal is in it', async () => {
+    const { all, points } = registerSdk();
+    const { gateway, sms } = await run();
+    const { uid } = await sms.send(MESSAGE);
+    await gateway.report(uid, 'delivered');
+    gateway.nextSend({
+      status: 200,
+      body: JSON.stringify({ status: 'error', reason: `no ${MESSAGE.text} to ${MESSAGE.msisdn}` }),
+    });
+    await expect(sms.send(MESSAGE)).rejects.toThrow();
+    const everything = inspect([all.getFinishedSpans(), await points()], { depth: 10, maxStringLength: null });
+    expect(everything).toContain(uid);
+    for (const secret of [MESSAGE.text, MESSAGE.msisdn, gateway.options.password!, SECRET])
+      expect(everything).not.toContain(secret);
+  });
+
+  it('an SDK that is registered after the application has started is taken from the next call on', async () => {
+    const { sms } = await run();
+    await sms.send(MESSAGE);
+    const { spans } = registerSdk();
+    await sms.send(MESSAGE);
+    await sms.send(MESSAGE);
+    expect(spans('rt_sms.send')).toHaveLength(1);
+  });
+});
+
+it('without an SDK the API is not even loaded', async () => {
+  const loaded = jest.fn();
+  jest.unstable_mockModule('@opentelemetry/api', () => {
+    loaded();
+    return {};
+  });
+  const { sms } = await run();
+  await sms.send(MESSAGE);
+  expect(loaded).not.toHaveBeenCalled();
+});
