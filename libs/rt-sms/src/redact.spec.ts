@@ -8,9 +8,12 @@ describe('redact', () => {
     ['+79270000001', '+7927*****01'],
     ['sent to 375291234567, twice', 'sent to 3752*****67, twice'],
     ['123456789', '1234*****89'],
+    ['to +7 (927) 000-00-01!', 'to +7927*****01!'],
+    ['8 927 000 00 01', '8927*****01'],
     // Ports, sizes and the id of a request are no numbers of people.
     ['connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms', 'connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms'],
     ['12345678', '12345678'],
+    ['connect ETIMEDOUT 192.168.100.200:443', 'connect ETIMEDOUT 192.168.100.200:443'],
   ])('masks what looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
 
   it('cuts known secrets out, each time, also as JSON has them', () => {

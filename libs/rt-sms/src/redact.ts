@@ -10,10 +10,15 @@ export function redact(text: string, secrets: readonly string[] = []): string {
   for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
     if (secret.length > 3) safe = safe.replaceAll(secret, '***').replaceAll(JSON.stringify(secret).slice(1, -1), '***');
   }
-  return safe
-    .replace(/\d{9,}/g, (digits) => `${digits.slice(0, 4)}*****${digits.slice(-2)}`)
-    .slice(0, 300)
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ');
+  return (
+    safe
+      // As people write them, too; dots would make one of an IP address.
+      .replace(/\d(?:[ ()-]{0,2}\d){8,}/g, (number) =>
+        number.replace(/\D/g, '').replace(/^(\d{4})\d+(\d\d)$/, '$1*****$2'),
+      )
+      .slice(0, 300)
+      .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
+  );
 }
 
 // An error of Node's own is no `instanceof Error` where the code runs in a context of its own, as it does under Jest.
