@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { jest } from '@jest/globals';
 import type { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd } from '../platforms.js';
@@ -9,6 +10,7 @@ import {
   compileTerminal,
   environment,
   outcomesIn,
+  runHere,
   runToEnd,
   startGateway,
   temporary,
@@ -111,6 +113,19 @@ describe('a run that is ended', () => {
     expect((await bulk([file], env)).code).toBe(0);
     expect(gateway.messages).toHaveLength(COUNT);
     expect(twice(gateway)).toBe(0);
+  });
+
+  it('by Ctrl-C at any moment: leaves nobody in doubt', async () => {
+    const { write } = await temporary(tmpdir());
+    for (let at = 1; at <= 12; at++) {
+      const { gateway, env } = await startGateway();
+      const file = await write(`${at}.csv`, rows(60));
+      gateway.on('message', () => gateway.messages.length === at * 4 && process.emit('SIGINT'));
+      expect((await runHere(['bulk', file], env)).code).toBe(130);
+      const outcomes = await outcomesIn(file.replace('.csv', '.results.csv'));
+      expect(rowsThat(outcomes, 'sending')).toEqual([]);
+      expect(rowsThat(outcomes, 'sent')).toHaveLength(gateway.messages.length);
+    }
   });
 });
 

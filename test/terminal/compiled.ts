@@ -56,13 +56,15 @@ export function environment(url: string): Record<string, string> {
   return { RT_SMS_LOGIN: 'shop', RT_SMS_PASSWORD: PASSWORD, RT_SMS_URL: url, RT_SMS_SHORTCODE: 'SHOP' };
 }
 
+// Where that is possible: the program waits for the disk before it sends.
+const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 /** A folder of the test's own; `write` gives the path of a new file in it. */
-export async function temporary(): Promise<{
+export async function temporary(where = MEMORY): Promise<{
   folder: string;
   write: (name: string, content: string | Buffer) => Promise<string>;
 }> {
-  // In memory, where that is possible: the program waits for the disk before it sends.
-  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'rt-sms-terminal-'));
+  const folder = await mkdtemp(join(where, 'rt-sms-terminal-'));
   atEnd(() => rm(folder, { recursive: true, force: true }));
   return {
     folder,
