@@ -3,35 +3,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { BullMqRole } from 'nestjs-rt-sms-bullmq';
 import { atEnd } from '../platforms.js';
-import type { Service } from './services.js';
+import { SECRET, startReplica, type ReplicaEvent, type ReplicaSetting, type RunningReplica } from './replica.js';
 
-export interface ReplicaSetting {
-  gateway: { login: string; password: string; url: string };
-  store: Service['options'];
-  role?: BullMqRole;
-  lockDurationMs?: number;
-  stalledIntervalMs?: number;
-  concurrency?: number;
-  /** Of the module. */
-  options?: object;
-  /** A worker of BullMQ that only POSTs, without any protocol. */
-  bare?: boolean;
-  /** Kills itself as soon as it has fetched a message. */
-  diesBeforeMark?: boolean;
-  log?: boolean;
-}
-
-export interface ReplicaEvent {
-  event: string;
-  id: string;
-  uid?: string | undefined;
-  ref?: string | undefined;
-  status?: string | undefined;
-  final?: boolean | undefined;
-}
-export type ReplicaTells = ReplicaEvent | { ready: string } | { enqueued: number } | { failed: string };
+export type ReplicaTells = ReplicaEvent | { ready: string } | { enqueued: boolean; failed?: string };
 
 const PROGRAM = fileURLToPath(new URL('./replica-process.ts', import.meta.url));
 const LOADER = new URL('../child/ts.mjs', import.meta.url).href;
@@ -39,32 +14,41 @@ const LOADER = new URL('../child/ts.mjs', import.meta.url).href;
 /** The replicas of an application, and what all of them have told so far. */
 export class Replicas {
   readonly events: ReplicaEvent[] = [];
-  readonly running: Replica[] = [];
+  readonly running: RunningReplica[] = [];
   private readonly waiting = new Set<() => void>();
 
-  constructor(readonly setting: ReplicaSetting) {
-    atEnd(() => Promise.all(this.running.map((replica) => replica.kill())));
+  constructor(readonly setting: ReplicaSetting) {}
+
+  /** One in this process: it ends by itself only. */
+  async start(more: Partial<ReplicaSetting> = {}): Promise<RunningReplica> {
+    const replica = await startReplica({ ...this.setting, ...more }, (event) => this.heard(event));
+    let ended: Promise<unknown> | undefined;
+    const running: RunningReplica = {
+      ...replica,
+      end: () => {
+        this.ended(running);
+        return (ended ??= replica.end());
+      },
+    };
+    atEnd(running.end);
+    return this.started(running);
   }
 
-  async start(more: Partial<ReplicaSetting> = {}): Promise<Replica> {
-    const replica = new Replica({ ...this.setting, ...more }, (event) => {
-      this.events.push(event);
-      this.look();
-    });
-    this.running.push(replica);
-    void replica.exited.then(() => {
-      this.running.splice(this.running.indexOf(replica), 1);
-      this.look();
-    });
+  /** One in a process of its own, which may be killed. */
+  async fork(more: Partial<ReplicaSetting> = {}): Promise<ReplicaProcess> {
+    const replica = new ReplicaProcess({ ...this.setting, ...more }, (event) => this.heard(event));
+    atEnd(() => replica.kill());
+    void replica.exited.then(() => this.ended(replica));
     await replica.ready;
-    this.look();
-    return replica;
+    return this.started(replica);
   }
 
-  async oneReady(): Promise<Replica> {
-    let found: Replica | undefined;
-    await this.until(() => (found = this.running.find(({ isReady }) => isReady)) !== undefined);
-    return found!;
+  /** A process that is up; it is taken off the list. */
+  async take(): Promise<ReplicaProcess> {
+    await this.until(() => this.running.length > 0);
+    const [replica] = this.running as ReplicaProcess[];
+    this.ended(replica!);
+    return replica!;
   }
 
   /** Resolves once `test` is true; looks again at each event. */
@@ -80,30 +64,45 @@ export class Replicas {
     });
   }
 
-  look(): void {
-    for (const look of this.waiting) look();
-  }
-
+  /** The names of the outcome events of an id, each once: one that was told before a crash is told again. */
   outcomes(id: string): string[] {
     const names = this.events.filter((seen) => seen.id === id && seen.event !== 'status').map(({ event }) => event);
-    // One that was told before a crash is told again: at least once.
     return [...new Set(names)];
   }
 
-  /** Uids that were accepted, and those of them that have no final status yet. */
+  /** Uids that were accepted and have no final status yet. */
   get open(): string[] {
     const final = new Set(this.events.filter((seen) => seen.final).map(({ uid }) => uid));
     return this.events.flatMap(({ event, uid }) => (event === 'accepted' && uid && !final.has(uid) ? [uid] : []));
   }
+
+  private heard(event: ReplicaEvent): void {
+    this.events.push(event);
+    this.look();
+  }
+
+  private started<T extends RunningReplica>(replica: T): T {
+    this.running.push(replica);
+    this.look();
+    return replica;
+  }
+
+  private ended(replica: RunningReplica): void {
+    if (this.running.includes(replica)) this.running.splice(this.running.indexOf(replica), 1);
+    this.look();
+  }
+
+  private look(): void {
+    for (const look of this.waiting) look();
+  }
 }
 
-export class Replica {
+export class ReplicaProcess implements RunningReplica {
   private readonly child: ChildProcess;
   readonly ready: Promise<string>;
   readonly exited: Promise<unknown>;
   url = '';
-  isReady = false;
-  private answered: (told: { enqueued: number } | { failed: string }) => void = () => undefined;
+  private answered: (told: { failed?: string }) => void = () => undefined;
 
   constructor(setting: ReplicaSetting, heard: (event: ReplicaEvent) => void) {
     this.child = fork(PROGRAM, [JSON.stringify(setting)], { execArgv: ['--import', LOADER] });
@@ -111,20 +110,19 @@ export class Replica {
     this.ready = new Promise((resolve, reject) => {
       this.child.once('exit', (code, signal) => reject(new Error(`a replica ended at its start: ${code ?? signal}`)));
       this.child.on('message', (told: ReplicaTells) => {
-        if ('ready' in told) {
-          this.isReady = true;
-          resolve((this.url = told.ready));
-        } else if ('event' in told) heard(told);
+        if ('ready' in told) resolve((this.url = told.ready));
+        else if ('event' in told) heard(told);
         else this.answered(told);
       });
     });
+    this.ready.catch(() => undefined);
   }
 
-  enqueue(ids: string[]): Promise<{ enqueued: number } | { failed: string }> {
-    return new Promise((resolve) => {
-      this.answered = resolve;
-      this.child.send({ enqueue: ids });
-    });
+  async enqueue(ids: string[]): Promise<void> {
+    const answer = new Promise<{ failed?: string }>((resolve) => (this.answered = resolve));
+    this.child.send({ enqueue: ids });
+    const { failed } = await answer;
+    if (failed !== undefined) throw new Error(failed);
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -132,14 +130,13 @@ export class Replica {
   }
 
   async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     this.child.kill('SIGKILL');
     await this.exited;
   }
 
-  /** As a deployment ends it: SIGTERM, and it may take its time. */
-  async end(): Promise<void> {
-    this.child.kill('SIGTERM');
-    await this.exited;
+  end(): Promise<void> {
+    return this.kill();
   }
 }
 
@@ -162,5 +159,5 @@ export async function balancer(replicas: Replicas): Promise<string> {
     server.closeAllConnections();
     server.close();
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/rt-sms/callback/a-secret-of-sixteen`;
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/rt-sms/callback/${SECRET}`;
 }

@@ -17,6 +17,8 @@ export interface Service {
   kill(): Promise<void>;
   /** After `kill`: the same data, the same port. */
   restart(): Promise<void>;
+  /** All that is in it, as text. */
+  dump(): Promise<string>;
   /** Empties it. */
   clear(): Promise<void>;
   close(): Promise<void>;
@@ -90,13 +92,13 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   await exit;
 }
 
-async function startRedis(extra: string[] = []): Promise<Service> {
+async function startRedis(): Promise<Service> {
   const program = need(() => onPath('redis-server'), 'redis-server');
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-redis-'));
   const port = await freePort();
   const run = async () => {
     const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes', '--save', ''];
-    const child = spawn(program, [...args, '--appendfsync', 'everysec', ...extra], { stdio: 'ignore' });
+    const child = spawn(program, [...args, '--appendfsync', 'everysec'], { stdio: 'ignore' });
     await until('Redis', async () => {
       const client = new Redis(port, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
       client.on('error', () => undefined);
@@ -109,6 +111,14 @@ async function startRedis(extra: string[] = []): Promise<Service> {
     });
     return child;
   };
+  const withClient = async <T>(work: (client: Redis) => Promise<T>): Promise<T> => {
+    const client = new Redis(port);
+    try {
+      return await work(client);
+    } finally {
+      client.disconnect();
+    }
+  };
   let child = await run();
   return {
     kind: 'Redis',
@@ -117,11 +127,8 @@ async function startRedis(extra: string[] = []): Promise<Service> {
     restart: async () => {
       child = await run();
     },
-    clear: async () => {
-      const client = new Redis(port);
-      await client.flushall();
-      client.disconnect();
-    },
+    dump: () => withClient(dumpOf),
+    clear: () => withClient(async (client) => void (await client.flushall())),
     close: async () => {
       await stop(child, 'SIGKILL');
       rmSync(folder, { recursive: true, force: true });
@@ -129,8 +136,19 @@ async function startRedis(extra: string[] = []): Promise<Service> {
   };
 }
 
-/** A Redis that would throw jobs away under pressure. */
-export const startEvictingRedis = (): Promise<Service> => startRedis(['--maxmemory-policy', 'allkeys-lru']);
+async function dumpOf(client: Redis): Promise<string> {
+  const readers: Record<string, (key: string) => Promise<unknown>> = {
+    string: (key) => client.get(key),
+    hash: (key) => client.hgetall(key),
+    list: (key) => client.lrange(key, 0, -1),
+    set: (key) => client.smembers(key),
+    zset: (key) => client.zrange(key, '0', '-1'),
+    stream: (key) => client.xrange(key, '-', '+'),
+  };
+  const keys = await client.keys('*');
+  const values = await Promise.all(keys.map(async (key) => [key, await readers[await client.type(key)]!(key)]));
+  return JSON.stringify(values);
+}
 
 async function startPostgres(): Promise<Service> {
   const bin = need(postgresFolder, 'postgresql');
@@ -179,6 +197,13 @@ async function startPostgres(): Promise<Service> {
     },
     restart: async () => {
       child = await run();
+    },
+    dump: async () => {
+      const { rows } = await query(
+        `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
+      );
+      const tables = await Promise.all(rows.map(({ name }) => query(`SELECT t::text AS row FROM ${name} t`)));
+      return JSON.stringify(tables.map((table) => table.rows));
     },
     clear: async () => {
       const { rows } = await query(

@@ -13,7 +13,8 @@ import {
 } from 'nestjs-rt-sms';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { SendData } from './send-queue.js';
-import { isMissing, JOB, postpone, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { isMissing, reason } from './store-errors.js';
 
 const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
 /** Repeated callbacks of a message that is settled emit nothing for so long. */
@@ -175,8 +176,8 @@ export class CheckQueue implements DeliveryTracker {
   }
 
   async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {
-    const { uid, ...words } = report;
-    const note: Note = { at: Date.now(), report: words, source, confirmed };
+    const { uid, status } = report;
+    const note: Note = { at: Date.now(), report: pick(report), source, confirmed };
     try {
       await this.store.ask('It is not kept', async () => {
         if (!(await this.note(uid, note))) {
@@ -184,7 +185,7 @@ export class CheckQueue implements DeliveryTracker {
           await this.add(uid, note.at, { unborn: true });
           await this.note(uid, note);
         }
-        await this.wake(uid, words.status);
+        await this.wake(uid, status);
       });
     } catch (error) {
       // An answer of the gateway can be had again; a callback cannot.

@@ -17,5 +17,4 @@ export function bullMq(options: BullMqOptions): SmsEngineFactory {
   return (host) => new BullMqEngine(options, host);
 }
 
-export { rtSmsQueueNames } from './store.js';
-export { BULLMQ_ROLES, type BullMqOptions, type BullMqRole } from './options.js';
+export { BULLMQ_ROLES, rtSmsQueueNames, type BullMqOptions, type BullMqRole } from './options.js';

@@ -8,6 +8,15 @@ export const BULLMQ_ROLES = ['both', 'producer', 'worker'] as const;
  */
 export type BullMqRole = (typeof BULLMQ_ROLES)[number];
 
+/**
+ * Names of the two queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
+ * final status. The prefix (Redis) or schema (PostgreSQL) is that of the engine.
+ */
+export const rtSmsQueueNames = (account = 'default'): { send: string; check: string } => ({
+  send: `rt-sms-${account}-send`,
+  check: `rt-sms-${account}-check`,
+});
+
 /** The durable engine; either `connection` or `postgres` is given. */
 export interface BullMqOptions {
   /** Redis: its URL, or the options of `ioredis`. Its eviction policy has to be `noeviction`. */

@@ -19,7 +19,8 @@ import {
 import type { CheckData, CheckQueue } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
-import { isMissing, JOB, postpone, reason, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { isMissing, reason } from './store-errors.js';
 
 /** Lower goes first; BullMQ takes jobs without a priority before all others. */
 const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;

@@ -14,8 +14,9 @@ import {
   type WorkerOptions,
 } from 'bullmq';
 import { isRtSmsError, RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
-import type { ResolvedBullMqOptions } from './options.js';
+import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { PacedWorker } from './paced-worker.js';
+import { isMissing, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
 
 /** A caller waits so long for the store. */
 const ANSWER_MS = 5_000;
@@ -41,26 +42,6 @@ interface Queryable {
   query(sql: string, values: unknown[]): Promise<{ rows: { n: number }[] }>;
 }
 
-/** BullMQ's codes of what is no failure of the store. */
-export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
-
-/** What a foreign error says, fit for the log: one line, nothing that looks like a number or a password in a URL. */
-export const reason = (error: unknown): string =>
-  String((error as Error | undefined)?.message || (error as { code?: unknown } | undefined)?.code || error)
-    .replace(/\/\/[^@\s]*@/g, '//***@')
-    .replace(/\d{9,}/g, '***')
-    .replace(/\s+/g, ' ')
-    .slice(0, 200);
-
-/**
- * Names of the two queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
- * final status. The prefix (Redis) or schema (PostgreSQL) is that of the engine.
- */
-export const rtSmsQueueNames = (account = 'default'): { send: string; check: string } => ({
-  send: `rt-sms-${account}-send`,
-  check: `rt-sms-${account}-check`,
-});
-
 /**
  * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
  * store was not there at the start.
@@ -68,6 +49,8 @@ export const rtSmsQueueNames = (account = 'default'): { send: string; check: str
 export class Store<Send, Check> {
   /** Resolves once the store has been reached, and was found fit for use. */
   readonly ready: Promise<void>;
+  /** The same, but a store that is not there at the start is waited for only so long; later callers not at all. */
+  private readonly reached: Promise<void>;
   private isReady = false;
   private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
   private unfit: RtSmsConfigError | undefined;
@@ -85,7 +68,8 @@ export class Store<Send, Check> {
     this.isRedis = options.connection !== undefined;
     this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;
     this.ready = this.open();
-    this.ready.catch(() => undefined);
+    this.reached = within(START_MS, this.ready);
+    this.reached.catch(() => undefined);
   }
 
   name(queue: 'send' | 'check'): string {
@@ -122,7 +106,7 @@ export class Store<Send, Check> {
       ...(cause === undefined ? {} : { cause: new Error(reason(cause)) }),
     });
     try {
-      if (!this.isReady) await within(ANSWER_MS, this.ready);
+      if (!this.isReady) await this.reached;
     } catch (error) {
       throw new RtSmsOverloadedError(`${what}: the store of the queue cannot be reached`, context(error));
     }
@@ -248,10 +232,10 @@ export class Store<Send, Check> {
       const first = make<Send>('send');
       const queues: StoredQueue<unknown>[] = [first];
       try {
-        await this.reached(first);
+        await this.connected(first);
         const second = make<Check>('check');
         queues.push(second);
-        await this.reached(second);
+        await this.connected(second);
         this.queues = [first, second];
         this.isReady = true;
         return;
@@ -266,7 +250,7 @@ export class Store<Send, Check> {
     throw new Error('The application ended');
   }
 
-  private async reached<T>(queue: StoredQueue<T>): Promise<void> {
+  private async connected<T>(queue: StoredQueue<T>): Promise<void> {
     let refused: (error: unknown) => void;
     const refusal = new Promise<never>((_, reject) => (refused = reject));
     queue.on('error', (error) => {
@@ -304,57 +288,10 @@ export class Store<Send, Check> {
     const given = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
     return {
       ...common,
-      connection: { max: 5, connectionTimeoutMillis: 2_000, keepAlive: true, ...given, schema, migrate },
+      connection: { max: 5, connectionTimeoutMillis: 4_000, keepAlive: true, ...given, schema, migrate },
     };
   }
 }
-
-const POLICY = (policy: string) =>
-  `the eviction policy of this Redis is ${policy}, so it may throw queued messages away; set maxmemory-policy noeviction, or take another Redis for the queue`;
-
-/** A store that answers, and that no retry makes usable. */
-class Unfit extends Error {}
-
-const ADVICE: Record<string, string> = {
-  '42501':
-    'has not the rights it needs in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
-  '28P01': 'is refused by this PostgreSQL: wrong user or password',
-  '28000': 'is refused by this PostgreSQL: see its pg_hba.conf',
-  '3D000': 'asks for a database that this PostgreSQL does not have; create it',
-};
-
-function unfit(error: unknown, account: string): RtSmsConfigError | undefined {
-  const { name, message, code } = error as Error & { code?: unknown };
-  let what: string | undefined;
-  if (error instanceof Unfit) what = message;
-  else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
-  else if (name === 'UnsupportedPostgresVersionError')
-    what = 'this PostgreSQL is too old; 13 is the oldest that serves';
-  else if (name === 'SchemaMigrationRequiredError')
-    what = 'the tables of BullMQ are not there; set migrate: true, or run its runMigrations() beforehand';
-  else if (name === 'SchemaVersionMismatchError') what = 'the tables are those of a newer BullMQ; update bullmq';
-  else if (message.startsWith('Redis version needs')) what = `this Redis is too old (${reason(error)})`;
-  else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
-    what = `this Redis refuses the user: ${reason(error)}`;
-  else if (/could not load the optional/i.test(message)) what = reason(error);
-  return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
-}
-
-/** True only where no command can have reached the store. */
-function offline(error: unknown): boolean {
-  const { message, code } = error as Error & { code?: unknown };
-  return (
-    /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/.test(message) ||
-    (typeof code === 'string' &&
-      // The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
-      /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/.test(code))
-  );
-}
-
-/** The same of a single command, to which Redis may say no before it does anything. */
-const neverLeft = (error: unknown): boolean =>
-  offline(error) ||
-  /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);
 
 /** Ends the work on a job for now; it is taken up again at `at`. PostgreSQL takes whole milliseconds only. */
 export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {

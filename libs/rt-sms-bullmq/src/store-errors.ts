@@ -1,0 +1,61 @@
+import { RtSmsConfigError } from 'nestjs-rt-sms';
+
+/* What the errors of Redis, PostgreSQL, their clients and BullMQ mean. */
+
+/** What a foreign error says, fit for the log: one line, nothing that looks like a number or a password in a URL. */
+export const reason = (error: unknown): string =>
+  String((error as Error | undefined)?.message || (error as { code?: unknown } | undefined)?.code || error)
+    .replace(/\/\/[^@\s]*@/g, '//***@')
+    .replace(/\d{9,}/g, '***')
+    .replace(/\s+/g, ' ')
+    .slice(0, 200);
+
+/** BullMQ's codes of what is no failure of the store. */
+export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
+
+export const POLICY = (policy: string) =>
+  `the eviction policy of this Redis is ${policy}, so it may throw queued messages away; set maxmemory-policy noeviction, or take another Redis for the queue`;
+
+/** A store that answers, and that no retry makes usable. */
+export class Unfit extends Error {}
+
+const ADVICE: Record<string, string> = {
+  '42501':
+    'has not the rights it needs in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
+  '28P01': 'is refused by this PostgreSQL: wrong user or password',
+  '28000': 'is refused by this PostgreSQL: see its pg_hba.conf',
+  '3D000': 'asks for a database that this PostgreSQL does not have; create it',
+};
+
+export function unfit(error: unknown, account: string): RtSmsConfigError | undefined {
+  const { name, message, code } = error as Error & { code?: unknown };
+  let what: string | undefined;
+  if (error instanceof Unfit) what = message;
+  else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
+  else if (name === 'UnsupportedPostgresVersionError')
+    what = 'this PostgreSQL is too old; 13 is the oldest that serves';
+  else if (name === 'SchemaMigrationRequiredError')
+    what = 'the tables of BullMQ are not there; set migrate: true, or run its runMigrations() beforehand';
+  else if (name === 'SchemaVersionMismatchError') what = 'the tables are those of a newer BullMQ; update bullmq';
+  else if (message.startsWith('Redis version needs')) what = `this Redis is too old (${reason(error)})`;
+  else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
+    what = `this Redis refuses the user: ${reason(error)}`;
+  else if (/could not load the optional/i.test(message)) what = reason(error);
+  return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
+}
+
+/** True only where no command can have reached the store. */
+export function offline(error: unknown): boolean {
+  const { message, code } = error as Error & { code?: unknown };
+  return (
+    /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/.test(message) ||
+    (typeof code === 'string' &&
+      // The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
+      /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/.test(code))
+  );
+}
+
+/** The same of a single command, to which Redis may say no before it does anything. */
+export const neverLeft = (error: unknown): boolean =>
+  offline(error) ||
+  /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);

@@ -1,0 +1,366 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jest } from '@jest/globals';
+import { Injectable, Module, type INestApplication, type Provider } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { context, trace } from '@opentelemetry/api';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { BullMQOtel } from 'bullmq-otel';
+import {
+  OnRtSmsStatus,
+  RtSmsConfigError,
+  RtSmsModule,
+  RtSmsService,
+  type RtSmsOptions,
+  type RtSmsStatusEvent,
+} from 'nestjs-rt-sms';
+import { bullMq, rtSmsQueueNames, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
+import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
+import { Redis } from 'ioredis';
+import { Client } from 'pg';
+import { atEnd } from '../platforms.js';
+import { SECRET } from './replica.js';
+import { startStore, STORES, type Service } from './services.js';
+
+jest.setTimeout(60_000);
+
+const hello = { msisdn: '79271234567', text: 'Your code is 735519' };
+
+interface Seen {
+  event: string;
+  id: string;
+  uid?: string;
+  status?: string;
+  receivedAt?: Date;
+}
+
+interface Running {
+  app: INestApplication;
+  sms: RtSmsService;
+  url: string;
+  events: Seen[];
+  /** Resolves with the first event of this name, past or to come. */
+  heard(name: string, id?: string): Promise<Seen>;
+}
+
+interface Setting {
+  engine?: Partial<BullMqOptions>;
+  options?: Partial<RtSmsOptions>;
+  providers?: Provider[];
+}
+
+async function gatewayOf(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false, ...options });
+  atEnd(() => gateway.close());
+  return gateway;
+}
+
+async function run(
+  gateway: RtSmsSimulator,
+  store: Service['options'],
+  { engine, options, providers = [] }: Setting = {},
+): Promise<Running> {
+  const { login, password, url } = gateway.options;
+  @Module({
+    imports: [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot({
+        login,
+        password,
+        url,
+        shortcode: 'SHOP',
+        callback: { secrets: SECRET },
+        engine: bullMq({ ...store, ...engine }),
+        ...options,
+      }),
+    ],
+    providers,
+  })
+  class AppModule {}
+  const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
+  atEnd(() => app.close());
+  const events: Seen[] = [];
+  const waiting = new Set<() => void>();
+  app.get(EventEmitter2).onAny((event, payload) => {
+    events.push({ ...(payload as Seen), event: String(event).replace('rt-sms.', '') });
+    for (const look of waiting) look();
+  });
+  await app.listen(0, '127.0.0.1');
+  const heard = (name: string, id?: string) =>
+    new Promise<Seen>((resolve) => {
+      const look = () => {
+        const found = events.find((seen) => seen.event === name && (id === undefined || seen.id === id));
+        if (!found) return;
+        waiting.delete(look);
+        resolve(found);
+      };
+      waiting.add(look);
+      look();
+    });
+  return { app, sms: app.get(RtSmsService), url: await app.getUrl(), events, heard };
+}
+
+const callback = (url: string, uid: string, status: string) =>
+  fetch(`${url}/rt-sms/callback/${SECRET}?id=${uid}&status=${status}`).then((answer) => answer.status);
+
+/** A start that has to fail; what its error lists. */
+async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
+  const gateway = await gatewayOf();
+  const error: unknown = await run(gateway, given as Service['options']).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(RtSmsConfigError);
+  expect(String(error)).not.toContain('s3cret');
+  return (error as RtSmsConfigError).problems;
+}
+
+describe.each(STORES)('the durable engine on %s', (kind) => {
+  let store: Service;
+  beforeAll(async () => {
+    store = await startStore(kind);
+  }, 120_000);
+  beforeEach(() => store.clear());
+  afterAll(() => store.close());
+
+  it('role: producers fill the queue and take callbacks, workers send and run the handlers', async () => {
+    const gateway = await gatewayOf();
+    const api = await run(gateway, store.options, { engine: { role: 'producer' } });
+    await api.sms.enqueue(hello, { id: 'a' });
+    await sleep(300);
+    expect(gateway.requests.post).toBe(0);
+    await expect(api.sms.find('a')).resolves.toEqual({ id: 'a', state: 'queued' });
+    const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
+    const { uid } = await worker.heard('accepted', 'a');
+    await expect(api.sms.find('a')).resolves.toMatchObject({ state: 'accepted', uid });
+    await expect(callback(api.url, uid!, 'delivered')).resolves.toBe(200);
+    await expect(worker.heard('status.delivered')).resolves.toMatchObject({ uid, source: 'callback' });
+    expect(api.events).toEqual([]);
+    await expect(api.sms.waitForFinal(uid!)).resolves.toMatchObject({ status: 'delivered' });
+  });
+
+  it('send() on one replica is followed by another', async () => {
+    const gateway = await gatewayOf();
+    const api = await run(gateway, store.options, { engine: { role: 'producer' } });
+    const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
+    const { uid } = await api.sms.send({ ...hello, ref: 'order 1' });
+    await callback(api.url, uid, 'delivered');
+    await expect(worker.heard('status.delivered')).resolves.toMatchObject({ uid, ref: 'order 1' });
+  });
+
+  it('a lost callback is made up for by polling, and an uid that another life left open is followed', async () => {
+    const gateway = await gatewayOf();
+    const tracking = { schedule: [300], open: () => [{ uid: left.uid, sentAt: new Date() }] };
+    const before = await run(gateway, store.options, { options: { tracking: false } });
+    const left = await before.sms.send(hello);
+    await before.app.close();
+    await gateway.report(left.uid, 'delivered');
+    const { heard } = await run(gateway, store.options, { options: { tracking } });
+    await expect(heard('status.delivered')).resolves.toMatchObject({ uid: left.uid, source: 'poll', confirmed: true });
+  });
+
+  it('handlers that throw twice are called a third time, with the same event', async () => {
+    const seen: RtSmsStatusEvent[] = [];
+    @Injectable()
+    class Handlers {
+      @OnRtSmsStatus('delivered')
+      delivered(event: RtSmsStatusEvent): void {
+        seen.push(event);
+        if (seen.length < 3) throw new Error('the database is down');
+      }
+    }
+    const gateway = await gatewayOf();
+    const { app, sms, url, events, heard } = await run(gateway, store.options, { providers: [Handlers] });
+    let accepted = 0;
+    app.get(EventEmitter2).on('rt-sms.accepted', () => {
+      if (++accepted < 2) throw new Error('the database is down');
+    });
+    await sms.enqueue(hello, { id: 'a' });
+    const { uid } = await heard('accepted');
+    await callback(url, uid!, 'delivered');
+    while (seen.length < 3 || accepted < 2) await sleep(50);
+    expect(new Set(seen.map(({ id }) => id))).toEqual(new Set([`default:${uid}:delivered`]));
+    expect(new Set(seen.map(({ receivedAt }) => receivedAt.getTime())).size).toBe(1);
+    await sleep(500);
+    expect(seen).toHaveLength(3);
+    expect(accepted).toBe(2);
+    expect(events.filter(({ event }) => event === 'accepted').every((event) => event.uid === uid)).toBe(true);
+    expect(gateway.messages).toHaveLength(1);
+  });
+
+  it('one replica that the gateway refuses hands its messages to the others; nothing is refused for it', async () => {
+    const gateway = await gatewayOf({ latencyMs: 20 });
+    const wrong = await run(gateway, store.options, { options: { password: 'wrong' } });
+    const all = Array.from({ length: 40 }, (_, n) => `m${n}`);
+    await wrong.sms.enqueueMany(all.map((id) => ({ id, message: { ...hello, text: id } })));
+    while (gateway.requests.post === 0) await sleep(20);
+    await expect(wrong.sms.checkHealth()).resolves.toMatchObject({ ok: false, reason: 'wrong_credentials' });
+    const right = await run(gateway, store.options);
+    await Promise.all(all.map((id) => right.heard('accepted', id)));
+    expect(wrong.events).toEqual([]);
+    expect(gateway.messages).toHaveLength(40);
+    // What it had begun when it was refused for the first time, and its probe.
+    expect(gateway.requests.post - 40).toBeLessThanOrEqual(10);
+  });
+
+  it('text, number and password leave the store with the settlement', async () => {
+    const gateway = await gatewayOf({ password: 'n0b0dy-knows' });
+    const { sms, url, heard } = await run(gateway, store.options);
+    const { password } = gateway.options;
+    const personal = new RegExp([hello.msisdn, '9271234567', '735519', 'Your code', password].join('|'));
+    await sms.enqueue(hello, { id: 'later', delayMs: 60_000 });
+    // Or the test is blind.
+    expect(await store.dump()).toMatch(personal);
+    await sms.cancel('later');
+    await heard('cancelled');
+    await sms.enqueue(hello, { id: hello.msisdn });
+    const { uid } = await heard('accepted');
+    gateway.nextSend('invalid_field_text');
+    await sms.enqueue(hello, { id: 'refused' });
+    await heard('refused');
+    gateway.nextSend({ fault: 'reset', accepted: true });
+    await sms.enqueue(hello, { id: 'unknown' });
+    await heard('outcome-unknown');
+    gateway.nextStatus({ status: 500 });
+    await callback(url, uid!, 'awaiting_report');
+    await gateway.report(uid!, 'delivered');
+    await callback(url, uid!, 'delivered');
+    await heard('status.delivered');
+    await sms.getStatus(uid!);
+    await expect(sms.find('refused')).resolves.toMatchObject({ state: 'refused' });
+    const dump = await store.dump();
+    expect(dump).toContain(uid);
+    expect(dump).not.toMatch(personal);
+  });
+
+  it('an id is forgotten idempotencyMs after its message settled, and not before', async () => {
+    const gateway = await gatewayOf();
+    const { sms, heard } = await run(gateway, store.options, { options: { idempotencyMs: 1_000 } });
+    await sms.enqueue(hello, { id: 'a', delayMs: 1_200 });
+    await heard('accepted');
+    const other = { ...hello, text: 'Other' };
+    await expect(sms.enqueue(other, { id: 'a' })).rejects.toThrow("id: 'a'");
+    await sleep(1_100);
+    await expect(sms.find('a')).resolves.toBeUndefined();
+    await sms.enqueue(other, { id: 'a' });
+    await gateway.waitForMessage(({ text }) => text === 'Other');
+  });
+
+  it('spans of bullmq-otel: asked for, they come, and hold nothing personal', async () => {
+    const exporter = new InMemorySpanExporter();
+    const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
+    trace.setGlobalTracerProvider(provider);
+    atEnd(() => {
+      trace.disable();
+      context.disable();
+      return provider.shutdown();
+    });
+    const gateway = await gatewayOf();
+    const telemetry = new BullMQOtel({ tracerName: 'sms' });
+    const { app, sms, heard, url } = await run(gateway, store.options, { engine: { telemetry } });
+    await sms.enqueue(hello, { id: hello.msisdn });
+    const { uid } = await heard('accepted');
+    await callback(url, uid!, 'delivered');
+    await heard('status.delivered');
+    await app.close();
+    const spans = exporter.getFinishedSpans();
+    const names = new Set(spans.map(({ name }) => name));
+    const { send } = rtSmsQueueNames();
+    expect([...names].some((name) => name.includes(send))).toBe(true);
+    const told = JSON.stringify(spans.map(({ name, attributes, events }) => ({ name, attributes, events })));
+    expect(told).not.toMatch(/9271234567|735519|Your code/);
+  });
+
+  it('a store that is not there at the start: the application starts, fails fast, and sends when it comes', async () => {
+    const gateway = await gatewayOf();
+    await store.kill();
+    const { sms, url, heard } = await run(gateway, store.options);
+    const began = performance.now();
+    await expect(sms.enqueue(hello)).rejects.toMatchObject({ name: 'RtSmsOverloadedError', outcome: 'not_sent' });
+    // A callback that could not be kept is not confirmed.
+    await expect(callback(url, 'message-id-1', 'delivered')).resolves.toBeGreaterThanOrEqual(500);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    await expect(sms.send({ ...hello, text: 'At once' })).resolves.toMatchObject({ attempts: 1 });
+    await store.restart();
+    while (!(await sms.enqueue(hello, { id: 'a' }).catch(() => undefined))) await sleep(50);
+    await heard('accepted', 'a');
+  });
+
+  it('a callback is kept before it is answered', async () => {
+    const gateway = await gatewayOf();
+    const api = await run(gateway, store.options, { engine: { role: 'producer' } });
+    const { uid } = await api.sms.send(hello);
+    await expect(callback(api.url, uid, 'delivered')).resolves.toBe(200);
+    await store.kill();
+    await store.restart();
+    const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
+    await expect(worker.heard('status.delivered')).resolves.toMatchObject({ uid, source: 'callback' });
+  });
+});
+
+describe('a store that cannot be used stops the start, and says what to do', () => {
+  /** A Redis of its own with another setting. */
+  async function redisWith(setting: string, value: string): Promise<string> {
+    const redis = await startStore('Redis');
+    atEnd(() => redis.close());
+    const { connection } = redis.options as { connection: string };
+    const client = new Redis(connection);
+    await client.config('SET', setting, value);
+    client.disconnect();
+    return connection;
+  }
+
+  it('Redis that evicts', async () => {
+    const connection = await redisWith('maxmemory-policy', 'allkeys-lru');
+    await expect(problemsOf({ connection })).resolves.toEqual([
+      expect.stringMatching(/eviction policy of this Redis is allkeys-lru.*set maxmemory-policy noeviction/),
+    ]);
+  });
+
+  it('Redis with another password', async () => {
+    const connection = await redisWith('requirepass', 'right');
+    for (const user of ['', ':s3cret@']) {
+      await expect(problemsOf({ connection: connection.replace('//', `//${user}`) })).resolves.toEqual([
+        expect.stringContaining('this Redis refuses the user'),
+      ]);
+    }
+    await run(await gatewayOf(), { connection: connection.replace('//', '//:right@') });
+  });
+
+  it('PostgreSQL: without rights, with no such database, without tables; replicas that start together make them once', async () => {
+    const postgres = await startStore('PostgreSQL');
+    const { postgres: url } = postgres.options as { postgres: string };
+    try {
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      await client.query("CREATE ROLE clerk LOGIN PASSWORD 's3cret'; REVOKE CREATE ON DATABASE postgres FROM PUBLIC");
+      await client.end();
+      await expect(problemsOf({ postgres: url.replace('postgres@', 'clerk:s3cret@') })).resolves.toEqual([
+        expect.stringMatching(/the user has not the rights .* grant CREATE on the database/),
+      ]);
+      await expect(problemsOf({ postgres: url.replace(/postgres$/, 'nowhere') })).resolves.toEqual([
+        expect.stringContaining('create it'),
+      ]);
+      await expect(problemsOf({ postgres: url, migrate: false })).resolves.toEqual([
+        expect.stringContaining('set migrate: true'),
+      ]);
+      const gateway = await gatewayOf();
+      const replicas = await Promise.all([1, 2, 3].map(() => run(gateway, { postgres: url })));
+      await replicas[0]!.sms.enqueue(hello, { id: 'a' });
+      await Promise.race(replicas.map(({ heard }) => heard('accepted', 'a')));
+      // Once there, they need no rights but those on the tables.
+      await expect(run(gateway, { postgres: url }, { engine: { migrate: false } })).resolves.toBeDefined();
+    } finally {
+      await postgres.close();
+    }
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['neither', {}, /either connection \(Redis\) or postgres/],
+    ['both', { connection: 'redis://x', postgres: 'postgres://x' }, /either connection \(Redis\) or postgres/],
+    ['an unknown option', { connection: 'redis://x', concurency: 1 }, /no option 'concurency'/],
+    ['a prefix for PostgreSQL', { postgres: 'postgres://x', prefix: 'a' }, /with postgres use schema/],
+    ['a schema for Redis', { connection: 'redis://x', schema: 'a' }, /with Redis use prefix/],
+    ['a client', { connection: { on: () => undefined } }, /not a client/],
+    ['a role', { connection: 'redis://x', role: 'slave' }, /role must be 'both' or 'producer' or 'worker'/],
+  ])('options: %s', async (_, options, problem) => {
+    await expect(problemsOf(options)).resolves.toContainEqual(expect.stringMatching(problem));
+  });
+});

@@ -1,0 +1,81 @@
+import 'reflect-metadata';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { RtSmsModule, RtSmsService, type EngineHost, type RtSmsOptions, type SmsEngineFactory } from 'nestjs-rt-sms';
+import { bullMq, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
+import type { Service } from './services.js';
+
+export const SECRET = 'a-secret-of-sixteen';
+
+/** What a replica is told; it has to survive JSON. */
+export interface ReplicaSetting {
+  gateway: { login: string; password: string; url: string };
+  store: Service['options'];
+  /** Of the engine. */
+  engine?: Omit<BullMqOptions, 'connection' | 'postgres'>;
+  /** Of the module. */
+  options?: Partial<RtSmsOptions>;
+  /** A worker of BullMQ that only POSTs, without any protocol. */
+  bare?: boolean;
+  /** Kills itself as soon as it has fetched a message. */
+  diesBeforeMark?: boolean;
+}
+
+export interface ReplicaEvent {
+  event: string;
+  id: string;
+  uid?: string | undefined;
+  ref?: string | undefined;
+  status?: string | undefined;
+  final?: boolean | undefined;
+}
+
+export interface RunningReplica {
+  url: string;
+  enqueue(ids: string[]): Promise<unknown>;
+  /** As a deployment ends it: it may take its time. */
+  end(): Promise<unknown>;
+}
+
+const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled', 'unresolved', 'status'];
+
+/** One replica of an application; its handlers have run once `tell` has. */
+export async function startReplica(
+  { gateway, store, engine, options, diesBeforeMark }: ReplicaSetting,
+  tell: (event: ReplicaEvent) => unknown,
+): Promise<RunningReplica> {
+  const given = bullMq({ ...store, ...engine });
+  // The place in the rate is asked for when the job is fetched, and before anything is marked.
+  const deadly: SmsEngineFactory = (host) => {
+    const slot = (): never => process.kill(process.pid, 'SIGKILL') as never;
+    return given(Object.assign(Object.create(host) as EngineHost, { slot }));
+  };
+  @Module({
+    imports: [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot({
+        ...gateway,
+        shortcode: 'SHOP',
+        callback: { secrets: SECRET },
+        engine: diesBeforeMark ? deadly : given,
+        ...options,
+      }),
+    ],
+  })
+  class AppModule {}
+  const app = await NestFactory.create(AppModule, { logger: false });
+  const emitter = app.get(EventEmitter2);
+  for (const name of NAMES) {
+    emitter.on(`rt-sms.${name}`, ({ id, uid, ref, status, final }: ReplicaEvent) =>
+      tell({ event: name, id, uid, ref, status, final }),
+    );
+  }
+  await app.listen(0, '127.0.0.1');
+  const sms = app.get(RtSmsService);
+  return {
+    url: await app.getUrl(),
+    enqueue: (ids) => sms.enqueueMany(ids.map((id) => ({ message: { msisdn: '79270000001', text: id, ref: id }, id }))),
+    end: () => app.close(),
+  };
+}
