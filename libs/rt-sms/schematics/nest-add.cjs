@@ -1,5 +1,6 @@
 // `nest add nestjs-rt-sms`. A rule is a function of a tree of files, so nothing is needed from the tool that runs it.
-const own = require('../package.json');
+// By its name: the build lays this file elsewhere.
+const own = require('nestjs-rt-sms/package.json');
 
 const MODULES = [
   ['ConfigModule', '@nestjs/config', 'ConfigModule.forRoot()'],
