@@ -95,7 +95,7 @@ describe('npm start', () => {
     await running.end('SIGTERM');
   });
 
-  it('ends at once with messages on their way, a client of /events and a connection that is kept alive', async () => {
+  it('ends at once with messages on their way, clients of its events and a connection that is kept alive', async () => {
     const running = startSample();
     const url = await running.url();
     await running.printed(/accepted/);
@@ -104,8 +104,10 @@ describe('npm start', () => {
     const [health] = (await once(get(`${url}/health`, { agent }), 'response')) as [IncomingMessage];
     health.resume();
     await once(health, 'end');
-    const [events] = (await once(get(`${url}/events`), 'response')) as [IncomingMessage];
-    events.resume().on('error', () => undefined);
+    for (const path of ['events', 'messages/changes']) {
+      const [events] = (await once(get(`${url}/${path}`), 'response')) as [IncomingMessage];
+      events.resume().on('error', () => undefined);
+    }
     // Neither is answered: the gateway took the one, and has not saved the other.
     const onTheirWay = ['79990000020', '79990000021'].map((msisdn) => {
       const sending = request(`${url}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' } });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
+import { metrics } from '@opentelemetry/api';
 import { countSegments, RtSmsService, type RtSmsOutcome } from 'nestjs-rt-sms';
 import type { Fault } from 'nestjs-rt-sms-testing';
 import { firstValueFrom } from 'rxjs';
@@ -146,6 +147,44 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await app.close();
     await over;
     expect(performance.now() - began).toBeLessThan(1_000);
+  });
+
+  it('serves its page under a policy that lets nothing foreign in', async () => {
+    await gatewayInEnvironment();
+    const { url } = await startSample();
+    const page = await fetch(`${url}/`);
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(page.headers.get('content-security-policy')).toMatch(
+      /^default-src 'none'; script-src 'self'; style-src 'self'; /,
+    );
+    const html = await page.text();
+    expect(html).not.toMatch(/ on\w+=|<script>|style=|https?:\/\/(?!www\.w3\.org\/2000\/svg)/);
+    for (const [, path = ''] of html.matchAll(/(?:src|href)="(\/page\/[^"]+)"/g)) {
+      expect((await fetch(url + path)).headers.get('content-type')).toMatch(/^text\/(css|javascript); charset=utf-8$/);
+    }
+    expect((await fetch(`${url}/page/..%2fmain.ts`)).status).toBe(404);
+  });
+
+  it('lists as many messages as are asked for, and counts segments', async () => {
+    await gatewayInEnvironment();
+    const { ask, post, url } = await startSample();
+    for (const text of ['One', 'Two', 'Three']) await post({ ...MESSAGE, text });
+    await expect(ask('/messages?limit=2')).resolves.toMatchObject({ body: [{ text: 'Three' }, { text: 'Two' }] });
+    const response = await fetch(`${url}/segments`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ text: TEXT }),
+    });
+    await expect(response.json()).resolves.toEqual(countSegments(TEXT));
+  });
+
+  it('shows what is measured, as Prometheus reads it', async () => {
+    await gatewayInEnvironment();
+    const { url } = await startSample();
+    metrics.getMeter('test').createCounter('rt_sms.tried').add(3);
+    const response = await fetch(`${url}/metrics`);
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    await expect(response.text()).resolves.toMatch(/^rt_sms_tried_total(\{.*\})? [36]$/m);
   });
 
   it('is healthy while the gateway takes its login', async () => {

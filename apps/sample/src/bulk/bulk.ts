@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { validateSync } from 'class-validator';
-import { countSegments, normalizeMsisdn, SmsMessageDto, type SmsMessage } from 'nestjs-rt-sms';
+import { countSegments, normalizeMsisdn, RtSmsValidationError, SmsMessageDto, type SmsMessage } from 'nestjs-rt-sms';
 import { Subject } from 'rxjs';
 import type { Message, MessageStatus } from '../messages/message.dto.js';
 import { rowsOf, type Csv, type CsvRow } from './csv.js';
@@ -144,8 +144,14 @@ function problemOf({ columns }: CsvRow, message: SmsMessage): BulkRow['problem']
     const advice = 'put a text that holds the separator or a line break in quotes';
     return { field: 'columns', message: `has ${found} cells where the first row has ${expected}; ${advice}` };
   }
+  try {
+    normalizeMsisdn(message.msisdn);
+  } catch (error) {
+    if (!(error instanceof RtSmsValidationError)) throw error;
+    return { field: 'msisdn', message: error.problems[0]!.replace('msisdn ', '') };
+  }
   const [error] = validateSync(Object.assign(new SmsMessageDto(), message));
   if (!error) return undefined;
   const [what = 'is wrong'] = Object.values(error.constraints ?? {});
-  return { field: error.property as 'msisdn' | 'text' | 'shortcode', message: what.replace(`${error.property} `, '') };
+  return { field: error.property as 'text' | 'shortcode', message: what.replace(`${error.property} `, '') };
 }

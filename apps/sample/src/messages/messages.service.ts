@@ -4,6 +4,7 @@ import {
   countSegments,
   isRtSmsError,
   normalizeMsisdn,
+  RtSmsAbortedError,
   RtSmsOverloadedError,
   RtSmsService,
   type SmsMessage,
@@ -76,17 +77,26 @@ export class MessagesService implements OnApplicationBootstrap {
     begun: (message: Message) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    const waiting = new Set<string>();
     const begin = async function* (this: MessagesService): AsyncIterable<SmsMessage> {
       for await (const message of source) {
         const [entry] = await this.begin([message]);
+        waiting.add(entry!.id);
         begun(entry!);
         yield { ...message, ref: entry!.id };
       }
     };
-    for await (const result of this.sms.sendMany(begin.call(this), { signal })) {
-      const id = result.message.ref!;
-      if (result.ok) await this.journal.accepted(id, result.sent);
-      else await this.journal.failed(id, result.error);
+    try {
+      for await (const result of this.sms.sendMany(begin.call(this), { signal })) {
+        const id = result.message.ref!;
+        waiting.delete(id);
+        if (result.ok) await this.journal.accepted(id, result.sent);
+        else await this.journal.failed(id, result.error);
+      }
+    } finally {
+      // Of an early end: what was begun and had not its turn.
+      const error = new RtSmsAbortedError('It was not sent: the sending ended before its turn', 'not_sent', {});
+      for (const id of waiting) await this.journal.failed(id, error);
     }
   }
 

@@ -199,7 +199,7 @@ function drawRows({ total, rows }) {
       [t('row'), t('number'), t('statusOf'), t('what')],
       rows.map(({ row, msisdn, status, errorCode, error, problem, uid }) => [
         shownCount(row),
-        shownNumber(msisdn),
+        status === 'wrong' ? msisdn : shownNumber(msisdn),
         h('span', { class: toneOf(status) }, t('status', status) + (errorCode ? ` ${errorCode}` : '')),
         detailOf({ error, problem, uid }),
       ]),
@@ -227,7 +227,7 @@ function drawRows({ total, rows }) {
 }
 
 function detailOf({ error, problem, uid }) {
-  if (problem) return `${problem.field}: ${problem.message}`;
+  if (problem) return [t('rowProblem', problem.field), ' ', h('small', null, `${problem.field} ${problem.message}`)];
   if (!error) return h('small', null, uid ?? '');
   return [h('code', null, [error.code, error.reason].filter(Boolean).join(' · ')), ' ', whatToDo(error)];
 }

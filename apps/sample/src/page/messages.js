@@ -35,6 +35,9 @@ export function take(messages) {
 
 function draw() {
   const list = byId('messages');
+  // Of a flood of new messages only those that would stay: they come in the order in which they were begun.
+  const news = [...waiting.values()].filter(({ id }) => !shown.has(id));
+  for (const { id } of news.slice(0, -SHOWN)) if (!watchers.has(id)) waiting.delete(id);
   for (const message of waiting.values()) {
     let entry = shown.get(message.id);
     if (!entry) {

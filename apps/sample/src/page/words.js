@@ -17,7 +17,6 @@ const EN = {
   many: 'Many, from a CSV',
   number: 'Number',
   sender: 'Sender',
-  senderDefault: (name) => name,
   text: 'Text',
   count: (characters, limit, segments) => `${characters} / ${limit} · ${segments} SMS`,
   gsm7: 'GSM 7-bit',
@@ -114,6 +113,12 @@ const EN = {
     none: 'It could not be read.',
   },
   atRow: (row) => `Row ${row}:`,
+  rowProblem: {
+    columns: 'Put a text that holds the separator or a line break in quotes.',
+    msisdn: 'This is no phone number.',
+    text: 'The text cannot be sent.',
+    shortcode: 'The sender cannot be used.',
+  },
 };
 
 const RU = {
@@ -135,7 +140,6 @@ const RU = {
   many: 'Много, из CSV',
   number: 'Номер',
   sender: 'Отправитель',
-  senderDefault: (name) => name,
   text: 'Текст',
   count: (characters, limit, segments) => `${characters} / ${limit} · ${segments} SMS`,
   gsm7: 'GSM 7 бит',
@@ -230,6 +234,12 @@ const RU = {
     none: 'Его не удалось прочитать.',
   },
   atRow: (row) => `Строка ${row}:`,
+  rowProblem: {
+    columns: 'Текст с разделителем или переносом строки заключите в кавычки.',
+    msisdn: 'Это не номер телефона.',
+    text: 'Такой текст отправить нельзя.',
+    shortcode: 'Такого отправителя указать нельзя.',
+  },
 };
 
 const KEPT_AS = 'sample.language';

@@ -1,0 +1,109 @@
+import type { RtSmsSimulator, RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
+import { AppModule } from '../../apps/sample/src/app.module.js';
+import type { BulkProgress, BulkRow } from '../../apps/sample/src/bulk/bulk.js';
+import { start } from '../platforms.js';
+import { gatewayInEnvironment, SECRET } from './environment.js';
+
+const ROWS = Array.from({ length: 100 }, (_, n) => `${79_270_000_000 + n};Row ${n}`).join('\n');
+
+describe('a file of messages', () => {
+  async function startSample(options: RtSmsSimulatorOptions = {}) {
+    const gateway: RtSmsSimulator = await gatewayInEnvironment(options);
+    const { url } = await start('express', { imports: [AppModule] });
+    gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
+    const post = async (path: string, body: string, type = 'text/csv') => {
+      const response = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body });
+      return { status: response.status, body: (await response.json()) as BulkProgress & Record<string, unknown> };
+    };
+    /** Resolves with the first progress that `test` likes, as the events tell it. */
+    const progress = async (id: string, test: (progress: BulkProgress) => boolean): Promise<BulkProgress> => {
+      const aborting = new AbortController();
+      const { body } = await fetch(`${url}/bulk/${id}/events`, { signal: aborting.signal });
+      let received = '';
+      for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
+        received += chunk;
+        for (const [, data = ''] of received.matchAll(/^data: (.*)\n/gm)) {
+          const told = JSON.parse(data) as BulkProgress;
+          if (!test(told)) continue;
+          aborting.abort();
+          return told;
+        }
+      }
+      throw new Error(`The events ended: ${received}`);
+    };
+    const rows = async (id: string, query = '') =>
+      (await (await fetch(`${url}/bulk/${id}/rows?${query}`)).json()) as { total: number; rows: BulkRow[] };
+    return { gateway, url, post, progress, rows };
+  }
+
+  it('is checked as a whole, sent when told to, and followed', async () => {
+    const { gateway, url, post, progress, rows } = await startSample();
+    const { status, body } = await post('/bulk?shortcode=MINE', `${ROWS}\n=1+1;formula\n79270000100;" "\n`);
+    expect(status).toBe(201);
+    expect(body).toMatchObject({
+      state: 'ready',
+      rows: 102,
+      counts: { ready: 100, wrong: 2 },
+      segments: 100,
+      delimiter: ';',
+    });
+    expect(gateway.requests.post).toBe(0);
+    const { id } = body;
+    for (let twice = 0; twice < 2; twice++)
+      await expect(post(`/bulk/${id}/start`, '')).resolves.toMatchObject({ status: 202 });
+    await progress(id, ({ state }) => state === 'done');
+    expect(gateway.requests.post).toBe(100);
+    expect(new Set(gateway.messages.map(({ text, shortcode }) => `${text} ${shortcode}`)).size).toBe(100);
+    expect(gateway.messages[0]!.shortcode).toBe('MINE');
+
+    await gateway.report(gateway.messages[7]!.uid, 'rejected', { err: '11' });
+    await progress(id, ({ counts }) => counts.rejected === 1);
+    await expect(rows(id, 'status=rejected')).resolves.toMatchObject({
+      total: 1,
+      rows: [{ uid: gateway.messages[7]!.uid, errorCode: '11', msisdn: gateway.messages[7]!.msisdn }],
+    });
+    await expect(rows(id, 'from=98&limit=2')).resolves.toMatchObject({ total: 102, rows: [{ row: 99 }, { row: 100 }] });
+    const results = await (await fetch(`${url}/bulk/${id}/results.csv`)).text();
+    expect(results).toMatch(/^101;'=1\+1;wrong;;;not_sent;/m);
+    expect(results).toMatch(/^102;79270000100;wrong;;;not_sent;"?text must be/m);
+    expect(results).toMatch(new RegExp(`^\\d+;\\d+;rejected;${gateway.messages[7]!.uid};11;;\r$`, 'm'));
+  });
+
+  it('stops when told to: what is on its way settles, the rest stays unsent', async () => {
+    const { gateway, post, progress } = await startSample({ latencyMs: 30 });
+    const { id } = (await post('/bulk', ROWS)).body;
+    const seen = gateway.waitForMessage(({ text }) => text === 'Row 20');
+    await post(`/bulk/${id}/start`, '');
+    await seen;
+    await post(`/bulk/${id}/stop`, '');
+    const { counts } = await progress(id, ({ state }) => state === 'stopped');
+    expect(counts.sending ?? 0).toBe(0);
+    expect(counts.ready).toBeGreaterThan(50);
+    expect(counts.accepted).toBe(gateway.messages.length);
+    expect((counts.accepted ?? 0) + (counts.refused ?? 0) + (counts.ready ?? 0)).toBe(100);
+  });
+
+  it('stops by itself where the gateway refuses the account, and says why', async () => {
+    const { gateway, post, progress } = await startSample();
+    gateway.nextSend('wrong_credentials', Infinity);
+    const { id } = (await post('/bulk', ROWS)).body;
+    await post(`/bulk/${id}/start`, '');
+    const { counts, error } = await progress(id, ({ state }) => state === 'stopped');
+    expect(error).toMatchObject({ code: 'RT_SMS_AUTH' });
+    expect(counts.sending ?? 0).toBe(0);
+    expect(counts.ready).toBeGreaterThan(50);
+    expect(gateway.messages).toEqual([]);
+  });
+
+  it('refuses what it cannot read, and names the row', async () => {
+    const { url, post } = await startSample();
+    await expect(post('/bulk', '79270000001;a\n79270000002;"b')).resolves.toMatchObject({
+      status: 422,
+      body: { code: 'CSV', problem: 'quote', row: 2, message: expect.stringMatching(/^Row 2: a quote/) },
+    });
+    await expect(post('/bulk', '{}', 'application/json')).resolves.toMatchObject({ status: 415 });
+    for (const path of ['', '/rows', '/events', '/results.csv'])
+      expect((await fetch(`${url}/bulk/none${path}`)).status).toBe(404);
+    await expect(post('/bulk/none/start', '')).resolves.toMatchObject({ status: 404 });
+  });
+});
