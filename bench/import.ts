@@ -37,7 +37,13 @@ const times: Record<Form, number[]> = { module: [], commonjs: [] };
 for (let round = 0; round < ROUNDS; round++) {
   for (const form of ['module', 'commonjs'] as const) times[form].push(once(form));
 }
-tell([
-  { what: 'import of it, its peers imported', value: median(times.module), unit: 'ms', bar: { atMost: 15 } },
-  { what: 'require of it, its peers required', value: median(times.commonjs), unit: 'ms', bar: { atMost: 15 } },
-]);
+tell(
+  (['module', 'commonjs'] as const).flatMap((form) => {
+    const what = `${form === 'module' ? 'import' : 'require'}, its peers there already`;
+    // What disturbs only adds, so the least is what it costs a machine with nothing else to do.
+    return [
+      { what: `${what}: median`, value: median(times[form]), unit: 'ms', bar: { atMost: 15 } },
+      { what: `${what}: least`, value: Math.min(...times[form]), unit: 'ms' },
+    ];
+  }),
+);
