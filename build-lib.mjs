@@ -41,7 +41,7 @@ const twin = (from, file) =>
 const minify = (code, module) =>
   minifySync(code, {
     module,
-    compress: false,
+    compress: { keep_classnames: true, keep_fnames: true, passes: 2 },
     mangle: { keep_classnames: true, keep_fnames: true },
     format: { comments: false },
   }).code;
@@ -72,6 +72,15 @@ for (const {
 } of entries)
   writeFileSync(types, `export * from '${twin(file, join(file))}';\n`);
 
+// Schematics are small programs of the Nest CLI's.
+if (existsSync('schematics')) {
+  mkdirSync('dist/schematics');
+  for (const file of readdirSync('schematics')) {
+    const code = read(join('schematics', file));
+    writeFileSync(join('dist/schematics', file), file.endsWith('.cjs') ? minify(code, false) : code);
+  }
+}
+
 // A program over the library, beside its sources: nobody imports it, so there is one form, without types and names.
 if (existsSync('terminal')) {
   mkdirSync('dist/esm/terminal');
@@ -83,6 +92,7 @@ if (existsSync('terminal')) {
       jsc: {
         target: 'es2022',
         parser: { syntax: 'typescript' },
+        transform: { useDefineForClassFields: false },
         minify: { compress: true, mangle: true, format: { comments: false } },
       },
     });

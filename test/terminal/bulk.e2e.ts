@@ -26,6 +26,7 @@ beforeAll(async () => {
 afterAll(() => program.remove());
 
 const bulk = (args: string[], env: Record<string, string>) => runToEnd(program.bin, ['bulk', ...args], env);
+const bulkHere = (args: string[], env: Record<string, string>) => runHere(['bulk', ...args], env);
 const numberOf = (n: number) => `7927${String(n).padStart(7, '0')}`;
 /** Rows 1 to `count`, without a header: a number and a text of its own each. */
 const rows = (count: number) => Array.from({ length: count }, (_, n) => `${numberOf(n + 1)},Заказ ${n + 1}\n`).join('');
@@ -150,7 +151,7 @@ describe('the file', () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', '79270000001,Hello\n\n123,Hello\n79270000003,Hello, Ivan\n79270000005,Bye\n');
-    const refused = await bulk([file], env);
+    const refused = await bulkHere([file], env);
     expect(refused.code).toBe(2);
     expect(refused.stdout).toBe('');
     expect(refused.stderr.split('\n')).toEqual([
@@ -162,7 +163,7 @@ describe('the file', () => {
     ]);
     expect(gateway.requests.post).toBe(0);
 
-    const skipped = await bulk([file, '--skip-invalid', '--json'], env);
+    const skipped = await bulkHere([file, '--skip-invalid', '--json'], env);
     expect(skipped.code).toBe(0);
     expect(JSON.parse(skipped.stdout)).toMatchObject({ rows: 4, due: 2, skipped: { invalid: 2 }, sent: 2 });
     expect(gateway.messages.map(({ msisdn }) => msisdn).toSorted()).toEqual(['79270000001', '79270000005']);
@@ -174,27 +175,34 @@ describe('the result file', () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
-    const wrong = await bulk([file, '--results', file], env);
+    const wrong = await bulkHere([file, '--results', file], env);
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/line 1 is none of a result file/) });
     await expect(readFile(file, 'utf8')).resolves.toBe(rows(200));
 
-    gateway.adjust({ latencyMs: 100 });
+    gateway.adjust({ latencyMs: 60_000 });
     const first = new TerminalProcess(program.bin, ['bulk', file], env);
     await gateway.waitForMessage();
-    const second = await bulk([file], env);
+    const second = await bulkHere([file], env);
     expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining(`is in use by process ${first.pid};`) });
-    expect(await first.ended).toBe(0);
-    expect(gateway.messages).toHaveLength(200);
+    // Once it is gone, even by force, its lock is in nobody's way.
+    first.kill('SIGKILL');
+    await first.ended;
+    gateway.adjust({ latencyMs: 0 });
+    expect((await bulkHere([file], env)).code).toBe(3);
+    expect(twice(gateway)).toBe(0);
   });
 
   it('has what was rejected and why, and its row is tried again', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', `${rows(2)}79990000011,Hello\n`);
-    expect(await bulk([file], env)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^sent 2, rejected 1, /) });
+    expect(await bulkHere([file], env)).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^sent 2, rejected 1, /),
+    });
     const results = await readFile(file.replace('.csv', '.results.csv'), 'utf8');
     expect(results).toMatch(/^3,7999\*{5}11,rejected,,invalid_field_msisdn$/m);
-    expect((await bulk([file], env)).stdout).toMatch(/^sent 0, rejected 1, not sent 0, unknown 0, skipped 2\n/);
+    expect((await bulkHere([file], env)).stdout).toMatch(/^sent 0, rejected 1, not sent 0, unknown 0, skipped 2\n/);
     expect(gateway.requests.post).toBe(4);
   });
 });
@@ -208,14 +216,14 @@ describe('a gateway', () => {
     const { port } = server.address() as AddressInfo;
     server.close();
     const env = environment(`http://127.0.0.1:${port}/api/v2/send_message`);
-    const dead = await bulk([file], env);
+    const dead = await bulkHere([file], env);
     expect(dead.code).toBe(1);
     expect(dead.stdout).toMatch(
       /^sent 0, rejected 0, not sent 200, unknown 0, skipped 0\nGiven up: 20 in a row .*ECONNREFUSED/,
     );
 
     const { gateway } = await startGateway({ port });
-    expect((await bulk([file], env)).code).toBe(0);
+    expect((await bulkHere([file], env)).code).toBe(0);
     expect(gateway.messages).toHaveLength(200);
     expect(twice(gateway)).toBe(0);
   });
@@ -225,14 +233,14 @@ describe('a gateway', () => {
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
     gateway.nextSend({ status: 503, accepted: true }, Infinity);
-    const first = await bulk([file, '--json'], env);
+    const first = await bulkHere([file, '--json'], env);
     expect(first.code).toBe(3);
     const { unknown, notSent } = JSON.parse(first.stdout) as { unknown: number; notSent: number };
     expect(unknown).toBeGreaterThanOrEqual(20);
     expect(unknown).toBeLessThanOrEqual(30);
     expect(notSent).toBe(200 - unknown);
     gateway.clearFaults();
-    expect((await bulk([file], env)).code).toBe(3);
+    expect((await bulkHere([file], env)).code).toBe(3);
     expect(gateway.messages).toHaveLength(200);
     expect(twice(gateway)).toBe(0);
   });
@@ -241,11 +249,11 @@ describe('a gateway', () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
-    const refused = await bulk([file], { ...env, RT_SMS_PASSWORD: 'wrong' });
+    const refused = await bulkHere([file], { ...env, RT_SMS_PASSWORD: 'wrong' });
     expect(refused.code).toBe(1);
     expect(refused.stdout).toMatch(/\nThe gateway refused the request: wrong_credentials\. To mend it: /);
     expect(gateway.requests.post).toBeLessThanOrEqual(10);
-    expect((await bulk([file], env)).code).toBe(0);
+    expect((await bulkHere([file], env)).code).toBe(0);
     expect(gateway.messages).toHaveLength(200);
   });
 });

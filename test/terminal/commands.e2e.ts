@@ -172,15 +172,22 @@ describe('the account', () => {
 });
 
 it('makes a secret, and the address for the cabinet', async () => {
-  const { code, stdout } = await runHere(['secret', '--url', 'https://shop.example/rt-sms/callback/', '--json']);
+  const { code, stdout } = await runHere(['secret', '--url', 'https://shop.example/api/sms/', '--json']);
   const { secret, url } = json(stdout) as { secret: string; url: string };
   expect(secret).toMatch(/^[\w-]{32}$/);
-  expect(url).toBe(`https://shop.example/rt-sms/callback/${secret}`);
+  expect(url).toBe(`https://shop.example/api/sms/${secret}`);
   expect(code).toBe(0);
   const other = await runHere(['secret']);
-  expect(other.stdout).toMatch(/RT_SMS_CALLBACK_SECRETS=([\w-]{32})\n.*https:\/\/YOUR-HOST\/rt-sms\/callback\/\1\n$/);
+  expect(other.stdout).toMatch(
+    / RT_SMS_CALLBACK_SECRETS=([\w-]{32})\n.* https:\/\/your-host\/rt-sms\/callback\/\1\n$/i,
+  );
   expect(other.stdout).not.toContain(secret);
-  await expect(runHere(['secret', '--url', 'shop.example'])).resolves.toMatchObject({ code: 2 });
+  const named = await runHere(['secret', '--account', 'otp', '--url', 'https://shop.example:8443']);
+  expect(named.stdout).toMatch(
+    / RT_SMS_OTP_CALLBACK_SECRETS=.*\n.* https:\/\/shop\.example:8443\/rt-sms\/otp\/callback\//,
+  );
+  for (const wrong of ['shop.example', 'https://', 'https://a?b'])
+    await expect(runHere(['secret', '--url', wrong])).resolves.toMatchObject({ code: 2 });
 });
 
 it('helps', async () => {

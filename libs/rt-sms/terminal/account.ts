@@ -33,15 +33,14 @@ export async function withAccount<T>(wishes: Wishes, work: (account: Account) =>
   // Nobody listens to events here, so nothing is followed.
   const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking: false };
   const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
+  const inEnvironment = (problem: string) => problem.replace(/^[\w.]+(?=:)/, (option) => variableOf(option, name));
   const module = RtSmsModule.forRoot({ ...options, ...extras });
   const app = await NestFactory.createApplicationContext(
     { ...module, imports: [EventEmitterModule.forRoot(), ...(module.imports ?? [])] },
     { logger: false, abortOnError: false },
   ).catch((error: unknown) => {
     if (!(error instanceof RtSmsConfigError)) throw error;
-    throw new UsageError(
-      ['The account:', ...error.problems.map((problem) => inEnvironment(problem, name))].join('\n  '),
-    );
+    throw new UsageError(['The account:', ...error.problems.map(inEnvironment)].join('\n  '));
   });
   try {
     return await work({ options, sms: app.get(getRtSmsToken(name)), http: app.get(getRtSmsHttpToken(name)) });
@@ -50,12 +49,10 @@ export async function withAccount<T>(wishes: Wishes, work: (account: Account) =>
   }
 }
 
-/** `login: is missing` as `RT_SMS_LOGIN: is missing`: what can be mended here is in the environment. */
-function inEnvironment(problem: string, account?: string): string {
-  return problem.replace(/^[\w.]+(?=:)/, (option) => {
-    const variable = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
-    return ['RT_SMS', account?.replaceAll('-', '_'), variable].filter(Boolean).join('_').toUpperCase();
-  });
+/** The variable that an option is read from: `callback.secrets` from `RT_SMS_CALLBACK_SECRETS`. */
+export function variableOf(option: string, account?: string): string {
+  const words = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
+  return ['RT_SMS', account?.replaceAll('-', '_'), words].filter(Boolean).join('_').toUpperCase();
 }
 
 /** `7927*****01`; of fewer than 10 digits, none is shown. */

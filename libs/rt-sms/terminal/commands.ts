@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { isRtSmsError, RtSmsRejectedError, type RtSmsError } from 'nestjs-rt-sms';
-import { mask, withAccount } from './account.js';
+import { callbackUrl, isRtSmsError, newCallbackSecret, RtSmsRejectedError, type RtSmsError } from 'nestjs-rt-sms';
+import { mask, variableOf, withAccount } from './account.js';
 import { bulk } from './bulk.js';
 import { doctor } from './doctor.js';
 import { UsageError, type CommandName, type Wishes } from './flags.js';
@@ -20,9 +19,8 @@ export async function run(wishes: Wishes, stopped: AbortSignal): Promise<Answer>
     return await COMMANDS[wishes.command](wishes, stopped);
   } catch (error) {
     if (!isRtSmsError(error)) throw error;
-    const { outcome, code, message } = error;
-    const json = { outcome, error: { ...error.toJSON(), code, message } };
-    return { code: exitCode(error), says: message, json, failed: true };
+    const { outcome, message } = error;
+    return { code: exitCode(error), says: message, json: { outcome, error }, failed: true };
   }
 }
 
@@ -59,14 +57,19 @@ async function status(wishes: Wishes, signal: AbortSignal): Promise<Answer> {
 }
 
 function secret(wishes: Wishes): Answer {
-  const made = randomBytes(24).toString('base64url');
-  const base = wishes.flag('url') ?? 'https://YOUR-HOST/rt-sms/callback';
-  if (!/^https?:\/\/[^?#]+$/.test(base)) throw new UsageError('--url must be an http or https address without ? and #');
-  const url = `${base.replace(/\/+$/, '')}/${made}`;
+  const made = newCallbackSecret();
+  const base = wishes.flag('url') ?? 'https://your-host';
+  if (!/^https?:\/\/[^?#]+$/.test(base) || !URL.canParse(base))
+    throw new UsageError('--url must be an http or https address without ? and #');
+  const { pathname, protocol, host } = new URL(base);
+  const name = wishes.flag('account');
+  const path = pathname === '/' ? (name === undefined ? {} : { name }) : { callbackPath: pathname };
+  const url = callbackUrl(`${protocol}//${host}`, made, path);
+  const variable = variableOf('callback.secrets', name);
   return {
     code: 0,
-    says: `For the environment:  RT_SMS_CALLBACK_SECRETS=${made}\nFor the cabinet:      ${url}`,
-    json: { secret: made, url },
+    says: `For the environment:  ${variable}=${made}\nFor the cabinet:      ${url}`,
+    json: { secret: made, variable, url },
   };
 }
 

@@ -21,8 +21,7 @@ interface Flag {
   readonly says: string;
 }
 
-const ACCOUNT = ['send', 'status', 'bulk', 'doctor'] as const;
-const ALL = [...ACCOUNT, 'secret'] as const;
+const ALL = ['send', 'status', 'bulk', 'doctor', 'secret'] as const;
 const FLAGS = {
   shortcode: { of: ['send', 'bulk', 'doctor'], value: 'NAME', says: 'sender name, in place of RT_SMS_SHORTCODE' },
   results: { of: ['bulk'], value: 'FILE', says: 'what became of each row (beside FILE.csv: FILE.results.csv)' },
@@ -31,9 +30,9 @@ const FLAGS = {
   'skip-invalid': { of: ['bulk'], says: 'send the good rows although there are bad ones' },
   'resend-unknown': { of: ['bulk'], says: 'send again what may have been sent: somebody may get it twice' },
   'callback-url': { of: ['doctor'], value: 'URL', says: 'where the application takes callbacks, without the secret' },
-  url: { of: ['secret'], value: 'URL', says: 'the same, to put the secret behind' },
-  account: { of: ACCOUNT, value: 'NAME', says: 'a named account: reads RT_SMS_NAME_…' },
-  'env-file': { of: ACCOUNT, value: 'FILE', says: 'variables that the environment does not have' },
+  url: { of: ['secret'], value: 'URL', says: 'the same; without a path, the usual one' },
+  account: { of: ALL, value: 'NAME', says: 'a named account: reads RT_SMS_NAME_…' },
+  'env-file': { of: ALL, value: 'FILE', says: 'variables that the environment does not have' },
   json: { of: ALL, says: 'JSON on stdout' },
   help: { of: ALL, says: 'this text' },
 } as const satisfies Record<string, Flag>;
@@ -54,7 +53,7 @@ ${column(COMMAND_NAMES.map((name) => [usage(name), COMMANDS[name].says]))}
 ${column(
   FLAG_NAMES.map((name) => {
     const { of, value = '', says } = flagOf(name);
-    return [`--${name} ${value}`, of.length < ACCOUNT.length ? `${of.join(', ')}: ${says}` : says];
+    return [`--${name} ${value}`, of.length < ALL.length ? `${of.join(', ')}: ${says}` : says];
   }),
 )}
 
