@@ -41,11 +41,10 @@ export { normalizeMsisdn } from './message/msisdn.js';
 export { countSegments, type SmsSegments } from './message/segments.js';
 export { IsMsisdn, IsSmsText, SmsMessageDto, type SentSms, type SmsMessage } from './message/sms-message.js';
 export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
-export type { RateTicket } from './gateway/rate.js';
 export type { SmsStatusReport } from './gateway/wire.js';
-export type { CallFacts, CallOptions, CheckedMessage, SendOptions } from './gateway/gateway.js';
+export type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from './gateway/calls.js';
+export { OnRtSmsStatus } from './events/on-status.js';
 export {
-  OnRtSmsStatus,
   RtSmsEvents,
   RtSmsStatusEvent,
   type RtSmsAcceptedEvent,

@@ -1,6 +1,7 @@
 import {
   ConfigurableModuleBuilder,
   Inject,
+  Logger,
   Module,
   type DynamicModule,
   type OnApplicationBootstrap,
@@ -52,6 +53,8 @@ function registration(extras: RtSmsExtras): Registration {
   return { account, path };
 }
 
+const loggerOf = (account: string) => new Logger(account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${account}`);
+
 const NO_EVENTS =
   'the events have nowhere to go: import EventEmitterModule.forRoot() (@nestjs/event-emitter) in the root module of the application, and leave its option "global" on';
 
@@ -93,7 +96,7 @@ function provide({ account, path }: Registration): Provider[] {
         watcher?: EventEmitterReadinessWatcher,
       ) => {
         if (!emitter || !watcher) throw new RtSmsConfigError([NO_EVENTS], account);
-        return new RtSmsService(options, httpService, transport, emitter, watcher.waitUntilReady());
+        return new RtSmsService(options, httpService, transport, emitter, watcher.waitUntilReady(), loggerOf(account));
       },
     },
     ...(account === DEFAULT_ACCOUNT ? [{ provide: RtSmsService, useExisting: token }] : []),
@@ -159,6 +162,7 @@ export class RtSmsModule extends ConfigurableModuleClass implements OnApplicatio
   }
 
   onApplicationBootstrap(): void {
-    checkCallbackAtStart(this.options, this.own.path, this.host.httpAdapter, this.config);
+    const { account, path } = this.own;
+    checkCallbackAtStart(this.options, path, this.host.httpAdapter, this.config, loggerOf(account));
   }
 }

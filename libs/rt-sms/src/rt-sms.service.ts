@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Logger, type BeforeApplicationShutdown, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import type { BeforeApplicationShutdown, Logger, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import type { EventEmitter2 } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
@@ -22,7 +22,8 @@ import { sendAll, type SendResult } from './delivery/send-many.js';
 import { MemoryTracker } from './delivery/tracker.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
-import { Gateway, type CallOptions } from './gateway/gateway.js';
+import type { CallOptions } from './gateway/calls.js';
+import { Gateway } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
 import { readCallback, type CallbackWords, type SmsStatusReport } from './gateway/wire.js';
 import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } from './message/sms-message.js';
@@ -37,7 +38,7 @@ import {
   type RtSmsErrorContext,
 } from './rt-sms.errors.js';
 import { Telemetry } from './telemetry.js';
-import { DEFAULT_ACCOUNT, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
+import type { OpenUid, ResolvedOptions } from './rt-sms.options.js';
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
 export interface RtSmsHealth {
@@ -67,7 +68,6 @@ const HANDLERS_GRACE_MS = 10_000;
 export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
   /** The name of the account. */
   readonly account: string;
-  private readonly logger: Logger;
   private readonly gateway: Gateway;
   private readonly publisher: Publisher;
   private readonly tracker: DeliveryTracker;
@@ -80,16 +80,16 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private health: Promise<RtSmsHealth> | undefined;
   private healthUntil = 0;
 
-  /** Made by `RtSmsModule`; `ready` resolves once the application's listeners are bound. */
+  /** @internal Made by `RtSmsModule`; `ready` resolves once the application’s listeners are bound. */
   constructor(
     private readonly options: ResolvedOptions,
     http: HttpService,
     transport: Transport,
     emitter: EventEmitter2,
     ready: Promise<void>,
+    private readonly logger: Logger,
   ) {
     this.account = options.account;
-    this.logger = new Logger(this.account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${this.account}`);
     this.telemetry = new Telemetry(options, {
       inFlight: () => this.gateway.inFlight,
       queued: () => this.engine.waiting?.(),
@@ -276,13 +276,13 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return this.health;
   }
 
-  /** @internal */
+  /** Called by Nest: lets the engine see whether it can work. */
   async onModuleInit(): Promise<void> {
     await this.telemetry.load();
     await this.engine.prepare?.();
   }
 
-  /** @internal */
+  /** Called by Nest: nothing new is begun, what was begun is let finish. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.engine.stop();
     await this.tracker.stop();
@@ -290,7 +290,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     await this.publisher.close(HANDLERS_GRACE_MS);
   }
 
-  /** @internal */
+  /** Called by Nest: the connections are closed. */
   async onApplicationShutdown(): Promise<void> {
     await this.gateway.close();
     await this.engine.close?.();

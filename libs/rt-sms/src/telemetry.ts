@@ -1,8 +1,7 @@
-import type { Attributes, Span, Context } from '@opentelemetry/api';
+import type * as Api from '@opentelemetry/api';
+import type { Attributes, Context, Span } from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
 import type { RtSmsError, RtSmsRejectedError } from './rt-sms.errors.js';
-
-type Api = typeof import('@opentelemetry/api');
 
 const NAME = 'nestjs-rt-sms';
 /** Where every copy of the API keeps what the application has registered. */
@@ -66,7 +65,7 @@ class Instruments {
   private readonly callbacks;
 
   constructor(
-    private readonly api: Api,
+    private readonly api: typeof Api,
     { account, url }: { account: string; url: URL },
     gauges: Gauges,
   ) {

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import ipaddr from 'ipaddr.js';
 
 /** An address stands for itself alone; one that an IPv4 address is mapped to, `::ffff:1.2.3.4`, for that one. */
@@ -9,7 +9,7 @@ function network(text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
     : [address, bits];
 }
 
-const digest = (text: string) => createHash('sha256').update(text).digest();
+const digest = (text: string) => hash('sha256', text, 'buffer');
 
 /**
  * Whether a callback is to be believed. It is an unauthenticated GET, so only the secret in its path makes it so; where no

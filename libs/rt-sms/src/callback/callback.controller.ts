@@ -1,11 +1,10 @@
 import {
   Controller,
   Get,
+  Header,
   Inject,
   Injectable,
   NotFoundException,
-  Req,
-  Res,
   UseGuards,
   VERSION_NEUTRAL,
   type CanActivate,
@@ -29,12 +28,15 @@ const ROUTES = ['', '//', ':secret', ':secret//'];
 
 /**
  * The controller of the provider's callbacks (§3.1) for one account. A class of its own for each registration: a shared one
- * would have one route for all. It takes the raw request, so that no pipe of the application can refuse a callback.
+ * would have one route for all.
  */
 export function callbackController(account: string, path: string, decorators: readonly ClassDecorator[]): Type {
   const token = getRtSmsToken(account);
 
-  /** Answers whatever is not authentic as the platform answers an unknown route. */
+  /**
+   * Takes the callback, and answers whatever is not authentic as the platform answers an unknown route. A guard, since it runs
+   * before interceptors and pipes, whatever those of the application do.
+   */
   @Injectable()
   class RtSmsCallbackGuard implements CanActivate {
     constructor(
@@ -42,26 +44,22 @@ export function callbackController(account: string, path: string, decorators: re
       @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
     ) {}
 
-    canActivate(context: ExecutionContext): boolean {
+    async canActivate(context: ExecutionContext): Promise<boolean> {
       const request = context.switchToHttp().getRequest<PlatformRequest>();
+      const { method, query = {}, params, ip } = request;
       // A HEAD runs a GET's handler on both platforms.
-      if (request.method === 'GET' && this.sms.trusts({ secret: request.params?.secret, ip: request.ip })) return true;
-      throw new NotFoundException(`Cannot ${request.method} ${this.host.httpAdapter.getRequestUrl(request)}`);
+      if (method === 'GET' && (await this.sms.handleCallback(query, { secret: params?.secret, ip })) === 'accepted')
+        return true;
+      throw new NotFoundException(`Cannot ${method} ${this.host.httpAdapter.getRequestUrl(request)}`);
     }
   }
 
   @Controller({ path, version: VERSION_NEUTRAL })
   @UseGuards(RtSmsCallbackGuard)
   class RtSmsCallbackController {
-    constructor(
-      @Inject(token) private readonly sms: RtSmsService,
-      @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
-    ) {}
-
     @Get(ROUTES)
-    async receive(@Req() request: PlatformRequest, @Res({ passthrough: true }) response: unknown): Promise<string> {
-      await this.sms.handleCallback(request.query ?? {}, { secret: request.params?.secret, ip: request.ip });
-      this.host.httpAdapter.setHeader(response, 'Cache-Control', 'no-store');
+    @Header('Cache-Control', 'no-store')
+    receive(): string {
       return 'ok';
     }
   }

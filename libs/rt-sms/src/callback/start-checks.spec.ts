@@ -19,7 +19,7 @@ it.each([
 ])('of %s it is said that nothing is known, and the application starts', (_, adapter, warnings) => {
   const log = jest.spyOn(Logger.prototype, 'log').mockReturnValue(undefined);
   const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
-  checkCallbackAtStart(options, 'sms', adapter, new ApplicationConfig());
+  checkCallbackAtStart(options, 'sms', adapter, new ApplicationConfig(), new Logger('test'));
   expect(warn.mock.calls.filter(([line]) => String(line).includes('does not show'))).toHaveLength(warnings);
   expect(warn).toHaveBeenCalledTimes(warnings);
   warn.mockRestore();

@@ -1,7 +1,7 @@
-import { Logger } from '@nestjs/common';
+import type { Logger } from '@nestjs/common';
 import type { AbstractHttpAdapter, ApplicationConfig } from '@nestjs/core';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
-import { DEFAULT_ACCOUNT, type ResolvedOptions } from '../rt-sms.options.js';
+import type { ResolvedOptions } from '../rt-sms.options.js';
 
 /** More proxies than stand before any application, each at an address that is nobody's (RFC 5737). */
 const PROXIES = Array.from({ length: 32 }, (_, hop) => `198.51.100.${hop}`);
@@ -44,8 +44,8 @@ export function checkCallbackAtStart(
   path: string | false,
   adapter: AbstractHttpAdapter | undefined,
   config: ApplicationConfig,
+  logger: Logger,
 ): void {
-  const logger = new Logger(account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${account}`);
   // 24 random bytes: 32 characters of base64url, 48 hexadecimal digits.
   if (secrets.some((secret) => secret.length * (/^[\da-f]+$/i.test(secret) ? 4 : 6) < 192)) {
     logger.warn('callback.secrets: one is shorter than 24 random bytes; newCallbackSecret() makes a better one');

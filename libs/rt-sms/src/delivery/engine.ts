@@ -1,12 +1,10 @@
 import type { Logger } from '@nestjs/common';
-import type { CallFacts, CallOptions, CheckedMessage, SendOptions } from '../gateway/gateway.js';
-import type { RateTicket } from '../gateway/rate.js';
+import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from '../gateway/calls.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
-import type { AuthGate } from './auth-gate.js';
 
 /** The values of `SmsPriority`, the first goes first. */
 export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
@@ -113,7 +111,12 @@ export interface EngineHost {
   /** The account's. */
   readonly logger: Logger;
   /** Shut while the gateway refuses this account here. */
-  readonly gate: AuthGate;
+  readonly gate: {
+    /** Why it is shut. */
+    readonly error: RtSmsError | undefined;
+    /** Calls `go` each time it opens. */
+    onOpen(go: () => void): void;
+  };
   /** Waits for a start under `rate`; the returned function gives the place up. */
   slot(go: (ticket: RateTicket | undefined) => void): () => void;
   /** One POST, repeated only where it provably never left. Rejects with an `RtSmsError`. */

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import type { RateTicket } from '../gateway/rate.js';
+import type { RateTicket } from '../gateway/calls.js';
 import { backoffMs } from '../gateway/retry.js';
 import {
   isRtSmsError,

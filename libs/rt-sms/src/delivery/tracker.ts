@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { RtSmsStatusEvent } from '../events/events.js';
-import type { CallOptions } from '../gateway/gateway.js';
+import type { CallOptions } from '../gateway/calls.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';

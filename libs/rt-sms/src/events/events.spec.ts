@@ -1,7 +1,8 @@
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { Injectable, type Type } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { OnRtSmsStatus, RtSmsEvents, RtSmsStatusEvent } from './events.js';
+import { RtSmsEvents, RtSmsStatusEvent } from './events.js';
+import { OnRtSmsStatus } from './on-status.js';
 
 const statusEvent = (fields: Partial<RtSmsStatusEvent> = {}) =>
   new RtSmsStatusEvent({

@@ -13,45 +13,12 @@ import {
 } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { CallEnd, Telemetry } from '../telemetry.js';
-import { AccountHttp } from './account-http.js';
-import { SlidingRate, type RateTicket } from './rate.js';
+import type { AccountHttp } from './account-http.js';
+import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from './calls.js';
+import { SlidingRate } from './rate.js';
 import { backoffMs, RetryBudget } from './retry.js';
 import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
 import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
-
-/** How long one call may take, and whether its caller still wants it. */
-export interface CallOptions {
-  /** Ends the call at once. */
-  signal?: AbortSignal | undefined;
-  /** Total deadline in milliseconds, in place of `timeouts.sendMs` or `timeouts.statusMs`. */
-  timeoutMs?: number | undefined;
-}
-
-/** Limits of one send. */
-export interface SendOptions extends CallOptions {
-  /** The start under `rate` that the caller has waited for, see `slot`. */
-  ticket?: RateTicket | undefined;
-  /** No attempt starts after this time (as `Date.now()` has it); one that has started may finish. */
-  startBefore?: number | undefined;
-}
-
-/** A message that has passed its checks. */
-export interface CheckedMessage {
-  /** Digits, international. */
-  msisdn: string;
-  /** As it is sent. */
-  text: string;
-  /** The sender name. */
-  shortcode: string;
-}
-
-/** How a call went, beside what it returned. */
-export interface CallFacts {
-  /** Requests made. */
-  attempts: number;
-  /** The gateway's, if it gave one. */
-  requestId?: string;
-}
 
 type Answer = GatewayAnswer & { headers: Record<string, unknown> };
 
@@ -183,14 +150,14 @@ export class Gateway {
 
   /** One request. Past axios, if nothing of the user's can be in it. */
   ask(request: WireRequest, exchange: Exchange): Promise<Answer> {
-    return this.http instanceof AccountHttp && this.http.untouched
+    return (this.http as Partial<AccountHttp>).untouched
       ? this.transport.exchange(request, exchange)
       : this.askThroughAxios(request, exchange);
   }
 
   private async askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
     // A stand-in for the whole HttpService: what fails in it may have been sent.
-    if (!(this.http instanceof AccountHttp)) exchange.start('foreign');
+    if ((this.http as Partial<AccountHttp>).untouched === undefined) exchange.start('foreign');
     const { adapter } = this.transport;
     const config: AxiosRequestConfig & ExchangeConfig = {
       method,

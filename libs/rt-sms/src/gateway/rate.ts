@@ -1,10 +1,4 @@
-/** A start that was granted. It counts until a second after it was made use of, or until it is given back unused. */
-export interface RateTicket {
-  /** It is made use of now. */
-  start(): void;
-  /** It is not needed. */
-  giveBack(): void;
-}
+import type { RateTicket } from './calls.js';
 
 /**
  * At most `perSecond` starts in any sliding second, by the moment at which each really starts: what waits for a connection

@@ -1,7 +1,7 @@
 import { request as httpRequest, type ClientRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
-import { AxiosHeaders, type AxiosAdapter, type AxiosResponse, type InternalAxiosRequestConfig } from 'axios';
+import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
 import { buildConnector, Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
 import type { RtSmsTls } from '../rt-sms.options.js';
@@ -130,14 +130,8 @@ export class Transport {
   readonly adapter: AxiosAdapter = async (config) => {
     const exchange = (config as ExchangeConfig).rtSmsExchange ?? new Exchange();
     const { status, data, headers } = await this.exchange(this.fromAxios(config), exchange, extraHeaders(config));
-    const answer = {
-      status,
-      data,
-      statusText: '',
-      headers: AxiosHeaders.from(headers as Record<string, string>),
-      config,
-    };
-    return answer satisfies AxiosResponse;
+    // Axios makes its own kind of headers of them.
+    return { status, data, statusText: '', headers: headers as AxiosResponse['headers'], config };
   };
 
   /** Makes one request, once. Rejects with a `TransportFailure`. */
