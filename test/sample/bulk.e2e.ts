@@ -1,15 +1,24 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RtSmsSimulator, RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { AppModule } from '../../apps/sample/src/app.module.js';
 import type { BulkProgress, BulkRow } from '../../apps/sample/src/bulk/bulk.js';
+import { InMemoryJournal } from '../../apps/sample/src/messages/in-memory-journal.js';
+import { MessageJournal, type NewMessage } from '../../apps/sample/src/messages/message-journal.js';
+import type { Message } from '../../apps/sample/src/messages/message.dto.js';
 import { start } from '../platforms.js';
 import { gatewayInEnvironment, SECRET } from './environment.js';
 
 const ROWS = Array.from({ length: 100 }, (_, n) => `${79_270_000_000 + n};Row ${n}`).join('\n');
 
 describe('a file of messages', () => {
-  async function startSample(options: RtSmsSimulatorOptions = {}) {
+  async function startSample(options: RtSmsSimulatorOptions = {}, journal: MessageJournal = new InMemoryJournal()) {
     const gateway: RtSmsSimulator = await gatewayInEnvironment(options);
-    const { url } = await start('express', { imports: [AppModule] });
+    const { url } = await start(
+      'express',
+      { imports: [AppModule] },
+      () => undefined,
+      (builder) => builder.overrideProvider(MessageJournal).useValue(journal),
+    );
     gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
     const post = async (path: string, body: string, type = 'text/csv') => {
       const response = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body });
@@ -49,8 +58,7 @@ describe('a file of messages', () => {
     });
     expect(gateway.requests.post).toBe(0);
     const { id } = body;
-    for (let twice = 0; twice < 2; twice++)
-      await expect(post(`/bulk/${id}/start`, '')).resolves.toMatchObject({ status: 202 });
+    await post(`/bulk/${id}/start`, '');
     await progress(id, ({ state }) => state === 'done');
     expect(gateway.requests.post).toBe(100);
     expect(new Set(gateway.messages.map(({ text, shortcode }) => `${text} ${shortcode}`)).size).toBe(100);
@@ -81,6 +89,30 @@ describe('a file of messages', () => {
     expect(counts.ready).toBeGreaterThan(50);
     expect(counts.accepted).toBe(gateway.messages.length);
     expect((counts.accepted ?? 0) + (counts.refused ?? 0) + (counts.ready ?? 0)).toBe(100);
+  });
+
+  it('leaves no message in the air when it is stopped before the turn of one', async () => {
+    // So slow that the next message is always being written when the end comes.
+    class SlowJournal extends InMemoryJournal {
+      override async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
+        const begun = await super.beginMany(messages);
+        await pause(30);
+        return begun;
+      }
+    }
+    const journal = new SlowJournal();
+    const { gateway, post, progress } = await startSample({}, journal);
+    const { id } = (await post('/bulk', ROWS)).body;
+    const seen = gateway.waitForMessage(({ text }) => text === 'Row 3');
+    // Whoever presses the button twice sends once.
+    await Promise.all([post(`/bulk/${id}/start`, ''), post(`/bulk/${id}/start`, '')]);
+    await seen;
+    await post(`/bulk/${id}/stop`, '');
+    const { counts } = await progress(id, ({ counts }) => counts.refused === 1);
+    expect(counts).toMatchObject({ sending: 0, accepted: gateway.messages.length });
+    expect(new Set(gateway.messages.map(({ text }) => text)).size).toBe(gateway.messages.length);
+    const [last] = await journal.list(1);
+    expect(last).toMatchObject({ status: 'refused', error: { code: 'RT_SMS_ABORTED', outcome: 'not_sent' } });
   });
 
   it('stops by itself where the gateway refuses the account, and says why', async () => {

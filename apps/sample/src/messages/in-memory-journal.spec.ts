@@ -46,6 +46,21 @@ describe('the journal in memory', () => {
     await expect(journal.list(200_000)).resolves.toMatchObject([{ id, status: 'failed' }]);
   });
 
+  it('is not taken back by what is told late, or twice', async () => {
+    const journal = new InMemoryJournal();
+    const { id } = await journal.begin(NEW);
+    await journal.accepted(id, sent('message-id-1'));
+    await journal.statusChanged(event('message-id-1', 'delivered'));
+    await journal.statusChanged(event('message-id-1', 'awaiting_report'));
+    await journal.accepted(id, sent('message-id-1'));
+    await journal.failed(id, new RtSmsConnectionError('refused', false, {}));
+    const known = await journal.find({ id });
+    expect(known).toMatchObject({ status: 'delivered' });
+    expect(known).not.toHaveProperty('error');
+    await journal.statusChanged(event('message-id-1', 'failed'));
+    await expect(journal.find({ id })).resolves.toMatchObject({ status: 'failed' });
+  });
+
   it('has open what is accepted and has no final status', async () => {
     const journal = new InMemoryJournal();
     const [first, second, third, fourth] = [

@@ -77,12 +77,21 @@ export class MessagesService implements OnApplicationBootstrap {
     begun: (message: Message) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    /** Begun, and without a result. */
     const waiting = new Set<string>();
+    let over = false;
+    const giveUp = async () => {
+      const error = new RtSmsAbortedError('It was not sent: the sending ended before its turn', 'not_sent', {});
+      for (const id of waiting) await this.journal.failed(id, error);
+      waiting.clear();
+    };
     const begin = async function* (this: MessagesService): AsyncIterable<SmsMessage> {
       for await (const message of source) {
         const [entry] = await this.begin([message]);
         waiting.add(entry!.id);
         begun(entry!);
+        // An end does not wait for what is only being written.
+        if (over) return giveUp();
         yield { ...message, ref: entry!.id };
       }
     };
@@ -94,9 +103,8 @@ export class MessagesService implements OnApplicationBootstrap {
         else await this.journal.failed(id, result.error);
       }
     } finally {
-      // Of an early end: what was begun and had not its turn.
-      const error = new RtSmsAbortedError('It was not sent: the sending ended before its turn', 'not_sent', {});
-      for (const id of waiting) await this.journal.failed(id, error);
+      over = true;
+      await giveUp();
     }
   }
 
