@@ -125,13 +125,30 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
     const producer = await replicas.start({ engine: { role: 'producer' } });
     await producer.enqueue(all);
     // It may be gone before it can say that it is there.
-    const doomed = await replicas.fork({ diesBeforeMark: true }).catch(() => undefined);
+    const doomed = await replicas.fork({ signalBeforeMark: 'SIGKILL' }).catch(() => undefined);
     await doomed?.exited;
     expect(gateway.messages).toHaveLength(0);
     await replicas.start();
     await settled();
     expect(all.map((id) => replicas.outcomes(id))).toEqual(all.map(() => ['accepted']));
     expect(gateway.messages).toHaveLength(3);
+  });
+
+  it('frozen after the fetch and before the mark, until another one has sent it: it is not sent again', async () => {
+    const options = { ...POLLING, rate: { perSecond: 100 } };
+    const { gateway, replicas, all, settled } = await set({}, { options, engine: { concurrency: 1 } }, 1);
+    const producer = await replicas.start({ engine: { role: 'producer' } });
+    const frozen = await replicas.fork({ signalBeforeMark: 'SIGSTOP' });
+    await producer.enqueue(all);
+    await replicas.start();
+    await settled();
+    frozen.signal('SIGCONT');
+    // It goes on when it answers again.
+    await frozen.enqueue(['m0']);
+    await sleep(500);
+    expect(gateway.messages).toHaveLength(1);
+    expect(replicas.outcomes('m0')).toEqual(['accepted']);
+    expect(await store.dump()).not.toContain('79270000001');
   });
 
   it.each([

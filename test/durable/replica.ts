@@ -18,8 +18,8 @@ export interface ReplicaSetting {
   options?: Partial<RtSmsOptions>;
   /** A worker of BullMQ that only POSTs, without any protocol. */
   bare?: boolean;
-  /** Kills itself as soon as it has fetched a message. */
-  diesBeforeMark?: boolean;
+  /** It gets this signal as soon as it has fetched a message. */
+  signalBeforeMark?: 'SIGKILL' | 'SIGSTOP';
 }
 
 export interface ReplicaEvent {
@@ -42,13 +42,16 @@ const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled',
 
 /** One replica of an application; its handlers have run once `tell` has. */
 export async function startReplica(
-  { gateway, store, engine, options, diesBeforeMark }: ReplicaSetting,
+  { gateway, store, engine, options, signalBeforeMark }: ReplicaSetting,
   tell: (event: ReplicaEvent) => unknown,
 ): Promise<RunningReplica> {
   const given = bullMq({ ...store, ...engine });
   // The place in the rate is asked for when the job is fetched, and before anything is marked.
-  const deadly: SmsEngineFactory = (host) => {
-    const slot = (): never => process.kill(process.pid, 'SIGKILL') as never;
+  const signalled: SmsEngineFactory = (host) => {
+    const slot: EngineHost['slot'] = (go) => {
+      process.kill(process.pid, signalBeforeMark);
+      return host.slot(go);
+    };
     return given(Object.assign(Object.create(host) as EngineHost, { slot }));
   };
   @Module({
@@ -58,7 +61,7 @@ export async function startReplica(
         ...gateway,
         shortcode: 'SHOP',
         callback: { secrets: SECRET },
-        engine: diesBeforeMark ? deadly : given,
+        engine: signalBeforeMark ? signalled : given,
         ...options,
       }),
     ],

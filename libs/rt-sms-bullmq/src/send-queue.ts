@@ -33,8 +33,11 @@ const MAX_TELLINGS = 30;
 const GRACE_MS = 10_000;
 /** Whoever was sending a message that another worker left behind may still come to say how it went. */
 const ORPHAN_MS = 2_000;
-/** A message that this replica may not send goes to another one after so long. */
-const HAND_OVER_MS = 2_000;
+/** A replica that may not send leaves the queue to others for so long after each message. */
+const HANDS_OFF_MS = 25;
+/** And what came back although others had their chance, for so long. */
+const HAND_OVER_MS = 5_000;
+const MAX_HANDED_OVER = 10_000;
 /** What is kept of an error: nothing of an `RtSmsError` is confidential. */
 interface StoredError {
   code: string;
@@ -85,6 +88,8 @@ export class SendQueue {
   private readonly end = new AbortController();
   private turn: Promise<unknown> = Promise.resolve();
   private lastTurn = -Infinity;
+  /** While the gateway refuses this process: the messages that it left to others. */
+  private readonly handedOver = new Set<string>();
 
   constructor(
     private readonly store: Store<SendData, CheckData>,
@@ -94,6 +99,7 @@ export class SendQueue {
   ) {
     this.digests = new Digests(host.options.login, host.options.password);
     host.gate.onOpen(() => {
+      this.handedOver.clear();
       if (this.worker) this.worker.concurrency = options.concurrency;
     });
   }
@@ -305,9 +311,22 @@ export class SendQueue {
     return next;
   }
 
-  private async mark({ job, token }: Held, data: SendData): Promise<boolean> {
-    await job.updateData(data);
-    return (await job.extendLock(token, this.options.lockDurationMs)) === 1;
+  private async mark(held: Held, data: SendData): Promise<boolean> {
+    // What another worker has settled in the meantime must not be written over.
+    if (!(await this.isOurs(held))) return false;
+    await held.job.updateData(data);
+    return this.fence(held);
+  }
+
+  /** Asks the store only where it may have given the job to another worker by now. */
+  private async isOurs(held: Held): Promise<boolean> {
+    return performance.now() - held.since < this.options.lockDurationMs * 0.8 || this.fence(held);
+  }
+
+  private async fence(held: Held): Promise<boolean> {
+    const ours = (await held.job.extendLock(held.token, this.options.lockDurationMs)) === 1;
+    if (ours) held.since = performance.now();
+    return ours;
   }
 
   private async failed(held: Held, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
@@ -328,11 +347,17 @@ export class SendQueue {
    * The gateway refuses this process: the message is for others. It still looks at one after the other, slowly, so that
    * what expires meanwhile is told; where there is a rate, at no more than a fifth of it.
    */
-  private async handOver(held: Held): Promise<string> {
-    const { rate } = this.host.options;
-    if (this.worker) this.worker.concurrency = this.host.gate.error ? 1 : this.options.concurrency;
-    await pause(Math.max(20, rate ? 5_000 / rate.perSecond : 0));
-    return this.later(held, Date.now() + HAND_OVER_MS);
+  private async handOver({ job, token }: Held): Promise<never> {
+    const { gate, options } = this.host;
+    if (this.worker) this.worker.concurrency = gate.error ? 1 : this.options.concurrency;
+    // At once for whoever may send it; if it comes back there may be nobody, and the next one's turn has come.
+    const isBack = this.handedOver.delete(job.id!);
+    if (this.handedOver.size > MAX_HANDED_OVER) this.handedOver.clear();
+    if (!isBack) this.handedOver.add(job.id!);
+    const at = Date.now() + (isBack ? HAND_OVER_MS : 0);
+    await job.moveToDelayed(Math.min(at, job.data.expiresAt ?? Infinity), token);
+    await pause(Math.max(HANDS_OFF_MS, options.rate ? 5_000 / options.rate.perSecond : 0));
+    throw new DelayedError();
   }
 
   private later({ job, token }: Held, at: number): Promise<never> {
@@ -406,13 +431,9 @@ export class SendQueue {
 
   /** Writes what is known, whatever it takes. False if the job is no longer ours. */
   private async keep(held: Held, data: SendData): Promise<boolean> {
-    const { lockDurationMs } = this.options;
     for (;;) {
       try {
-        if (performance.now() - held.since > lockDurationMs * 0.8) {
-          if ((await held.job.extendLock(held.token, lockDurationMs)) !== 1) return false;
-          held.since = performance.now();
-        }
+        if (!(await this.isOurs(held))) return false;
         await held.job.updateData(data);
         return true;
       } catch (error) {
