@@ -3,6 +3,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import {
+  BadRequestException,
   Controller,
   Get,
   Injectable,
@@ -615,6 +616,20 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       }
       expect(events).toHaveLength(1);
       expect((await fetch(`${url}${PATH}/${SECRET}?id=1&status=delivered`)).status).toBe(404);
+    });
+
+    it('a global interceptor that throws costs no status', async () => {
+      const { url, events } = await running(platform, WITH_SECRET, (app) =>
+        app.useGlobalInterceptors({
+          intercept: () => {
+            throw new BadRequestException('no tenant');
+          },
+        }),
+      );
+      expect((await fetch(`${url}${PATH}/${SECRET}?id=${FOREIGN}&status=delivered`)).status).toBe(400);
+      expect(events).toHaveLength(1);
+      // It does not even see what is not authentic.
+      expect((await fetch(`${url}${PATH}/${OTHER}?id=1&status=delivered`)).status).toBe(404);
     });
 
     @Injectable()
