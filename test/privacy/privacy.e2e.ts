@@ -127,7 +127,10 @@ describe.each(rows)('under $name over $over', ({ name, over, level, endsBy }) =>
     const { sms } = await account(server, { credentials, ...timeoutsOf(endsBy) });
     const error = await failureOf(sms.send(MESSAGE));
     const status = level === 'request' ? await failureOf(sms.getStatus(UID)) : undefined;
-    await expectNoLeak(error, status);
+    const { spans, metrics } = await expectNoLeak(error, status);
+    // They were looked into.
+    expect(spans).toBeGreaterThanOrEqual(level === 'request' ? 2 : 1);
+    expect(metrics).toBeGreaterThan(0);
   });
 });
 
