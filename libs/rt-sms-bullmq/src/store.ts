@@ -13,7 +13,7 @@ import {
   type Telemetry,
   type WorkerOptions,
 } from 'bullmq';
-import { isRtSmsError, RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
+import { isRtSmsError, type RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
 import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { PacedWorker } from './paced-worker.js';
 import { isMissing, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
