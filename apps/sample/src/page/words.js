@@ -263,8 +263,6 @@ export function t(key, ...values) {
 /** What a person should do about an error: by the gateway's word, by our code, else by what became of the message. */
 export function whatToDo({ reason, code, outcome }) {
   const { advice } = words();
-  // Nothing is more important than that it may have been sent.
-  if (outcome === 'unknown' && code !== 'NO_ANSWER') return advice.unknown;
   return advice[reason] ?? advice[code] ?? advice[outcome] ?? advice.none;
 }
 
