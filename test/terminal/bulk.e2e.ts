@@ -192,6 +192,22 @@ describe('the result file', () => {
     expect(twice(gateway)).toBe(0);
   });
 
+  it('that takes no more ends the run, and stays whole', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', rows(300));
+    const results = file.replace('.csv', '.results.csv');
+    const full = new TerminalProcess(program.bin, ['bulk', file, '--json'], env, 'ulimit -f 8');
+    expect(await full.ended).toBe(3);
+    const { unknown, ended } = JSON.parse(full.stdout) as { unknown: number; ended: string };
+    expect(ended).toMatch(/takes no more: is the disk full\?|EFBIG/);
+    expect(rowsThat(await outcomesIn(results), 'sending')).toHaveLength(unknown);
+
+    expect((await bulkHere([file], env)).code).toBe(3);
+    expect(twice(gateway)).toBe(0);
+    expect(gateway.messages.length).toBeGreaterThanOrEqual(300 - unknown);
+  });
+
   it('has what was rejected and why, and its row is tried again', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();

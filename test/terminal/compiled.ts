@@ -92,9 +92,10 @@ export class TerminalProcess {
   readonly ended: Promise<unknown>;
   private readonly child: ChildProcess;
 
-  constructor(bin: string, args: readonly string[], variables: Record<string, string> = {}) {
+  /** `before` is a line of the shell, such as one that sets a limit. */
+  constructor(bin: string, args: readonly string[], variables: Record<string, string> = {}, before = ':') {
     const { PATH = '' } = process.env;
-    this.child = spawn(process.execPath, [bin, ...args], {
+    this.child = spawn('sh', ['-c', `${before}; exec "$0" "$@"`, process.execPath, bin, ...args], {
       env: { PATH, ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -134,8 +134,16 @@ class Run {
       ended ??= error instanceof RtSmsAbortedError ? 'Stopped' : messageOf(error);
     }
     this.over = true;
-    // Written down, but then it ended: these have provably not left.
-    for (const { row, masked } of this.open.values()) this.results?.write(row, masked, 'not_sent');
+    try {
+      // Written down, but then it ended: these have provably not left.
+      for (const [message, { row, masked }] of this.open) {
+        this.results?.write(row, masked, 'not_sent');
+        this.open.delete(message);
+      }
+    } catch (error) {
+      this.leave();
+      ended ??= messageOf(error);
+    }
     progress?.end();
     return ended;
   }
@@ -168,12 +176,18 @@ class Run {
       if (result.ok) this.results?.write(row, masked, outcome, result.sent.uid);
       else this.results?.write(row, masked, outcome, '', reasonOf(result.error));
     } catch (error) {
-      // What is on its way stays written down as `sending`.
-      this.counts.unknown += this.open.size;
-      this.open.clear();
+      this.counts[outcome]--;
+      this.counts.unknown++;
+      this.leave();
       throw error;
     }
     return outcome;
+  }
+
+  /** Nothing can be written any more: what stands there as `sending` is unknown to the next run. */
+  private leave(): void {
+    this.counts.unknown += this.open.size;
+    this.open.clear();
   }
 
   private whySkipped(row: Row): keyof Plan['skipped'] | undefined {
