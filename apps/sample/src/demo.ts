@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { INestApplication } from '@nestjs/common';
-import { RtSmsService } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { filter, firstValueFrom, timeout } from 'rxjs';
+import { MessageJournal } from './messages/message-journal.js';
+import type { Message } from './messages/message.dto.js';
 import { MessagesService } from './messages/messages.service.js';
 import { listening } from './ports.js';
 
@@ -28,10 +30,7 @@ export async function connectCallbacks(gateway: RtSmsSimulator, app: INestApplic
 /** Sends one message and waits for its delivery; what becomes of it, a failure too, is to be read in the log. */
 export async function demonstrate(app: INestApplication): Promise<void> {
   const message = { msisdn: '+7 999 000-00-01', text: 'Hello from the sample' };
-  try {
-    const { uid } = await app.get(MessagesService).send(message);
-    if (uid !== undefined) await app.get(RtSmsService).waitForFinal(uid, { timeoutMs: LIFE_MS });
-  } catch {
-    // The log has it.
-  }
+  const isDelivered = ({ text, status }: Message) => text === message.text && status === 'delivered';
+  const delivered = firstValueFrom(app.get(MessageJournal).changes$.pipe(filter(isDelivered), timeout(LIFE_MS)));
+  await Promise.all([app.get(MessagesService).send(message), delivered]).catch(() => undefined);
 }
