@@ -41,7 +41,8 @@ const twin = (from, file) =>
 const minify = (code, module) =>
   minifySync(code, {
     module,
-    compress: { keep_classnames: true, keep_fnames: true, passes: 2 },
+    // `!0` for `true` hides re-exports from the lexer of Node 20, by which `import` knows the names of CommonJS.
+    compress: { booleans: false, keep_classnames: true, keep_fnames: true, passes: 2 },
     mangle: { keep_classnames: true, keep_fnames: true },
     format: { comments: false },
   }).code;
