@@ -155,8 +155,8 @@ class Run {
       if (this.over) return;
       if (this.whySkipped(row) !== undefined) continue;
       const about = { row: row.row, masked: mask(row.msisdn) };
-      this.open.set(row.message, about);
       this.results?.write(about.row, about.masked, 'sending');
+      this.open.set(row.message, about);
       next.push(row.message);
       if (this.open.size < CONCURRENCY) continue;
       await this.results?.flush();
