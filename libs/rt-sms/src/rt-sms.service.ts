@@ -257,13 +257,6 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     }
   }
 
-  /** For the callback controller: whether the request may be answered at all. */
-  trusts(request: { secret: string | undefined; ip: string | undefined }): boolean {
-    if (this.authenticity.check(request.secret, request.ip) !== 'refused') return true;
-    this.telemetry.on?.heard('refused');
-    return false;
-  }
-
   /**
    * Asks for a message that cannot exist: free of charge, and the answer proves address, login and IP list. Kept for 30 s.
    * For readiness, not liveness: a new process mends nothing here. Never throws.

@@ -170,10 +170,6 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return 'accepted';
   }
 
-  trusts(): boolean {
-    return true;
-  }
-
   async checkHealth(): Promise<RtSmsHealth> {
     return { ok: true, account: this.account, latencyMs: 0, checkedAt: new Date() };
   }
