@@ -11,6 +11,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { createPostgresBackend, createRedisBackend, Queue } from 'bullmq';
+import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { QUEUE_NAMES, QUEUE_STATES, Queues, type QueueCounts } from './queues.js';
 import { Store } from './store.js';
 
@@ -30,8 +31,9 @@ export class BullQueues extends Queues implements OnModuleInit, OnApplicationShu
       queue && 'postgres' in queue
         ? [{ connectionString: queue.postgres, max: 2, schema: 'bullmq' }, createPostgresBackend]
         : [{ url: queue?.connection, maxRetriesPerRequest: 1 }, createRedisBackend];
+    const names = rtSmsQueueNames();
     this.queues = QUEUE_NAMES.map((name) => {
-      const made = new Queue(`rt-sms-default-${name}`, { connection: connection as object }, backend as never);
+      const made = new Queue(names[name], { connection: connection as object }, backend as never);
       // The engine looks at the same store, and complains.
       return made.on('error', () => undefined);
     });

@@ -130,10 +130,8 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
       createdAt: now,
       updatedAt: now,
     }));
-    await this.source.transaction(async (manager) => {
-      await manager.insert(MESSAGES, begun);
-      await manager.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) id', [CHANNEL, begun.map(({ id }) => id)]);
-    });
+    await this.source.manager.insert(MESSAGES, begun);
+    await this.announce(begun.map(({ id }) => id));
     return begun;
   }
 
@@ -162,21 +160,34 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     transition: (message: Message) => Partial<Message> | undefined,
   ): Promise<Message | undefined> {
     if (!isKey(key)) return undefined;
-    return this.source.transaction(async (manager) => {
+    let isChanged = false;
+    const result = await this.source.transaction(async (manager) => {
       const row = await manager.findOne(MESSAGES, { where: key, lock: { mode: 'pessimistic_write' } });
       const message = row && fromRow(row);
       const changes = message && transition(message);
       if (!changes) return message ?? undefined;
       const changed = { ...message, ...changes, updatedAt: new Date() };
       await manager.update(MESSAGES, changed.id, { ...changes, updatedAt: changed.updatedAt });
-      await manager.query('SELECT pg_notify($1, $2)', [CHANNEL, changed.id]);
+      isChanged = true;
       return changed;
     });
+    if (isChanged) await this.announce([result!.id]);
+    return result;
   }
 
   async onApplicationShutdown(): Promise<void> {
     this.ended = true;
     await this.listener?.end().catch(() => undefined);
+  }
+
+  /** Not in the transaction of the change: those that notify are committed one after the other, each to the disk. */
+  private async announce(ids: readonly string[]): Promise<void> {
+    try {
+      await this.source.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) id', [CHANNEL, ids]);
+    } catch (error) {
+      // It is written; who looks again sees it.
+      this.logger.warn(`A change of the journal could not be announced: ${(error as Error).message}`);
+    }
   }
 
   /** A page at a time, by the key: the table may be large. */
