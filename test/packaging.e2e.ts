@@ -73,6 +73,33 @@ describe('the packages', () => {
     60_000,
   );
 
+  it.each(LIBRARIES)(
+    '%s shows `import` the names that `require` has, on the Node that runs this',
+    async (name) => {
+      const script = `import { createRequire } from 'node:module';
+      const names = (module) => Object.keys(module).filter((name) => !/^(default|__esModule|module\\.exports)$/.test(name));
+      const given = createRequire(import.meta.url)(process.argv[1]);
+      console.log(JSON.stringify([names(await import(process.argv[1])), names(given)].map((one) => one.toSorted())));`;
+      const {
+        name: package_,
+        exports,
+        schematics,
+      } = await json<Manifest & { exports: Record<string, unknown>; schematics?: string }>(
+        join(folder, 'libs', name, 'package.json'),
+      );
+      const how = { cwd: join(folder, 'libs', name), env };
+      for (const entry of Object.keys(exports).filter((one) => one !== './package.json')) {
+        const args = ['--input-type=module', '-e', script, join(package_, entry)];
+        const [imported, required] = JSON.parse((await run(process.execPath, args, how)).stdout) as string[][];
+        expect(required).not.toEqual([]);
+        expect(imported).toEqual(required);
+      }
+      if (schematics)
+        await run(process.execPath, ['-e', `require('${schematics.replace('collection.json', 'nest-add.cjs')}')`], how);
+    },
+    60_000,
+  );
+
   it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
     const library = join(root, 'libs', name);
     const manifest = await json<Manifest>(join(root, 'libs', name, 'package.json'));

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
-const LIBRARIES = ['rt-sms', 'rt-sms-testing'];
+const LIBRARIES = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'];
 
 export async function pack(folder) {
   await rm(folder, { recursive: true, force: true });

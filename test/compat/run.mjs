@@ -87,8 +87,8 @@ async function install(app, tarballs) {
     // Named otherwise here, so that they are no tests of this repository.
     await rename(join(home, file), join(home, file.replace(/test\.ts$/, 'spec.ts')));
   }
-  await rm(join(home, 'node_modules/nestjs-rt-sms'), { recursive: true, force: true });
-  await rm(join(home, 'node_modules/nestjs-rt-sms-testing'), { recursive: true, force: true });
+  for (const name of ['nestjs-rt-sms', 'nestjs-rt-sms-bullmq', 'nestjs-rt-sms-testing'])
+    await rm(join(home, 'node_modules', name), { recursive: true, force: true });
   await npm(home, 'install', '--no-package-lock', '--prefer-offline', ...tarballs);
 }
 
