@@ -91,7 +91,10 @@ export class MessagesService implements OnApplicationBootstrap {
         waiting.add(entry!.id);
         begun(entry!);
         // An end does not wait for what is only being written.
-        if (over) return giveUp();
+        if (over) {
+          await giveUp();
+          return;
+        }
         yield { ...message, ref: entry!.id };
       }
     };
