@@ -23,8 +23,6 @@ export default {
       },
     ],
   },
-  // The durable engine is not finished; its tests run by `npm run test:durable`.
-  testPathIgnorePatterns: ['/node_modules/', '/test/durable/'],
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
   collectCoverageFrom: ['libs/*/src/**/*.ts', '!**/*.spec.ts'],
 };

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import { Logger } from '@nestjs/common';
 import type { HttpService } from '@nestjs/axios';
 import { metrics, trace } from '@opentelemetry/api';
@@ -326,6 +327,14 @@ describe('what an application does', () => {
     });
     for (const secret of [SECRET, `${SECRET}x`, SECRET]) await sms.handleCallback(query, { secret, ip: '203.0.113.7' });
     await expectNoLeak();
+  });
+
+  it('the service itself, given to a logger', async () => {
+    const server = await startFault('healthy');
+    const { sms } = await account(server);
+    expect(inspect(sms, { depth: 10 })).toContain('default');
+    new Logger('x').warn(sms);
+    await expectNoLeak(sms);
   });
 
   it('a check of its health that fails', async () => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
 import type { BeforeApplicationShutdown, Logger, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import type { EventEmitter2 } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
@@ -90,6 +91,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     private readonly logger: Logger,
   ) {
     this.account = options.account;
+    // A logger that is given the service must not show its options: the password is one.
+    const shown = { value: () => `RtSmsService { account: '${this.account}' }` };
+    Object.defineProperties(this, { [inspect.custom]: shown, toJSON: shown });
     this.telemetry = new Telemetry(options, {
       inFlight: () => this.gateway.inFlight,
       queued: () => this.engine.waiting?.(),

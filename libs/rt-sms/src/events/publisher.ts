@@ -53,32 +53,34 @@ export class Publisher {
    * other: what a slow handler of the first writes must not overwrite the second.
    */
   status(event: RtSmsStatusEvent): Promise<boolean> {
+    const { uid, id } = event;
     const names = [RtSmsEvents.status, `${RtSmsEvents.status}.${event.status}`];
-    const before = this.tails.get(event.uid);
-    const run = before ? before.then(() => this.publish(names, event, event.id)) : this.publish(names, event, event.id);
-    const tail = new Promise<void>((resolve) => {
-      const limit = setTimeout(resolve, SLOW_HANDLER_MS).unref();
-      void run.then(() => {
-        clearTimeout(limit);
-        resolve();
-      });
-    });
-    this.tails.set(event.uid, tail);
-    void tail.then(() => this.tails.get(event.uid) === tail && this.tails.delete(event.uid));
+    let end!: () => void;
+    const tail = new Promise<void>((resolve) => (end = resolve));
+    const passOn = () => {
+      end();
+      if (this.tails.get(uid) === tail) this.tails.delete(uid);
+    };
+    const before = this.tails.get(uid);
+    this.tails.set(uid, tail);
+    const run = before
+      ? before.then(() => this.publish(names, event, id, passOn))
+      : this.publish(names, event, id, passOn);
+    void run.then(passOn);
     return run;
   }
 
-  /** Emits `payload`; `id` stands for it in the log. True if every handler succeeded. */
-  publish(names: readonly string[], payload: object, id: string): Promise<boolean> {
+  /** Emits `payload`; `id` stands for it in the log. True if every handler succeeded; `slow` is called if one takes long. */
+  publish(names: readonly string[], payload: object, id: string, slow?: () => void): Promise<boolean> {
     if (this.closed) return Promise.resolve(false);
     const run = this.ready
-      ? this.run(names, payload, id)
+      ? this.run(names, payload, id, slow)
       : this.whenReady.then(
-          () => !this.closed && this.run(names, payload, id),
+          () => !this.closed && this.run(names, payload, id, slow),
           () => false,
         );
     this.running.add(run);
-    void run.finally(() => this.running.delete(run));
+    void run.then(() => this.running.delete(run));
     return run;
   }
 
@@ -92,7 +94,7 @@ export class Publisher {
     this.subject.complete();
   }
 
-  private async run(names: readonly string[], payload: object, id: string): Promise<boolean> {
+  private async run(names: readonly string[], payload: object, id: string, slow?: () => void): Promise<boolean> {
     let failed = false;
     const fail = (name: string) => (error: unknown) => {
       failed = true;
@@ -116,13 +118,12 @@ export class Publisher {
     }
     if (names[0] === RtSmsEvents.status) this.subject.next(payload as RtSmsStatusEvent);
     if (pending.length > 0) {
-      const slow = setTimeout(
-        () => this.logger.warn(redact(`A handler of ${names[0]} for the event ${id} has not settled for 30 s`)),
-        SLOW_HANDLER_MS,
-      );
-      slow.unref();
+      const limit = setTimeout(() => {
+        this.logger.warn(redact(`A handler of ${names[0]} for the event ${id} has not settled for 30 s`));
+        slow?.();
+      }, SLOW_HANDLER_MS).unref();
       await Promise.all(pending);
-      clearTimeout(slow);
+      clearTimeout(limit);
     }
     return !failed;
   }

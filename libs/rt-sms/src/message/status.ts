@@ -11,7 +11,7 @@ export const SMS_STATUSES = [
 export type SmsStatus = (typeof SMS_STATUSES)[number];
 
 const FINAL: ReadonlySet<string> = new Set<SmsStatus>(['delivered', 'failed', 'rejected', 'insufficient_balance']);
-const KNOWN: ReadonlySet<string> = new Set<string>(SMS_STATUSES.filter((status) => status !== 'unknown'));
+const KNOWN: ReadonlySet<unknown> = new Set<string>(SMS_STATUSES.filter((status) => status !== 'unknown'));
 
 /** True for a status after which nothing more is expected. */
 export const isFinal = (status: SmsStatus): boolean => FINAL.has(status);
@@ -39,9 +39,9 @@ export const printable = (value: unknown): string | undefined =>
 
 /** Reads a status word; nothing if it is missing, empty, unprintable or longer than 64 characters. */
 export function readStatus(value: unknown): { status: SmsStatus; gatewayStatus: string } | undefined {
+  if (KNOWN.has(value)) return { status: value as SmsStatus, gatewayStatus: value as SmsStatus };
   const gatewayStatus = printable(value);
-  if (gatewayStatus === undefined) return undefined;
-  return { status: KNOWN.has(gatewayStatus) ? (gatewayStatus as SmsStatus) : 'unknown', gatewayStatus };
+  return gatewayStatus === undefined ? undefined : { status: 'unknown', gatewayStatus };
 }
 
 /** A whole number greater than 0, of digits only; nothing otherwise (§3.1.1 `parts`, §2.2.2 `pdu_count`). */
