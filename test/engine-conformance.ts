@@ -358,8 +358,8 @@ export function engineConformance(
       });
 
       it('expiresAt cuts no POST that is on its way: it is accepted', async () => {
-        const { sms, settled, outcomes } = await run({}, { latencyMs: 500 });
-        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 250) });
+        const { sms, settled, outcomes } = await run({}, { latencyMs: 1_500 });
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 1_000) });
         await settled('a');
         expect(outcomes('a')).toEqual(['accepted']);
       });
@@ -367,7 +367,7 @@ export function engineConformance(
       it('expiresAt holds for repetitions, too', async () => {
         const { sms, settled, gateway, outcomes } = await run();
         gateway.nextSend('system_error', Infinity);
-        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 500) });
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 1_500) });
         await settled('a');
         const { post } = gateway.requests;
         expect(post).toBeGreaterThan(0);

@@ -323,9 +323,7 @@ export class CheckQueue implements DeliveryTracker {
     let state = 'delayed';
     while (state === 'delayed') {
       try {
-        // In PostgreSQL promote() may put a job that is being worked on back into the queue (bullmq 6.7).
-        if (this.store.isRedis) await check.getBackend().promote(id);
-        else await check.getBackend().changeDelay(id, 0);
+        await this.store.hasten(check, id);
         return true;
       } catch (error) {
         const { code } = error as { code?: unknown };

@@ -192,10 +192,10 @@ export class SendQueue {
       if (!job) return false;
       const { state, intent, digest, ref } = job.data;
       if (state !== undefined || intent !== undefined) return state === 'cancelled';
-      // To take it away is what no worker can overtake: a job that is being worked on cannot be removed.
-      if (!(await this.store.remove(jobId))) return false;
       const data: SendData = { digest, ref, state: 'cancelled', settledAt: Date.now() };
-      await this.store.insist(() => this.store.send.add('send', data, { jobId, ...JOB }));
+      if (!(await this.store.replaceUnsent(jobId, data))) return false;
+      // That it is cancelled is told by a worker, now; or when its time would have come.
+      await this.store.hasten(this.store.send, jobId).catch(() => undefined);
       return true;
     });
   }

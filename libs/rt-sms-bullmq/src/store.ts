@@ -38,9 +38,24 @@ export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
 
-interface Queryable {
-  query(sql: string, values: unknown[]): Promise<{ rows: { n: number }[] }>;
+interface RedisBackend {
+  client: Promise<RedisClient>;
 }
+
+interface PostgresBackend {
+  query(sql: string, values: unknown[]): Promise<{ rows: unknown[] }>;
+}
+
+const REPLACE_UNSENT_LUA = `
+  local data = redis.call('HGET', KEYS[1], 'data')
+  if not data or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+  data = cjson.decode(data)
+  if data.state or data.intent then return 0 end
+  redis.call('HSET', KEYS[1], 'data', ARGV[1])
+  return 1`;
+const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
+  WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
+  AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
 
 /**
  * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
@@ -138,17 +153,29 @@ export class Store<Send, Check> {
     }
   }
 
-  /** Takes a message away. False if a worker has it, or had it in the meantime. */
-  async remove(jobId: string): Promise<boolean> {
-    const backend = this.send.getBackend();
-    if (this.isRedis) return (await backend.remove(jobId, false)) === 1;
-    // In PostgreSQL the function of BullMQ (6.7) first looks and then deletes: without a lock on the row a worker may take
-    // the job in between, and send it.
-    const { rows } = await (backend as unknown as Queryable).query(
-      'WITH held AS (SELECT FROM job WHERE queue = $1 AND id = $2 FOR UPDATE) SELECT remove($1, $2, false) AS n FROM held',
-      [this.name('send'), jobId],
-    );
-    return rows[0]?.n === 1;
+  /**
+   * Writes `data` where nobody works on the message, nor did. One step, which no worker can overtake: BullMQ has none, and
+   * to look first and remove then is two.
+   */
+  async replaceUnsent(jobId: string, data: Send): Promise<boolean> {
+    const json = JSON.stringify(data);
+    const queue = this.send;
+    const backend = queue.getBackend() as unknown as RedisBackend & PostgresBackend;
+    if (this.isRedis) {
+      const client = await backend.client;
+      client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
+      const key = queue.toKey(jobId);
+      return (await client.runCommand('rtSmsReplaceUnsent', [key, `${key}:lock`, json])) === 1;
+    }
+    const { rows } = await backend.query(REPLACE_UNSENT_SQL, [this.name('send'), jobId, json]);
+    return rows.length === 1;
+  }
+
+  /** Lets a delayed job run now. @throws where it is none */
+  async hasten(queue: StoredQueue<Send> | StoredQueue<Check>, jobId: string): Promise<void> {
+    const backend = queue.getBackend();
+    // In PostgreSQL promote() may put a job that is being worked on back into the queue (bullmq 6.7).
+    await (this.isRedis ? backend.promote(jobId) : backend.changeDelay(jobId, 0));
   }
 
   /** Connects a worker that is yet to be run; while the store is away it waits and comes back. */
