@@ -34,9 +34,6 @@ const importsOf = (file) =>
 const isOwn = (name) => name.startsWith('dist');
 const sameForBoth = (file) =>
   importsOf(file).every((name) => (isOwn(name) ? sameForBoth(name) : SAME_FOR_BOTH.test(name)));
-/** How an ESM file names the CommonJS form of another one, or of itself. */
-const twin = (from, file) =>
-  relative(dirname(from), join('dist/cjs', relative('dist/esm', file))).replaceAll('\\', '/');
 /** Without comments, which are in the types, where editors look for them. The names in a stack trace stay. */
 const minify = (code, module) =>
   minifySync(code, {
@@ -53,11 +50,52 @@ const entries = Object.values(exports).filter((entry) => typeof entry === 'objec
 const modules = filesOf('esm', '.js');
 const programs = Object.values(bin).map((file) => join(file));
 const shared = new Set(modules.filter((file) => sameForBoth(file) && !programs.includes(file)));
+
+// What is there once is one file: many small ones cost an application more to load than what is in them. `import` reads a
+// file of CommonJS for its names before it runs, so they stand in another one.
+const CORE = 'dist/cjs/core.js';
+const NAMES = 'dist/cjs/names.js';
+const path = (from, to) => `./${relative(dirname(from), to)}`.replaceAll('\\', '/').replace('./../', '../');
+const cjsOf = (file) => join('dist/cjs', relative('dist/esm', file));
+const isEntry = (file) => entries.some(({ require: { default: name } }) => join(name) === file);
+/** With its requires of the library's own files replaced. */
+const requiring = (file, replace) =>
+  read(file).replace(/\brequire\("(\.[^"]+)"\)/g, (was, name) => replace(join(dirname(file), name)) ?? was);
+const namesOf = (file) => [...new Set([...read(file).matchAll(/\bexports\.(\w+) = /g)].map(([, name]) => name))];
+const passedOn = (names, from) =>
+  `'use strict';\nconst core = require('${from}');\n${names.map((name) => `exports.${name} = core.${name};\n`).join('')}`;
+
+const once = new Set([...shared].map(cjsOf));
+// An entry only passes on what others export.
+const bundled = [...once].filter((file) => !isEntry(file));
+const names = bundled.flatMap(namesOf);
+const twice = names.filter((name, at) => names.indexOf(name) !== at);
+if (twice.length > 0) throw new Error(`Exported by two modules: ${twice.join(', ')}`);
+const bodies = bundled.map((file) => `'${file}'(exports) {${requiring(file, (name) => `load('${name}')`)}}`);
+for (const file of filesOf('cjs', '.js')) {
+  const core = (name) => (once.has(name) ? `require('${path(file, CORE)}')` : undefined);
+  if (!once.has(file)) writeFileSync(file, requiring(file, core));
+  else if (isEntry(file)) writeFileSync(file, passedOn(namesOf(file), path(file, CORE)));
+  else rmSync(file);
+}
+if (bundled.length > 0) {
+  writeFileSync(NAMES, passedOn(names, './core.js'));
+  writeFileSync(
+    CORE,
+    `'use strict';
+const modules = {${bodies.join(',\n')}};
+const loaded = {};
+function load(name) {
+  if (!loaded[name]) modules[name]((loaded[name] = {}));
+  return loaded[name];
+}
+for (const name in modules) Object.assign(exports, load(name));`,
+  );
+}
 for (const file of modules) {
-  const imported = (name) => (shared.has(join(dirname(file), name)) ? twin(file, join(dirname(file), name)) : name);
+  const imported = (name) => (shared.has(join(dirname(file), name)) ? path(file, NAMES) : name);
   if (!shared.has(file)) writeFileSync(file, minify(read(file).replace(IMPORT, imported), true));
-  else if (entries.some((entry) => join(entry.import.default) === file))
-    writeFileSync(file, `export * from '${twin(file, file)}';\n`);
+  else if (isEntry(cjsOf(file))) writeFileSync(file, `export * from '${path(file, cjsOf(file))}';\n`);
   else rmSync(file);
 }
 for (const file of filesOf('cjs', '.js')) writeFileSync(file, minify(read(file), false));
@@ -71,7 +109,7 @@ for (const file of filesOf('cjs', '.d.ts')) if (!reached.has(file)) rmSync(file)
 for (const {
   import: { types, default: file },
 } of entries)
-  writeFileSync(types, `export * from '${twin(file, join(file))}';\n`);
+  writeFileSync(types, `export * from '${path(file, cjsOf(join(file)))}';\n`);
 
 // Schematics are small programs of the Nest CLI's.
 if (existsSync('schematics')) {
