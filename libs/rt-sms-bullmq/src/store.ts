@@ -38,6 +38,12 @@ export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
 
+/** A queue or a worker, as far as its connections go. */
+interface Connected {
+  close(): Promise<void>;
+  disconnect(): Promise<void>;
+}
+
 interface RedisBackend {
   client: Promise<RedisClient>;
 }
@@ -70,7 +76,7 @@ export class Store<Send, Check> {
   private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
   private unfit: RtSmsConfigError | undefined;
   private closed = false;
-  private readonly made = new Set<{ close(): Promise<void> }>();
+  private readonly made = new Set<Connected>();
   private complainedAt = -Infinity;
   private readonly factory: BackendFactory<IQueueBackend, object>;
   readonly isRedis: boolean;
@@ -227,9 +233,11 @@ export class Store<Send, Check> {
     await Promise.all([...this.made].map((made) => this.discard(made)));
   }
 
-  private async discard(made: { close(): Promise<void> }): Promise<void> {
+  private async discard(made: Connected): Promise<void> {
     this.made.delete(made);
     await within(ANSWER_MS, made.close()).catch(() => undefined);
+    // A store that is down takes no leave: its client would go on connecting, and keep the process alive.
+    await within(ANSWER_MS, made.disconnect()).catch(() => undefined);
   }
 
   readonly complain = (error: unknown): void => {
