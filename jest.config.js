@@ -23,6 +23,8 @@ export default {
       },
     ],
   },
+  // They kill and freeze processes for six minutes; `npm run test:durable` runs them.
+  testPathIgnorePatterns: ['/node_modules/', '/test/durable/'],
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
   collectCoverageFrom: ['libs/*/src/**/*.ts', '!**/*.spec.ts'],
 };
