@@ -1,19 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { transformFile } from '@swc/core';
+import { compile, compiledFolder } from '../compile.js';
 import { atEnd } from '../platforms.js';
 
-/**
- * Compiles the sample and the libraries that it imports into a folder of the test's own, where they find each other by
- * the libraries' package.json as they would once installed. So the test needs no build before it, takes no stale one, and
- * meets no other test that builds `dist` at the same time; types are `npm run lint`'s business.
- */
+/** Compiles the sample and the libraries that it imports: they find each other by package.json as they would once installed. */
 export async function compileSample(): Promise<{ main: string; remove: () => Promise<void> }> {
-  const cache = 'node_modules/.cache';
-  await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(join(process.cwd(), cache, 'sample-'));
+  const { folder, remove } = await compiledFolder('sample');
   await compile('apps/sample/src', join(folder, 'app'));
   await writeFile(join(folder, 'app/package.json'), JSON.stringify({ type: 'module' }));
   for (const [source, name] of [
@@ -25,27 +19,7 @@ export async function compileSample(): Promise<{ main: string; remove: () => Pro
     await compile(join(source, 'src'), join(library, 'dist/esm'));
     await cp(join(source, 'package.json'), join(library, 'package.json'));
   }
-  return { main: join(folder, 'app/main.js'), remove: () => rm(folder, { recursive: true }) };
-}
-
-async function compile(from: string, to: string): Promise<void> {
-  const files = await readdir(from, { recursive: true });
-  // The sample's page is taken as it is.
-  for (const file of files.filter((name) => /\.(html|css|js)$/.test(name))) await cp(join(from, file), join(to, file));
-  for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
-    const { code } = await transformFile(join(from, file), {
-      swcrc: false,
-      jsc: {
-        target: 'es2022',
-        parser: { syntax: 'typescript', decorators: true },
-        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
-      },
-      module: { type: 'es6' },
-    });
-    const target = join(to, file.replace(/ts$/, 'js'));
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, code);
-  }
+  return { main: join(folder, 'app/main.js'), remove };
 }
 
 /** A running sample, and what it has printed. */

@@ -1,43 +1,23 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { jest } from '@jest/globals';
-import { transformFile } from '@swc/core';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { runTerminal } from '../../libs/rt-sms/terminal/program.js';
+import { compile, compiledFolder } from '../compile.js';
 import { atEnd } from '../platforms.js';
 
-/** Compiles the library and the program over it into a folder of the test's own, where they lie as they would once installed. */
+/** Compiles the library and the program over it: they lie as they would once installed. */
 export async function compileTerminal(): Promise<{ bin: string; remove: () => Promise<void> }> {
-  const cache = 'node_modules/.cache';
-  await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(join(process.cwd(), cache, 'terminal-'));
+  const { folder, remove } = await compiledFolder('terminal');
   const library = join(folder, 'node_modules/nestjs-rt-sms');
   await compile('libs/rt-sms/src', join(library, 'dist/esm'));
   await compile('libs/rt-sms/terminal', join(library, 'dist/esm/terminal'));
   await cp('libs/rt-sms/package.json', join(library, 'package.json'));
-  return { bin: join(library, 'dist/esm/terminal/bin.js'), remove: () => rm(folder, { recursive: true }) };
-}
-
-async function compile(from: string, to: string): Promise<void> {
-  const files = await readdir(from, { recursive: true });
-  for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
-    const { code } = await transformFile(join(from, file), {
-      swcrc: false,
-      jsc: {
-        target: 'es2022',
-        parser: { syntax: 'typescript', decorators: true },
-        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
-      },
-      module: { type: 'es6' },
-    });
-    const target = join(to, file.replace(/ts$/, 'js'));
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, code);
-  }
+  return { bin: join(library, 'dist/esm/terminal/bin.js'), remove };
 }
 
 export const PASSWORD = 'hush-hush-hush';

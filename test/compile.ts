@@ -1,0 +1,34 @@
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { transformFile } from '@swc/core';
+
+/**
+ * A folder of the test's own to compile into, from which the packages of this repository are found. So the test needs no
+ * build before it, takes no stale one, and meets no other test that builds `dist` at the same time.
+ */
+export async function compiledFolder(name: string): Promise<{ folder: string; remove: () => Promise<void> }> {
+  const cache = 'node_modules/.cache';
+  await mkdir(cache, { recursive: true });
+  const folder = await mkdtemp(join(process.cwd(), cache, `${name}-`));
+  return { folder, remove: () => rm(folder, { recursive: true }) };
+}
+
+/** Compiles a folder without its specs; types are `npm run lint`'s business. What a browser takes as it is, is copied. */
+export async function compile(from: string, to: string): Promise<void> {
+  const files = await readdir(from, { recursive: true });
+  for (const file of files.filter((name) => /\.(html|css|js)$/.test(name))) await cp(join(from, file), join(to, file));
+  for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
+    const { code } = await transformFile(join(from, file), {
+      swcrc: false,
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+      },
+      module: { type: 'es6' },
+    });
+    const target = join(to, file.replace(/ts$/, 'js'));
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, code);
+  }
+}
