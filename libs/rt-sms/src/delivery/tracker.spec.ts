@@ -224,10 +224,13 @@ describe('the status model', () => {
       expect(it.askedAt()).toHaveLength(1);
     });
 
-    it('is asked for until the gateway answers, where it is down at that time', async () => {
+    it.each([
+      ['answers, where it is down at that time', down],
+      ['has a final status itself', () => 'awaiting_report'],
+    ])('is asked for until the gateway %s', async (_, answer) => {
       const it = await started({ schedule: [MINUTE] });
       it.tracker.follow(ONE);
-      it.answer = down;
+      it.answer = answer;
       it.callback('delivered');
       it.callback('failed');
       await pass(5 * MINUTE);
@@ -238,18 +241,6 @@ describe('the status model', () => {
       const requests = it.asked.length;
       await pass(HOUR);
       expect(it.asked).toHaveLength(requests);
-    });
-
-    it('is asked for until the gateway itself has a final status', async () => {
-      const it = await started({ schedule: [MINUTE] });
-      it.tracker.follow(ONE);
-      it.callback('delivered');
-      it.callback('failed');
-      await pass(5 * MINUTE);
-      expect(it.statuses()).toEqual(['delivered']);
-      it.answer = () => 'failed';
-      await pass(2 * MINUTE);
-      expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
     });
 
     it('is asked for no longer than maxAgeMs', async () => {

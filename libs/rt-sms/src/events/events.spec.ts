@@ -90,52 +90,21 @@ describe('@OnRtSmsStatus', () => {
   ];
   const short = ({ account, status }: RtSmsStatusEvent) => `${account} ${status}`;
 
-  it('hears every status, of every account', async () => {
+  it.each([
+    ['every status, of every account', OnRtSmsStatus(), EVENTS.map(short)],
+    ['one status', OnRtSmsStatus('delivered'), ['default delivered', 'otp delivered']],
+    ['one account', OnRtSmsStatus(undefined, { account: 'otp' }), ['otp delivered', 'otp failed']],
+    ['one status of one account', OnRtSmsStatus('delivered', { account: 'otp' }), ['otp delivered']],
+  ])('hears %s', async (_, decorator, expected) => {
     @Injectable()
     class Listener {
       heard: string[] = [];
-      @OnRtSmsStatus()
+      @decorator
       on(event: RtSmsStatusEvent): void {
         this.heard.push(short(event));
       }
     }
-    expect(await heard(Listener, ...EVENTS)).toEqual(EVENTS.map(short));
-  });
-
-  it('hears one status', async () => {
-    @Injectable()
-    class Listener {
-      heard: string[] = [];
-      @OnRtSmsStatus('delivered')
-      on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
-      }
-    }
-    expect(await heard(Listener, ...EVENTS)).toEqual(['default delivered', 'otp delivered']);
-  });
-
-  it('hears one account', async () => {
-    @Injectable()
-    class Listener {
-      heard: string[] = [];
-      @OnRtSmsStatus(undefined, { account: 'otp' })
-      on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
-      }
-    }
-    expect(await heard(Listener, ...EVENTS)).toEqual(['otp delivered', 'otp failed']);
-  });
-
-  it('hears one status of one account', async () => {
-    @Injectable()
-    class Listener {
-      heard: string[] = [];
-      @OnRtSmsStatus('delivered', { account: 'otp' })
-      on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
-      }
-    }
-    expect(await heard(Listener, ...EVENTS)).toEqual(['otp delivered']);
+    expect(await heard(Listener, ...EVENTS)).toEqual(expected);
   });
 
   it('stands more than once on a method, each with its own account', async () => {
