@@ -798,7 +798,7 @@ describe('waitForFinal', () => {
   it('resolves at once with what is final and remembered', async () => {
     const it = await started();
     it.callback('failed');
-    await expect(it.tracker.waitForFinal(ONE, {})).resolves.toBe(it.events[0]);
+    await expect(it.tracker.waitForFinal(ONE, {})).resolves.toStrictEqual(it.events[0]);
     expect(it.asked).toEqual([]);
   });
 

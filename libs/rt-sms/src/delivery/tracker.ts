@@ -18,28 +18,51 @@ const MAX_WORDS = 16;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
 
-/** All that is known of one uid. */
-class Delivery implements HeapItem {
+/** A status of a message, and how it came to be known. */
+interface Known {
+  status: SmsStatus;
+  gatewayStatus: string;
+  parts: number | undefined;
+  errorCode: string | undefined;
+  source: 'callback' | 'poll';
+  confirmed: boolean;
+  corrects: SmsStatus | undefined;
+  at: number;
+}
+
+/** All that is remembered of one uid: not its events, for there are many. */
+class Delivery {
+  ref: string | undefined;
+  last: Known | undefined;
+  /** The words that were emitted, but for a final one. */
+  words: string[] | undefined;
+  corrected = false;
+  /** While it is to be asked for. */
+  look: Look | undefined;
+
+  constructor(readonly uid: string) {}
+
+  get final(): Known | undefined {
+    return this.last && isFinal(this.last.status) ? this.last : undefined;
+  }
+}
+
+/** When and why a message is asked for. */
+class Look implements HeapItem {
   place = -1;
   dueAt = 0;
   step = 0;
   sentAt = Date.now();
   askedAt = 0;
   missingSince: number | undefined;
-  ref: string | undefined;
   /** The request on its way; its error comes out of it as a value. */
   asking: Promise<unknown> | undefined;
   /** A callback wants a look: it stands in `urgent`, or waits for the end of a request whose answer may be older. */
   hinted = false;
   /** Followed or not, the gateway has to say something yet: which of two contradicting final statuses holds. */
   owed = false;
-  /** The words that were emitted, but for a final one. */
-  words: string[] | undefined;
-  lastStatus: SmsStatus | undefined;
-  final: RtSmsStatusEvent | undefined;
-  corrected = false;
 
-  constructor(readonly uid: string) {}
+  constructor(readonly delivery: Delivery) {}
 }
 
 interface Waiter {
@@ -59,8 +82,8 @@ export class MemoryTracker implements DeliveryTracker {
   /** Final, or heard of without being followed; the one heard of first goes first. */
   private readonly closed = new Map<string, Delivery>();
   /** What a callback told of goes before what is merely due. */
-  private readonly urgent = new Heap<Delivery>((a, b) => a.dueAt < b.dueAt);
-  private readonly due = new Heap<Delivery>((a, b) => a.dueAt < b.dueAt);
+  private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
+  private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly waiters = new Map<string, Set<Waiter>>();
   private readonly rate: SlidingRate;
   private readonly parallel: number;
@@ -137,36 +160,39 @@ export class MemoryTracker implements DeliveryTracker {
     if (!this.polling || this.stopped || this.open.has(uid)) return;
     const delivery = this.closed.get(uid) ?? new Delivery(uid);
     if (delivery.final) return;
+    const look = lookOf(delivery);
     const now = Date.now();
     const { steps } = this;
     delivery.ref = ref ?? delivery.ref;
     // A journal may give a date back as text, or null.
-    delivery.sentAt = Math.min(now, (sentAt && new Date(sentAt).getTime()) || now);
+    look.sentAt = Math.min(now, (sentAt && new Date(sentAt).getTime()) || now);
     // What is taken up again goes on where its age has brought it, not at the first step.
-    delivery.step = 0;
-    let at = delivery.sentAt + steps[0]!;
-    while (delivery.step < steps.length - 1 && (at += steps[delivery.step + 1]!) <= now) delivery.step++;
+    look.step = 0;
+    let at = look.sentAt + steps[0]!;
+    while (look.step < steps.length - 1 && (at += steps[look.step + 1]!) <= now) look.step++;
     this.closed.delete(uid);
     this.open.set(uid, delivery);
     // But the first look comes as if it had just been sent, or now: nobody knows what the time in between has brought.
-    if (delivery.place < 0 && !delivery.asking) this.schedule(delivery, delivery.sentAt + jittered(steps[0]!));
+    if (look.place < 0 && !look.asking) this.schedule(look, look.sentAt + jittered(steps[0]!));
     this.keepLimit(this.polling.limit);
   }
 
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    if (!this.stopped) this.learn(this.known(report.uid), report, source, confirmed);
+    if (this.stopped) return;
+    const { uid } = report;
+    this.learn(this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid), report, source, confirmed);
   }
 
   hint(uid: string, ask: boolean): void {
     if (this.stopped || (!ask && !this.open.has(uid))) return;
-    const delivery = this.known(uid);
-    delivery.owed ||= ask;
-    this.wake(delivery);
+    const look = lookOf(this.known(uid));
+    look.owed ||= ask;
+    this.wake(look);
   }
 
   waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
-    const known = this.closed.get(uid)?.final;
-    if (known) return Promise.resolve(known);
+    const known = this.closed.get(uid);
+    if (known?.final) return Promise.resolve(this.event(known, known.final));
     const began = performance.now();
     const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, 2 ** 31 - 1);
     let lastError: unknown;
@@ -202,7 +228,7 @@ export class MemoryTracker implements DeliveryTracker {
       if (signal?.aborted || this.stopped) return abort();
       signal?.addEventListener('abort', abort);
       this.follow(uid);
-      void this.ask(this.known(uid)).then((error) => (lastError = error));
+      void this.ask(lookOf(this.known(uid))).then((error) => (lastError = error));
     });
   }
 
@@ -211,27 +237,21 @@ export class MemoryTracker implements DeliveryTracker {
     return { operation: 'wait', account: this.host.options.account, durationMs, ...safe };
   }
 
-  private event(
-    delivery: Delivery,
-    report: DeliveryReport,
-    source: 'callback' | 'poll',
-    confirmed: boolean,
-    corrects?: SmsStatus,
-  ): RtSmsStatusEvent {
-    const { uid, status, gatewayStatus, parts, errorCode } = report;
+  private event({ uid, ref }: Delivery, known: Known): RtSmsStatusEvent {
+    const { status, gatewayStatus, parts, errorCode, source, confirmed, corrects } = known;
     return new RtSmsStatusEvent({
       account: this.host.options.account,
       uid,
-      ...(delivery.ref === undefined ? {} : { ref: delivery.ref }),
+      ref,
       status,
       gatewayStatus,
       final: isFinal(status),
-      ...(parts === undefined ? {} : { parts }),
-      ...(errorCode === undefined ? {} : { errorCode }),
+      parts,
+      errorCode,
       source,
       confirmed,
-      ...(corrects === undefined ? {} : { corrects }),
-      receivedAt: new Date(),
+      corrects,
+      receivedAt: new Date(known.at),
     });
   }
 
@@ -246,39 +266,43 @@ export class MemoryTracker implements DeliveryTracker {
 
   /** The status model: forward only, each word once, one final status, and at most one correction of it. */
   private learn(delivery: Delivery, report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    const { final } = delivery;
-    const { uid, status } = report;
-    const word = status === 'unknown' ? `unknown:${report.gatewayStatus}` : status;
+    const { uid, final, look } = delivery;
+    const { status, gatewayStatus, parts, errorCode } = report;
+    const known = { status, gatewayStatus, parts, errorCode, source, confirmed, corrects: undefined, at: Date.now() };
+    const word = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
     const ends = isFinal(status);
     // An answer pays what is owed, unless a callback came after the question; of two final ones only a final one decides.
-    if (confirmed && !delivery.hinted && (ends || !final)) delivery.owed = false;
+    if (look && confirmed && !look.hinted && (ends || !final)) look.owed = false;
     if (final && ends && status !== final.status && !delivery.corrected) {
       delivery.corrected = confirmed;
-      if (confirmed) return this.settle(delivery, this.event(delivery, report, source, true, final.status));
-      delivery.owed = true;
-      return this.wake(delivery);
+      if (confirmed) return this.settle(delivery, { ...known, corrects: final.status });
+      this.keep(delivery);
+      const question = lookOf(delivery);
+      question.owed = true;
+      return this.wake(question);
     }
     const { words } = delivery;
     if (final || words?.includes(word) || (!ends && words?.length === MAX_WORDS)) {
       this.counts.repeated++;
       this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
+      if (!this.open.has(uid)) this.keep(delivery);
       return;
     }
-    const event = this.event(delivery, report, source, confirmed);
-    if (ends) return this.settle(delivery, event);
+    if (ends) return this.settle(delivery, known);
     (delivery.words ??= []).push(word);
-    delivery.lastStatus = status;
-    void this.host.emit.status(event);
+    delivery.last = known;
+    if (!this.open.has(uid)) this.keep(delivery);
+    void this.host.emit.status(this.event(delivery, known));
   }
 
-  private settle(delivery: Delivery, event: RtSmsStatusEvent): void {
-    delivery.final = event;
-    delivery.lastStatus = event.status;
+  private settle(delivery: Delivery, known: Known): void {
+    delivery.last = known;
     delivery.words = undefined;
-    this.drop(delivery);
     this.open.delete(delivery.uid);
     this.keep(delivery);
-    if (event.source === 'poll') this.counts.lost++;
+    this.drop(delivery);
+    if (known.source === 'poll') this.counts.lost++;
+    const event = this.event(delivery, known);
     void this.host.emit.status(event);
     for (const waiter of this.waiters.get(delivery.uid) ?? []) waiter.resolve(event);
   }
@@ -305,45 +329,53 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   private giveUp(delivery: Delivery, why: string): void {
-    const { uid, ref, lastStatus } = delivery;
+    const { uid, ref, look } = delivery;
+    if (look) look.owed = false;
     this.drop(delivery);
-    delivery.owed = false;
     if (!this.open.delete(uid)) return;
     this.keep(delivery);
     this.counts.unresolved++;
-    void this.host.emit.unresolved(uid, { ref, lastStatus });
+    void this.host.emit.unresolved(uid, { ref, lastStatus: delivery.last?.status });
     const error = new RtSmsTimeoutError(`${uid} stays without a final status: ${why}`, 'not_sent', this.context());
     for (const waiter of this.waiters.get(uid) ?? []) waiter.reject(error);
   }
 
   /** Has it looked at soon; if it is being looked at, once more afterwards. */
-  private wake(delivery: Delivery): void {
+  private wake(look: Look): void {
     // One that waits already keeps its place.
-    if (delivery.hinted && delivery.place >= 0) return;
-    this.drop(delivery);
-    delivery.hinted = true;
-    if (delivery.asking) return;
-    delivery.dueAt = Math.max(Date.now(), delivery.askedAt + HINT_PAUSE_MS);
-    this.urgent.put(delivery);
+    if (look.hinted && look.place >= 0) return;
+    this.withdraw(look);
+    look.hinted = true;
+    if (look.asking) return;
+    look.dueAt = Math.max(Date.now(), look.askedAt + HINT_PAUSE_MS);
+    this.urgent.put(look);
     this.pump();
   }
 
-  private schedule(delivery: Delivery, at: number): void {
+  private schedule(look: Look, at: number): void {
     // The last look is at the end of its time, not after it.
-    delivery.dueAt = Math.max(Date.now(), Math.min(at, delivery.sentAt + this.maxAgeMs));
-    this.due.put(delivery);
+    look.dueAt = Math.max(Date.now(), Math.min(at, look.sentAt + this.maxAgeMs));
+    this.due.put(look);
     this.pump();
   }
 
   /** Takes it out of the queues. */
+  private withdraw(look: Look): void {
+    this.urgent.remove(look);
+    this.due.remove(look);
+    look.hinted = false;
+  }
+
+  /** It need not be looked at any more, unless something is owed. */
   private drop(delivery: Delivery): void {
-    this.urgent.remove(delivery);
-    this.due.remove(delivery);
-    delivery.hinted = false;
+    const { look } = delivery;
+    if (!look) return;
+    this.withdraw(look);
+    if (!look.asking && !look.owed) delivery.look = undefined;
   }
 
   /** The one to look at next, now or later. */
-  private get next(): Delivery | undefined {
+  private get next(): Look | undefined {
     const urgent = this.urgent.first;
     const due = this.due.first;
     return urgent && (!due || urgent.dueAt <= Math.max(due.dueAt, Date.now())) ? urgent : due;
@@ -398,51 +430,56 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   /** One status request at a time for each uid. Its error comes back as a value: a look that failed ends nothing. */
-  private ask(delivery: Delivery): Promise<unknown> {
-    if (delivery.asking) return delivery.asking;
-    const source = delivery.hinted ? 'callback' : 'poll';
-    this.drop(delivery);
-    delivery.askedAt = Date.now();
+  private ask(look: Look): Promise<unknown> {
+    if (look.asking) return look.asking;
+    const { delivery } = look;
+    const source = look.hinted ? 'callback' : 'poll';
+    this.withdraw(look);
+    look.askedAt = Date.now();
     this.counts.polls++;
     const asking = this.host.status(delivery.uid).then(
       (report) => {
-        delivery.asking = undefined;
+        look.asking = undefined;
         if (!this.stopped) this.learn(delivery, report, source, true);
-        this.asked(delivery, undefined);
+        this.asked(look, undefined);
       },
       (error: Error) => {
-        delivery.asking = undefined;
+        look.asking = undefined;
         this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
-        this.asked(delivery, error);
+        this.asked(look, error);
         return error;
       },
     );
-    return (delivery.asking = asking);
+    return (look.asking = asking);
   }
 
   /** What follows from a look that did not settle it. */
-  private asked(delivery: Delivery, error: Error | undefined): void {
-    if (this.stopped || !(delivery.owed || this.open.get(delivery.uid) === delivery)) return;
+  private asked(look: Look, error: Error | undefined): void {
+    const { delivery } = look;
+    if (this.stopped) return;
+    if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
     const now = Date.now();
-    if (error instanceof RtSmsNotFoundError) delivery.missingSince ??= now;
-    else if (!error) delivery.missingSince = undefined;
+    if (error instanceof RtSmsNotFoundError) look.missingSince ??= now;
+    else if (!error) look.missingSince = undefined;
     // In proportion, where the whole time is short.
     const graceMs = Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
     let why: string | undefined;
-    if (error instanceof RtSmsNotFoundError && now - (delivery.missingSince ?? now) >= graceMs)
+    if (error instanceof RtSmsNotFoundError && now - (look.missingSince ?? now) >= graceMs)
       why = 'the gateway does not know it (transaction_not_found)';
-    else if (delivery.askedAt >= delivery.sentAt + this.maxAgeMs)
+    else if (look.askedAt >= look.sentAt + this.maxAgeMs)
       why = `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
     if (why !== undefined) {
       this.logger.warn(`${delivery.uid} is asked about no more: ${why}`);
       this.giveUp(delivery, why);
-    } else if (delivery.hinted) {
-      this.wake(delivery);
+    } else if (look.hinted) {
+      this.wake(look);
     } else {
-      this.schedule(delivery, now + jittered(this.steps[Math.min(delivery.step, this.steps.length - 1)]!));
+      this.schedule(look, now + jittered(this.steps[Math.min(look.step, this.steps.length - 1)]!));
     }
   }
 }
+
+const lookOf = (delivery: Delivery): Look => (delivery.look ??= new Look(delivery));
 
 /** Longer by up to a fifth, never shorter: what was sent together is not asked for together. */
 const jittered = (ms: number): number => ms * (1 + 0.2 * Math.random());

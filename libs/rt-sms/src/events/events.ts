@@ -22,35 +22,52 @@ export const RtSmsEvents = {
 /** A status of a message became known. Frozen; nothing in it is unchecked text. */
 export class RtSmsStatusEvent {
   /** Stable, so that a handler can be idempotent: `account:uid:status`; for an unknown one `account:uid:unknown:<raw>`. */
-  readonly id!: string;
+  readonly id: string;
   /** The account's name, `'default'` without one. */
-  readonly account!: string;
+  readonly account: string;
   /** The gateway's, `message-id-…`. */
-  readonly uid!: string;
+  readonly uid: string;
   /** Yours, from `SmsMessage.ref`, while it is known. */
   readonly ref?: string;
   /** What became of the message, in this module's words. */
-  readonly status!: SmsStatus;
+  readonly status: SmsStatus;
   /** The gateway's own word. */
-  readonly gatewayStatus!: string;
+  readonly gatewayStatus: string;
   /** Nothing more is expected. */
-  readonly final!: boolean;
+  readonly final: boolean;
   /** Segments the message was split into. */
   readonly parts?: number;
   /** Only with `rejected`. */
   readonly errorCode?: string;
   /** What made the status known: a callback, or a look of the tracker's own. */
-  readonly source!: 'callback' | 'poll';
+  readonly source: 'callback' | 'poll';
   /** The gateway said it in answer to a request of ours. */
-  readonly confirmed!: boolean;
+  readonly confirmed: boolean;
   /** The final status that an earlier event gave and that this one takes back. */
   readonly corrects?: SmsStatus;
   /** When this process came to know it. */
-  readonly receivedAt!: Date;
+  readonly receivedAt: Date;
 
-  constructor(fields: Omit<RtSmsStatusEvent, 'id'>) {
+  constructor(
+    fields: Omit<RtSmsStatusEvent, 'id' | 'ref' | 'parts' | 'errorCode' | 'corrects'> & {
+      [Name in 'ref' | 'parts' | 'errorCode' | 'corrects']?: RtSmsStatusEvent[Name] | undefined;
+    },
+  ) {
     const word = fields.status === 'unknown' ? `unknown:${fields.gatewayStatus}` : fields.status;
-    Object.assign(this, { id: `${fields.account}:${fields.uid}:${word}` }, fields);
+    // One by one: what Object.assign makes of it is larger, and there are many.
+    this.id = `${fields.account}:${fields.uid}:${word}`;
+    this.account = fields.account;
+    this.uid = fields.uid;
+    if (fields.ref !== undefined) this.ref = fields.ref;
+    this.status = fields.status;
+    this.gatewayStatus = fields.gatewayStatus;
+    this.final = fields.final;
+    if (fields.parts !== undefined) this.parts = fields.parts;
+    if (fields.errorCode !== undefined) this.errorCode = fields.errorCode;
+    this.source = fields.source;
+    this.confirmed = fields.confirmed;
+    if (fields.corrects !== undefined) this.corrects = fields.corrects;
+    this.receivedAt = fields.receivedAt;
     Object.freeze(this);
   }
 }

@@ -209,15 +209,34 @@ describe('handlers', () => {
         frames: undefined,
       },
     ]);
+    // Warned of once, and no timer goes on for it.
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(log).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('leave no timer behind once they have settled', async () => {
+  it('of two that never settle each is warned of after its own 30 s', async () => {
+    jest.useFakeTimers();
+    const { publisher: it, emitter, log } = publisher();
+    await Promise.resolve();
+    listen(emitter, 'rt-sms.status', () => new Promise(() => undefined));
+    void it.status(statusEvent('delivered', 'message-id-1'));
+    await jest.advanceTimersByTimeAsync(10_000);
+    void it.status(statusEvent('delivered', 'message-id-2'));
+    await jest.advanceTimersByTimeAsync(29_999);
+    expect(log).toHaveLength(1);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(log).toHaveLength(2);
+  });
+
+  it('share one timer, which ends when none of them is left', async () => {
     jest.useFakeTimers();
     const { publisher: it, emitter } = publisher();
     await Promise.resolve();
     listen(emitter, 'rt-sms.status', async () => undefined);
     for (let n = 0; n < 100; n++) await it.status(statusEvent('delivered', `message-id-${n}`));
+    expect(jest.getTimerCount()).toBe(1);
+    await jest.advanceTimersByTimeAsync(30_000);
     expect(jest.getTimerCount()).toBe(0);
   });
 });

@@ -17,6 +17,34 @@ const SLOW_HANDLER_MS = 30_000;
 
 type Listener = (...args: unknown[]) => unknown;
 
+/** One event on its way through its handlers. */
+class Run {
+  readonly done: Promise<boolean>;
+  since = 0;
+  /** Handlers that have not settled, and one for those that are still to be called. */
+  left = 1;
+  failed = false;
+  isSlow = false;
+  /** The next status of the same message: it begins when this one ends. */
+  next: Run | undefined;
+  private resolve!: (succeeded: boolean) => void;
+
+  constructor(
+    readonly names: readonly string[],
+    readonly payload: object,
+    /** Stands for the event in the log. */
+    readonly id: string,
+    /** What has its events one after the other. */
+    readonly order: string | undefined,
+  ) {
+    this.done = new Promise((resolve) => (this.resolve = resolve));
+  }
+
+  end(): void {
+    this.resolve(!this.failed);
+  }
+}
+
 /**
  * Hands events to the application's listeners: all of them, awaited together, each on its own. Nothing goes out before the
  * listeners are bound (it waits) nor after `close` (it is dropped).
@@ -25,11 +53,14 @@ export class Publisher {
   /** Handlers that failed so far. */
   failures = 0;
   private readonly subject = new Subject<RtSmsStatusEvent>();
-  private readonly running = new Set<Promise<boolean>>();
-  /** Per uid, the end of the handlers of its last status. */
-  private readonly tails = new Map<string, Promise<unknown>>();
+  /** The one that began first comes first. */
+  private readonly running = new Set<Run>();
+  /** Per uid its last status, while that runs or waits. */
+  private readonly tails = new Map<string, Run>();
   private ready = false;
   private closed = false;
+  /** One for all that run: to set one for each event costs more than the event. */
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly emitter: EventEmitter2,
@@ -53,80 +84,102 @@ export class Publisher {
    * other: what a slow handler of the first writes must not overwrite the second.
    */
   status(event: RtSmsStatusEvent): Promise<boolean> {
-    const { uid, id } = event;
-    const names = [RtSmsEvents.status, `${RtSmsEvents.status}.${event.status}`];
-    let end!: () => void;
-    const tail = new Promise<void>((resolve) => (end = resolve));
-    const passOn = () => {
-      end();
-      if (this.tails.get(uid) === tail) this.tails.delete(uid);
-    };
-    const before = this.tails.get(uid);
-    this.tails.set(uid, tail);
-    const run = before
-      ? before.then(() => this.publish(names, event, id, passOn))
-      : this.publish(names, event, id, passOn);
-    void run.then(passOn);
-    return run;
+    return this.publish([RtSmsEvents.status, `${RtSmsEvents.status}.${event.status}`], event, event.id, event.uid);
   }
 
-  /** Emits `payload`; `id` stands for it in the log. True if every handler succeeded; `slow` is called if one takes long. */
-  publish(names: readonly string[], payload: object, id: string, slow?: () => void): Promise<boolean> {
-    if (this.closed) return Promise.resolve(false);
-    const run = this.ready
-      ? this.run(names, payload, id, slow)
-      : this.whenReady.then(
-          () => !this.closed && this.run(names, payload, id, slow),
-          () => false,
-        );
-    this.running.add(run);
-    void run.then(() => this.running.delete(run));
-    return run;
+  /** Emits `payload`; `id` stands for it in the log. True if every handler succeeded. */
+  publish(names: readonly string[], payload: object, id: string, order?: string): Promise<boolean> {
+    const run = new Run(names, payload, id, order);
+    const before = order === undefined ? undefined : this.tails.get(order);
+    if (order !== undefined) this.tails.set(order, run);
+    if (before) before.next = run;
+    else if (this.ready) this.start(run);
+    else {
+      const start = () => this.start(run);
+      void this.whenReady.then(start, start);
+    }
+    return run.done;
   }
 
   /** Emits nothing more, and waits for the handlers that run, `maxMs` at most. */
   async close(maxMs: number): Promise<void> {
     this.closed = true;
+    clearTimeout(this.timer);
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise((resolve) => (timer = setTimeout(resolve, maxMs)));
-    if (this.ready) await Promise.race([Promise.allSettled(this.running), limit]);
+    await Promise.race([Promise.all([...this.running].map(({ done }) => done)), limit]);
     clearTimeout(timer);
     this.subject.complete();
   }
 
-  private async run(names: readonly string[], payload: object, id: string, slow?: () => void): Promise<boolean> {
-    let failed = false;
-    const fail = (name: string) => (error: unknown) => {
-      failed = true;
-      this.failed(`a handler of ${name} for the event ${id}`, error);
-    };
-    const pending: Promise<unknown>[] = [];
-    // Not `emitAsync`: it stops at a listener that throws, and rejects while others still run.
-    const call = (listener: Listener, name: string, ...args: unknown[]) => {
-      try {
-        // A listener for many names reads there which one it was called for.
-        (this.emitter as EventEmitter2 & { event: string }).event = name;
-        const result = listener.apply(this.emitter, args) as PromiseLike<unknown> | undefined;
-        if (typeof result?.then === 'function') pending.push(Promise.resolve(result).catch(fail(name)));
-      } catch (error) {
-        fail(name)(error);
-      }
-    };
-    for (const name of names) {
-      for (const listener of this.emitter.listeners(name)) call(listener as Listener, name, payload);
-      for (const listener of this.emitter.listenersAny().slice()) call(listener as Listener, name, name, payload);
-    }
-    if (names[0] === RtSmsEvents.status) this.subject.next(payload as RtSmsStatusEvent);
-    if (pending.length > 0) {
-      const limit = setTimeout(() => {
-        this.logger.warn(redact(`A handler of ${names[0]} for the event ${id} has not settled for 30 s`));
-        slow?.();
-      }, SLOW_HANDLER_MS).unref();
-      await Promise.all(pending);
-      clearTimeout(limit);
-    }
-    return !failed;
+  private drop(run: Run): void {
+    run.failed = true;
+    this.passOn(run);
+    run.end();
   }
+
+  private start(run: Run): void {
+    if (this.closed || !this.ready) return this.drop(run);
+    run.since = Date.now();
+    this.running.add(run);
+    this.timer ??= setTimeout(this.warn, SLOW_HANDLER_MS).unref();
+    for (const name of run.names) {
+      for (const listener of this.emitter.listeners(name)) this.call(listener as Listener, run, name, run.payload);
+      for (const listener of this.emitter.listenersAny().slice())
+        this.call(listener as Listener, run, name, name, run.payload);
+    }
+    if (run.names[0] === RtSmsEvents.status) this.subject.next(run.payload as RtSmsStatusEvent);
+    this.settled(run);
+  }
+
+  /** Not `emitAsync`: it stops at a listener that throws, and rejects while others still run. */
+  private call(listener: Listener, run: Run, name: string, ...args: unknown[]): void {
+    const fail = (error: unknown) => {
+      run.failed = true;
+      this.failed(`a handler of ${name} for the event ${run.id}`, error);
+    };
+    try {
+      // A listener for many names reads there which one it was called for.
+      (this.emitter as EventEmitter2 & { event: string }).event = name;
+      const result = listener.apply(this.emitter, args) as PromiseLike<unknown> | undefined;
+      if (typeof result?.then !== 'function') return;
+      run.left++;
+      Promise.resolve(result)
+        .catch(fail)
+        .then(() => this.settled(run));
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  private settled(run: Run): void {
+    if (--run.left > 0) return;
+    this.running.delete(run);
+    this.passOn(run);
+    run.end();
+  }
+
+  private passOn(run: Run): void {
+    const { order, next } = run;
+    run.next = undefined;
+    if (next) this.start(next);
+    else if (order !== undefined && this.tails.get(order) === run) this.tails.delete(order);
+  }
+
+  private readonly warn = (): void => {
+    this.timer = undefined;
+    for (const run of this.running) {
+      const restMs = run.since + SLOW_HANDLER_MS - Date.now();
+      if (restMs > 0) {
+        this.timer = setTimeout(this.warn, restMs).unref();
+        return;
+      }
+      if (run.isSlow) continue;
+      run.isSlow = true;
+      this.logger.warn(redact(`A handler of ${run.names[0]} for the event ${run.id} has not settled for 30 s`));
+      this.passOn(run);
+    }
+  };
 
   private failed(who: string, error: unknown): void {
     this.failures++;
