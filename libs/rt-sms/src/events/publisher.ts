@@ -144,7 +144,7 @@ export class Publisher {
       const result = listener.apply(this.emitter, args) as PromiseLike<unknown> | undefined;
       if (typeof result?.then !== 'function') return;
       run.left++;
-      Promise.resolve(result)
+      void Promise.resolve(result)
         .catch(fail)
         .then(() => this.settled(run));
     } catch (error) {
