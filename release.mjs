@@ -1,5 +1,5 @@
-// npm run release:check: checks, builds and packs, and says what would be published and what stands against it.
-// It publishes nothing; how to do that is in CONTRIBUTING.md. --quick leaves the checks and tests out.
+// npm run release:check: audits, checks, builds and packs, and says what would be published and what stands against it.
+// It publishes nothing; how to do that is in CONTRIBUTING.md. --quick only packs; AUDIT=skip leaves the audit out.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,8 +42,33 @@ export function problemsOf({ root, libraries, changelog, uncommitted }) {
   return problems;
 }
 
+/** What has to go well first, the quickest before the rest: a name, and what npm is told to do. */
+const AUDIT = ['npm audit of what users install (AUDIT=skip goes on without)', 'test', '--', 'test/supply-chain'];
+const STEPS = ['check', 'docs', 'test:compat', 'test:durable'].map((script) => [`npm run ${script}`, 'run', script]);
+
+/** The name of the first step that fails, if one does. */
+function failing(steps) {
+  const failed = steps.find(([name, ...args]) => {
+    console.log(`\n— ${name}`);
+    try {
+      run('npm', args, 'inherit');
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  return failed?.[0];
+}
+
 function main() {
-  if (!process.argv.includes('--quick')) run('npm', ['run', 'check'], 'inherit');
+  const quick = process.argv.includes('--quick');
+  // Where npm audit cannot look, that is a failure, too, unless somebody said otherwise.
+  const audit = (process.env.AUDIT ??= 'required');
+  const failed = quick ? undefined : failing(audit === 'skip' ? STEPS : [AUDIT, ...STEPS]);
+  if (failed) {
+    console.error(`\n✗ ${failed}: failed, see above`);
+    process.exit(1);
+  }
   const libraries = readdirSync(join(import.meta.dirname, 'libs')).map((name) =>
     JSON.parse(read(`libs/${name}/package.json`)),
   );
@@ -68,6 +93,7 @@ function main() {
     changelog: read('CHANGELOG.md'),
     uncommitted,
   });
+  if (quick || audit === 'skip') console.log(`\nLeft out: ${quick ? 'audit, checks and tests' : 'the audit'}.`);
   for (const problem of problems) console.error(`\n✗ ${problem}`);
   console.log(problems.length > 0 ? '\nNot ready.' : '\nReady: see CONTRIBUTING.md for how to publish.');
   process.exitCode = problems.length > 0 ? 1 : 0;

@@ -1,15 +1,13 @@
-// The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on both
-// platforms, on every supported Node; and `nest add` in what the Nest CLI generates. Needs the network (npm) and a clean
-// enough machine to run npm install.
+// The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on every
+// supported Node, each on Express and then on Fastify; and `nest add` in what the Nest CLI generates. Needs the network (npm).
 //
-//   node test/compat/run.mjs [--quick] [--app <name>] [--in <folder>]
+//   node test/compat/run.mjs [--app <name>] [--in <folder>]
 //
-// --quick: the half for every push; each application once on the oldest and once on the newest Node, Express and Fastify
-// in turn. --in: a folder to keep; what is installed there is used again.
+// --in: a folder to keep; what is installed there is used again.
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { generated } from './generated.mjs';
@@ -18,7 +16,6 @@ import { pack } from './pack.mjs';
 const run = promisify(execFile);
 const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS: '', FORCE_COLOR: '0' };
 
-const PLATFORMS = ['express', 'fastify'];
 const NODES = [20, 22, 24];
 
 const jest = ['node_modules/jest/bin/jest.js', '--runInBand', '--cacheDirectory=.jest'];
@@ -35,21 +32,14 @@ const APPS = {
 };
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, app: { type: 'string' }, in: { type: 'string' } },
+  options: { app: { type: 'string' }, in: { type: 'string' } },
 });
 const folder = options.in ? resolve(options.in) : await mkdtemp(join(tmpdir(), 'rt-sms-compat-'));
 
-const cells = Object.entries(APPS)
+const rows = Object.entries(APPS)
   .filter(([app]) => app === (options.app ?? app))
-  .flatMap(([app, { builds = ['nodenext'], test }]) => builds.map((build) => ({ app, build, test })))
-  .flatMap((row, index) =>
-    NODES.flatMap((node) => PLATFORMS.map((platform) => ({ ...row, node, platform }))).filter(({ node, platform }) => {
-      if (!options.quick) return true;
-      const first = PLATFORMS[index % 2];
-      return (node === NODES[0] && platform === first) || (node === NODES.at(-1) && platform !== first);
-    }),
-  );
-const apps = [...new Set(cells.map(({ app }) => app))];
+  .flatMap(([app, { builds = ['nodenext'], test }]) => builds.map((build) => ({ app, build, test })));
+const apps = [...new Set(rows.map(({ app }) => app))];
 
 function npm(cwd, ...args) {
   return run('npm', [...args, '--silent', '--no-audit', '--no-fund'], {
@@ -100,10 +90,27 @@ async function build({ app, build: name }) {
 }
 
 /** The application once as it is deployed, then its tests. */
-async function tryOut({ app, build: name, test, node, platform }, tsconfig, binary) {
-  const how = { cwd: join(folder, app), env: { ...env, PLATFORM: platform, TSCONFIG: tsconfig }, timeout: 120_000 };
+async function tryOut({ app, build: name, test }, tsconfig, node, binary) {
+  const how = { cwd: join(folder, app), env: { ...env, TSCONFIG: tsconfig }, timeout: 120_000 };
   await run(binary, [`${name === 'nodenext' ? 'dist' : `dist-${name}`}/src/main.js`], how);
   await run(binary, test(node), how);
+}
+
+/** A row of the table: built once, tried on every Node. */
+async function tryRow(row, binaries) {
+  const what = `${row.app} ${row.build}`;
+  const results = (table[what] = {});
+  const tsconfig = await build(row).catch((error) => void failed(`${what}: build`, error));
+  for (const [node, binary] of binaries) {
+    const column = `Node ${node}`;
+    results[column] =
+      tsconfig === undefined
+        ? '✗'
+        : await tryOut(row, tsconfig, node, binary).then(
+            () => '✓',
+            (error) => failed(`${what} on ${column}`, error),
+          );
+  }
 }
 
 /** An application of the Nest CLI that the schematic was run in. */
@@ -116,15 +123,16 @@ async function added(version, tarballs) {
   console.log(`${what}: ${result}`);
 }
 
-/** Runs the tasks, `width` at once, in order. */
-async function pool(width, tasks) {
+/** Runs the tasks in order, as many at once as there are processors. */
+async function inTurn(tasks) {
   const rest = [...tasks];
   const worker = async () => {
     for (let task = rest.shift(); task; task = rest.shift()) await task();
   };
-  await Promise.all(Array.from({ length: width }, worker));
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
+const table = {};
 const failures = [];
 const failed = (what, error) => {
   failures.push(`${what}\n${[error.message, error.stdout, error.stderr].filter(Boolean).join('\n').slice(0, 4_000)}`);
@@ -135,43 +143,19 @@ const seconds = () => `${((performance.now() - started) / 1_000).toFixed(0)} s`;
 
 try {
   await mkdir(folder, { recursive: true });
-  const [tarballs, binaries] = await Promise.all([pack(join(folder, 'pack')), nodes()]);
-  await pool(
-    2,
-    apps.map((app) => () => install(app, tarballs)),
-  );
+  const [packed, binaries] = await Promise.all([pack(join(folder, 'pack')), nodes()]);
+  const tarballs = Object.values(packed);
+  await inTurn(apps.map((app) => () => install(app, tarballs)));
   console.log(`${apps.length} applications installed after ${seconds()}`);
-
-  const rows = new Map(
-    cells.map(({ app, build: name }) => [`${app} ${name}`, { app, build: name, results: new Map() }]),
-  );
-  const tasks = [...rows].map(([key, row]) => async () => {
-    const tsconfig = await build(row).catch((error) => void failed(`${key}: build`, error));
-    for (const cell of cells.filter(({ app, build: name }) => `${app} ${name}` === key)) {
-      const what = `${cell.platform} ${cell.node}`;
-      const ok =
-        tsconfig === undefined ? Promise.resolve('✗') : tryOut(cell, tsconfig, binaries.get(cell.node)).then(() => '✓');
-      row.results.set(what, await ok.catch((error) => failed(`${key} on ${what}`, error)));
-    }
-  });
-  if (!options.app) for (const version of [11, 12]) tasks.push(() => added(version, tarballs));
-  await pool(2, tasks);
-
-  console.table(
-    Object.fromEntries(
-      [...rows].map(([key, { results }]) => [
-        key,
-        Object.fromEntries(
-          PLATFORMS.flatMap((platform) => NODES.map((node) => `${platform} ${node}`)).map((what) => [
-            what,
-            results.get(what) ?? '',
-          ]),
-        ),
-      ]),
-    ),
-  );
+  await inTurn([
+    ...(options.app ? [] : [11, 12].map((version) => () => added(version, tarballs))),
+    ...rows.map((row) => () => tryRow(row, binaries)),
+  ]);
+  console.table(Object.fromEntries(rows.map(({ app, build: name }) => [`${app} ${name}`, table[`${app} ${name}`]])));
   for (const failure of failures) console.error(`\n${failure}`);
-  console.log(`${cells.length} cells, ${failures.length} failures, ${seconds()}`);
+  console.log(
+    `${rows.length * binaries.size} cells, each on both platforms: ${failures.length} failures, ${seconds()}`,
+  );
 } finally {
   if (!options.in) await rm(folder, { recursive: true, force: true });
 }

@@ -9,7 +9,7 @@ import { OrdersService } from './orders.service.js';
 
 const SECRET = 'a-secret-of-sixteen';
 
-/** What has to come of it, in every application. */
+/** What has to come of it, in every application and on both platforms. */
 export const EXPECTED = {
   sent: ['79270000001'],
   delivered: ['42 by callback'],
@@ -18,8 +18,8 @@ export const EXPECTED = {
   engine: 'function',
 };
 
-/** A message goes out, its callback comes in, and the application hears of it; on the platform of the environment. */
-export async function mainJob(): Promise<typeof EXPECTED> {
+/** A message goes out, its callback comes in, and the application hears of it. */
+export async function mainJob(platform: 'express' | 'fastify'): Promise<typeof EXPECTED> {
   const gateway = await RtSmsSimulator.start({ lifecycle: false });
   const { login, password, url } = gateway.options;
   process.env['RT_SMS_LOGIN'] = login;
@@ -27,7 +27,7 @@ export async function mainJob(): Promise<typeof EXPECTED> {
   process.env['RT_SMS_URL'] = url;
   process.env['RT_SMS_SHORTCODE'] = 'SHOP';
   process.env['RT_SMS_CALLBACK_SECRETS'] = SECRET;
-  const adapter = process.env['PLATFORM'] === 'fastify' ? new FastifyAdapter() : new ExpressAdapter();
+  const adapter = platform === 'fastify' ? new FastifyAdapter() : new ExpressAdapter();
   const app = await NestFactory.create(AppModule, adapter, { logger: ['error', 'warn'] });
   try {
     await app.listen(0, '127.0.0.1');

@@ -1,5 +1,7 @@
 import { EXPECTED, mainJob } from '../src/main-job.js';
 
-it('sends a message and hears that it was delivered', async () => {
-  expect(await mainJob()).toEqual(EXPECTED);
-});
+for (const platform of ['express', 'fastify'] as const) {
+  it(`sends a message and hears that it was delivered, on ${platform}`, async () => {
+    expect(await mainJob(platform)).toEqual(EXPECTED);
+  });
+}
