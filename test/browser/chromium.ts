@@ -15,6 +15,9 @@ const FLAGS = [
   '--disable-sync',
 ];
 
+/** A text that would run if a page took it for markup. */
+export const XSS = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>"\'&amp;';
+
 /** A real Chromium; Debian's is installed where it is missing and the user is root. */
 export async function startChromium(): Promise<Browser> {
   if (!existsSync(EXECUTABLE)) {

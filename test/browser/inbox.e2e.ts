@@ -5,7 +5,7 @@ import { jest } from '@jest/globals';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import type { Browser, Page } from 'playwright-core';
 import { atEnd } from '../platforms.js';
-import { openPage, seriousFindings, startChromium } from './chromium.js';
+import { openPage, seriousFindings, startChromium, XSS } from './chromium.js';
 
 jest.setTimeout(30_000);
 
@@ -14,8 +14,6 @@ beforeAll(async () => {
   browser = await startChromium();
 }, 300_000);
 afterAll(() => browser?.close());
-
-const XSS = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>"\'&amp;';
 
 async function startGateway(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
   const gateway = await RtSmsSimulator.start({ lifecycle: false, inbox: true, ...options });
