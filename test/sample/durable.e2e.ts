@@ -126,7 +126,7 @@ describe('the sample with a durable engine', () => {
 
     const rows = Array.from({ length: 150 }, (_, n) => `${79_270_000_000 + n};Row ${n}`).join('\n');
     const { id } = await post(url, '/bulk', 'text/csv', rows);
-    const halfway = until(async () => gateway.messages.length >= 40);
+    const halfway = gateway.waitForMessage(() => gateway.messages.length >= 40);
     await post(url, `/bulk/${String(id)}/start`, 'text/csv', '');
     await halfway;
     await worker.end('SIGKILL');
