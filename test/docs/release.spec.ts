@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 
 interface Manifest {
   name: string;
@@ -78,5 +80,54 @@ describe('npm run release:check', () => {
       uncommitted: '',
     });
     expect(found.filter((problem) => !/"repository"|has no date/.test(problem))).toEqual([]);
+  });
+});
+
+describe('what it runs', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rt-sms-release-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const CHECKS = ['run check', 'run docs', 'run test:compat', 'run test:durable'];
+
+  /** Runs it with an npm that only notes what it is told to do, and fails at what `fails` names. */
+  function release(variables: Record<string, string> = {}, fails = 'nothing', ...flags: string[]) {
+    const told = join(folder, 'told');
+    writeFileSync(told, '');
+    writeFileSync(
+      join(folder, 'npm'),
+      `#!/bin/sh
+      echo "$* $AUDIT" >> '${told}'
+      case "$*" in ${fails}) exit 1;; pack*) echo '[{"filename":"a.tgz","files":[],"size":1,"unpackedSize":2}]';; esac`,
+      { mode: 0o755 },
+    );
+    const { AUDIT: _, PATH = '', ...env } = process.env;
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'release.mjs'), ...flags], {
+      encoding: 'utf8',
+      env: { ...env, PATH: `${folder}:${PATH}`, ...variables },
+    });
+    const lines = readFileSync(told, 'utf8').trim().split('\n');
+    return { status, stdout, stderr, steps: lines.filter((line) => !line.startsWith('pack ')) };
+  }
+
+  it('the audit, which is required, before everything else', () => {
+    expect(release().steps).toEqual(['test -- test/supply-chain', ...CHECKS].map((step) => `${step} required`));
+  });
+
+  it('nothing after a step that fails, which it names', () => {
+    const { status, stderr, steps } = release({}, '*supply-chain');
+    expect([status, steps]).toEqual([1, ['test -- test/supply-chain required']]);
+    expect(stderr).toMatch(/✗ npm audit .*AUDIT=skip.*: failed, see above/);
+    expect(release({ AUDIT: 'skip' }, '*docs').stderr).toMatch('✗ npm run docs: failed, see above');
+  });
+
+  it('no audit where it is told so, and says that it was left out', () => {
+    const { steps, stdout } = release({ AUDIT: 'skip' });
+    expect(steps).toEqual(CHECKS.map((step) => `${step} skip`));
+    expect(stdout).toMatch('Left out: the audit.');
+  });
+
+  it('nothing but the packing with --quick', () => {
+    const { steps, stdout } = release({}, 'nothing', '--quick');
+    expect(steps).toEqual([]);
+    expect(stdout).toMatch('Left out: audit, checks and tests.');
   });
 });
