@@ -113,7 +113,8 @@ describe('what it runs', () => {
   });
 
   it('nothing after a step that fails, which it names', () => {
-    const { status, stderr, steps } = release({}, '*supply-chain');
+    const { status, stdout, stderr, steps } = release({}, '*supply-chain');
+    expect(stdout).not.toMatch('dist/release');
     expect([status, steps]).toEqual([1, ['test -- test/supply-chain required']]);
     expect(stderr).toMatch(/✗ npm audit .*AUDIT=skip.*: failed, see above/);
     expect(release({ AUDIT: 'skip' }, '*docs').stderr).toMatch('✗ npm run docs: failed, see above');
