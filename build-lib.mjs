@@ -1,115 +1,135 @@
 // Builds the library in the current folder for `require` and for `import`, with nothing in it twice that can be there once:
-// of all types, and of a module that works the same for both, there is the CommonJS form, and the ESM form re-exports it.
+// of all types, and of a module that works the same for both, there is the CommonJS form, and the ESM form imports it.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
-import { minifySync, transformSync } from '@swc/core';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { minifySync } from '@swc/core';
+import { build } from 'esbuild';
 
 // Packages that are one to `require` and `import`, or keep no state. Whatever imports another one has to be there in both
 // forms: Nest 12 is ES modules only, which Jest does not require; axios is two libraries, each with classes of its own.
 const SAME_FOR_BOTH =
   /^(node:|(class-transformer|class-validator|ipaddr\.js|libphonenumber-js|@opentelemetry\/api|reflect-metadata|rxjs|undici)(\/|$))/;
+/** What is there once is one file: many small ones cost an application more to load than what is in them. */
+const CORE = 'dist/cjs/core.js';
+/** `import` reads a file of CommonJS for its names before it runs it; here they are, and little else. */
+const NAMES = 'dist/cjs/names.js';
 
-const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-rmSync('dist', { recursive: true, force: true });
-for (const [format, type, ...how] of [
-  ['esm', 'module', '-p', 'tsconfig.build.json', '--declaration', 'false'],
-  ['cjs', 'commonjs', '-p', 'tsconfig.cjs.json'],
-]) {
-  execFileSync(process.execPath, [tsc, ...how, '--sourceMap', 'false'], { stdio: 'inherit' });
-  // The folder's own type overrides that of the package, so that Node reads each build as what it is.
-  writeFileSync(`dist/${format}/package.json`, JSON.stringify({ type }));
-}
-
+const require = createRequire(import.meta.url);
 const read = (file) => readFileSync(file, 'utf8');
-const filesOf = (format, ending) =>
-  readdirSync(join('dist', format), { recursive: true })
-    .filter((file) => file.endsWith(ending))
-    .map((file) => join('dist', format, file));
-const IMPORT = /(?<=\b(?:from |import |import\()['"])[^'"]+(?=['"])/g;
-/** What a file imports: files of the library as paths, packages by their names. */
-const importsOf = (file) =>
-  (read(file).match(IMPORT) ?? []).map((name) => (name.startsWith('.') ? join(dirname(file), name) : name));
-const isOwn = (name) => name.startsWith('dist');
-const sameForBoth = (file) =>
-  importsOf(file).every((name) => (isOwn(name) ? sameForBoth(name) : SAME_FOR_BOTH.test(name)));
+const { name: own, exports, bin = {} } = JSON.parse(read('package.json'));
+const entries = Object.values(exports).filter((entry) => typeof entry === 'object');
+const pathTo = (to, from) =>
+  relative(dirname(from), to)
+    .replaceAll('\\', '/')
+    .replace(/^(?!\.)/, './');
+const sourceOf = (file) => {
+  const source = relative('dist/esm', file).replace(/js$/, 'ts');
+  return existsSync(join('src', source)) ? join('src', source) : source;
+};
 /** Without comments, which are in the types, where editors look for them. The names in a stack trace stay. */
 const minify = (code, module) =>
   minifySync(code, {
     module,
-    // `!0` for `true` hides re-exports from the lexer of Node 20, by which `import` knows the names of CommonJS.
-    compress: { booleans: false, keep_classnames: true, keep_fnames: true, passes: 2 },
-    mangle: { keep_classnames: true, keep_fnames: true },
+    compress: { keep_classnames: true, keep_fnames: true, passes: 2, toplevel: true },
+    mangle: { keep_classnames: true, keep_fnames: true, toplevel: true },
     format: { comments: false },
   }).code;
 
-const { name: own, exports, bin = {} } = JSON.parse(read('package.json'));
-const entries = Object.values(exports).filter((entry) => typeof entry === 'object');
+const bundle = async (options) => {
+  const { outputFiles, metafile } = await build({
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    target: 'node20',
+    tsconfig: 'tsconfig.build.json',
+    outdir: 'dist',
+    metafile: true,
+    write: false,
+    ...options,
+  });
+  return { outputs: outputFiles.map(({ path, text }) => [basename(path), text]), inputs: metafile.inputs };
+};
+/** All that came of one entry, which has the name of `file`, beside it. */
+const write = (file, outputs, format) => {
+  mkdirSync(dirname(file), { recursive: true });
+  for (const [name, code] of outputs)
+    writeFileSync(outputs.length > 1 ? join(dirname(file), name) : file, minify(code, format === 'esm'));
+};
 
-const modules = filesOf('esm', '.js');
+rmSync('dist', { recursive: true, force: true });
+const tsc = require.resolve('typescript/bin/tsc');
+execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--outDir', 'dist/cjs'], {
+  stdio: 'inherit',
+});
+// The folder's own type overrides that of the package, so that Node reads each build as what it is.
+mkdirSync('dist/esm');
+writeFileSync('dist/esm/package.json', JSON.stringify({ type: 'module' }));
+writeFileSync('dist/cjs/package.json', JSON.stringify({ type: 'commonjs' }));
+
 const programs = Object.values(bin).map((file) => join(file));
-const shared = new Set(modules.filter((file) => sameForBoth(file) && !programs.includes(file)));
+const files = [...entries.map((entry) => join(entry.import.default)), ...programs];
+const [main] = files;
+const sources = files.map(sourceOf);
+const { inputs } = await bundle({ entryPoints: sources, format: 'esm' });
+// Of esbuild itself is what helps with decorators.
+const isSame = (name) => name === '<runtime>' || SAME_FOR_BOTH.test(name);
+const sameForBoth = (file) =>
+  inputs[file].imports.every(({ path, external }) => (external ? isSame(path) : sameForBoth(path)));
+const isOwn = (file) => file.startsWith('src/');
+const shared = Object.keys(inputs).filter((file) => isOwn(file) && !sources.includes(file) && sameForBoth(file));
 
-// What is there once is one file: many small ones cost an application more to load than what is in them. `import` reads a
-// file of CommonJS for its names before it runs, so they stand in another one.
-const CORE = 'dist/cjs/core.js';
-const NAMES = 'dist/cjs/names.js';
-const path = (from, to) => `./${relative(dirname(from), to)}`.replaceAll('\\', '/').replace('./../', '../');
-const cjsOf = (file) => join('dist/cjs', relative('dist/esm', file));
-const isEntry = (file) => entries.some(({ require: { default: name } }) => join(name) === file);
-/** With its requires of the library's own files replaced. */
-const requiring = (file, replace) =>
-  read(file).replace(/\brequire\("(\.[^"]+)"\)/g, (was, name) => replace(join(dirname(file), name)) ?? was);
-const namesOf = (file) => [...new Set([...read(file).matchAll(/\bexports\.(\w+) = /g)].map(([, name]) => name))];
-const passedOn = (names, from) =>
-  `'use strict';\nconst core = require('${from}');\n${names.map((name) => `exports.${name} = core.${name};\n`).join('')}`;
+if (shared.length > 0) {
+  const contents = shared.map((file) => `export * from './${file}';`).join('\n');
+  // Jest's CommonJS knows no import().
+  const supported = { 'dynamic-import': false };
+  const { outputs } = await bundle({ stdin: { contents, resolveDir: '.' }, format: 'cjs', supported });
+  write(CORE, outputs, 'cjs');
+  const names = Object.keys(require(resolve(CORE)));
+  const lines = names.map((name) => `exports.${name}=core.${name};\n`);
+  writeFileSync(NAMES, `'use strict';const core=require('./core.js');\n${lines.join('')}`);
+}
 
-const once = new Set([...shared].map(cjsOf));
-// An entry only passes on what others export.
-const bundled = [...once].filter((file) => !isEntry(file));
-const names = bundled.flatMap(namesOf);
-const twice = names.filter((name, at) => names.indexOf(name) !== at);
-if (twice.length > 0) throw new Error(`Exported by two modules: ${twice.join(', ')}`);
-const bodies = bundled.map((file) => `'${file}'(exports) {${requiring(file, (name) => `load('${name}')`)}}`);
-for (const file of filesOf('cjs', '.js')) {
-  const core = (name) => (once.has(name) ? `require('${path(file, CORE)}')` : undefined);
-  if (!once.has(file)) writeFileSync(file, requiring(file, core));
-  else if (isEntry(file)) writeFileSync(file, passedOn(namesOf(file), path(file, CORE)));
-  else rmSync(file);
+/** What a file takes from others: of what is there once from there, and what it shares with the main entry from that one. */
+const takenFrom = (file, format) => ({
+  name: 'taken',
+  setup({ onResolve }) {
+    const from = (target) => ({ path: pathTo(target, file), external: true });
+    const mainFile = main.replace('esm', format);
+    onResolve({ filter: /^\./ }, ({ path, resolveDir, kind }) => {
+      if (kind === 'entry-point') return undefined;
+      const source = relative('.', join(resolveDir, path)).replace(/js$/, 'ts');
+      if (shared.includes(source)) return from(format === 'esm' ? NAMES : CORE);
+      return isOwn(source) && file !== mainFile ? from(mainFile) : undefined;
+    });
+    onResolve({ filter: new RegExp(`^${own}$`) }, () => from(mainFile));
+  },
+});
+for (const file of files) {
+  // A program is run, and imported by nobody; what it imports late, it loads late.
+  const isProgram = programs.includes(file);
+  for (const format of isProgram ? ['esm'] : ['esm', 'cjs']) {
+    const target = file.replace('esm', format);
+    const plugins = [takenFrom(target, format)];
+    const { outputs } = await bundle({ entryPoints: [sourceOf(file)], format, plugins, splitting: isProgram });
+    write(target, outputs, format);
+  }
 }
-if (bundled.length > 0) {
-  writeFileSync(NAMES, passedOn(names, './core.js'));
-  writeFileSync(
-    CORE,
-    `'use strict';
-const modules = {${bodies.join(',\n')}};
-const loaded = {};
-function load(name) {
-  if (!loaded[name]) modules[name]((loaded[name] = {}));
-  return loaded[name];
-}
-for (const name in modules) Object.assign(exports, load(name));`,
-  );
-}
-for (const file of modules) {
-  const imported = (name) => (shared.has(join(dirname(file), name)) ? path(file, NAMES) : name);
-  if (!shared.has(file)) writeFileSync(file, minify(read(file).replace(IMPORT, imported), true));
-  else if (isEntry(cjsOf(file))) writeFileSync(file, `export * from '${path(file, cjsOf(file))}';\n`);
-  else rmSync(file);
-}
-for (const file of filesOf('cjs', '.js')) writeFileSync(file, minify(read(file), false));
 
 // Of the types, those that a user can come to.
+const typesOf = (file) =>
+  [...read(file).matchAll(/(?<=\b(?:from |import\()['"])\.[^'"]+(?=\.js['"])/g)].map(([name]) =>
+    join(dirname(file), `${name}.d.ts`),
+  );
 const reached = new Set(entries.map((entry) => join(entry.require.types)));
-for (const file of reached) {
-  for (const name of importsOf(file).filter(isOwn)) reached.add(name.replace(/\.js$/, '.d.ts'));
+for (const file of reached) for (const other of typesOf(file)) reached.add(other);
+for (const file of readdirSync('dist/cjs', { recursive: true }).map((name) => join('dist/cjs', name)))
+  if (file.endsWith('.d.ts') && !reached.has(file)) rmSync(file);
+for (const entry of entries) {
+  const { types } = entry.import;
+  writeFileSync(types, `export * from '${pathTo(entry.require.default, types)}';\n`);
 }
-for (const file of filesOf('cjs', '.d.ts')) if (!reached.has(file)) rmSync(file);
-for (const {
-  import: { types, default: file },
-} of entries)
-  writeFileSync(types, `export * from '${path(file, cjsOf(join(file)))}';\n`);
 
 // Schematics are small programs of the Nest CLI's.
 if (existsSync('schematics')) {
@@ -117,24 +137,5 @@ if (existsSync('schematics')) {
   for (const file of readdirSync('schematics')) {
     const code = read(join('schematics', file));
     writeFileSync(join('dist/schematics', file), file.endsWith('.cjs') ? minify(code, false) : code);
-  }
-}
-
-// A program over the library, beside its sources: nobody imports it, so there is one form, without types and names.
-if (existsSync('terminal')) {
-  mkdirSync('dist/esm/terminal');
-  for (const file of readdirSync('terminal').filter((name) => /(?<!\.spec)\.ts$/.test(name))) {
-    const library = (name) => (name === own ? '../index.js' : name);
-    const { code } = transformSync(read(join('terminal', file)).replace(IMPORT, library), {
-      swcrc: false,
-      minify: true,
-      jsc: {
-        target: 'es2022',
-        parser: { syntax: 'typescript' },
-        transform: { useDefineForClassFields: false },
-        minify: { compress: true, mangle: true, format: { comments: false } },
-      },
-    });
-    writeFileSync(join('dist/esm/terminal', file.replace(/ts$/, 'js')), code);
   }
 }

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { parsePhoneNumberFromString } from 'libphonenumber-js/core';
-import metadata from 'libphonenumber-js/min/metadata';
+import metadata from 'libphonenumber-js/max/metadata';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
 import { isMsisdn, maskMsisdn, normalizeMsisdn, parseMsisdn } from './msisdn.js';
 
