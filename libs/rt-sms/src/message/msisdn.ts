@@ -2,8 +2,9 @@ import { parsePhoneNumberFromString, type MetadataJson } from 'libphonenumber-js
 import metadata from 'libphonenumber-js/max/metadata';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
 
-// Core and metadata apart, not '/max': the files of that import the metadata by a path that Jest, with the usual mapping of
-// './x.js' to './x', reads as JSON. It is the metadata that class-validator has loaded already. Object() gives back what it is given; in CommonJS the metadata has the type of bare JSON.
+// The metadata that class-validator has loaded already. Apart from the core, not '/max': the files of that import it by a path
+// that Jest, with the usual mapping of './x.js' to './x', reads as JSON. Object() gives back what it is given; in CommonJS the
+// metadata has the type of bare JSON.
 const NUMBERING_PLANS: MetadataJson = Object(metadata);
 const RUSSIAN_MOBILE = /^79\d{9}$/;
 const SEPARATORS = /[\p{Zs}\p{Pd}\u00AD\u2212().]/gu;
