@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import {
   ValidateBy,
   ValidateIf,
@@ -26,32 +27,23 @@ const Is = (
   accepted: string,
   test: (value: unknown, options: object) => boolean,
   { required = false } = {},
-): PropertyDecorator => {
-  const check = ValidateBy({
-    name: 'is',
-    validator: {
-      validate: (value, args) => test(value, args!.object),
-      defaultMessage: (args) =>
-        args!.value === undefined
-          ? `is missing; it must be ${accepted}`
-          : `must be ${accepted}, not ${describe(args!)}`,
-    },
-  });
-  const given = ValidateIf((_, value) => required || value !== undefined);
-  return (target, property) => {
-    given(target, property);
-    check(target, property);
-  };
-};
+): PropertyDecorator =>
+  applyDecorators(
+    ValidateIf((_, value) => required || value !== undefined),
+    ValidateBy({
+      name: 'is',
+      validator: {
+        validate: (value, args) => test(value, args!.object),
+        defaultMessage: (args) =>
+          args!.value === undefined
+            ? `is missing; it must be ${accepted}`
+            : `must be ${accepted}, not ${describe(args!)}`,
+      },
+    }),
+  );
 const REQUIRED = { required: true };
-const Nested = (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator => {
-  const check = Is(accepted, test);
-  const nested = ValidateNested();
-  return (target, property) => {
-    check(target, property);
-    nested(target, property);
-  };
-};
+const Nested = (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator =>
+  applyDecorators(Is(accepted, test), ValidateNested());
 
 const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
 function describe({ property, value }: ValidationArguments): string {
@@ -69,7 +61,12 @@ const whole = (min: number, max: number) =>
     `a whole number from ${min} to ${max}`,
     (value: unknown) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
   ] as const;
-const ms = [`a number of milliseconds from 1 to ${MAX_TIMER_MS}`, whole(1, MAX_TIMER_MS)[1]] as const;
+const isTimerMs = whole(1, MAX_TIMER_MS)[1];
+const timerMs = [`a number of milliseconds from 1 to ${MAX_TIMER_MS}`, isTimerMs] as const;
+const anyMs = [
+  'a number of milliseconds, 1 or more',
+  (value: unknown) => Number.isFinite(value) && (value as number) >= 1,
+] as const;
 const oneOf = (...values: string[]) =>
   [values.map((value) => `'${value}'`).join(' or '), (value: unknown) => values.includes(value as string)] as const;
 const arrayOf =
@@ -79,21 +76,15 @@ const arrayOf =
 const text = (value: unknown): value is string => typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
 const pem = (value: unknown) => (typeof value === 'string' && value !== '') || Buffer.isBuffer(value);
 
-function parseUrl(value: unknown): URL | undefined {
-  try {
-    return new URL(value as string);
-  } catch {
-    return undefined;
-  }
-}
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 function isGatewayUrl(value: unknown, allowHttp: unknown): boolean {
-  const url = typeof value === 'string' ? parseUrl(value) : undefined;
-  if (!url || url.username || url.password || (value as string).includes('?') || (value as string).includes('#'))
-    return false;
-  return url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp === true || LOOPBACK.test(url.hostname)));
+  if (typeof value !== 'string' || /[?#]/.test(value) || !URL.canParse(value)) return false;
+  const { protocol, hostname, username, password } = new URL(value);
+  if (username || password) return false;
+  return protocol === 'https:' || (protocol === 'http:' && (allowHttp === true || LOOPBACK.test(hostname)));
 }
-const isProxyUrl = (value: unknown) => typeof value === 'string' && /^https?:$/.test(parseUrl(value)?.protocol ?? '');
+const isProxyUrl = (value: unknown) =>
+  typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
 const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
 const isNetwork = (value: unknown) =>
   typeof value === 'string' &&
@@ -105,11 +96,11 @@ const isNetwork = (value: unknown) =>
 /** Deadlines in milliseconds. */
 export class RtSmsTimeouts {
   /** To open a connection, TLS and proxy included. @default 5000 */
-  @Is(...ms) connectMs?: number;
+  @Is(...timerMs) connectMs?: number;
   /** For a whole `send`: queue, connection, answer, retries and the waits between them. @default 30000 */
-  @Is(...ms) sendMs?: number;
+  @Is(...timerMs) sendMs?: number;
   /** The same for a status request. @default 10000 */
-  @Is(...ms) statusMs?: number;
+  @Is(...timerMs) statusMs?: number;
 }
 
 /** Extra attempts; only what provably never left is sent again. */
@@ -152,10 +143,9 @@ export type OpenUid = string | { uid: string; sentAt?: Date; ref?: string };
 /** How messages are followed until their final status. */
 export class RtSmsTracking {
   /** Milliseconds between status requests; the last repeats. @default from 60 s (5 s without a secret) growing to an hour */
-  @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(ms[1], 1)) schedule?: readonly number[];
+  @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(isTimerMs, 1)) schedule?: readonly number[];
   /** After this a message without a final status is `rt-sms.unresolved`; above the cabinet's "Время жизни СМС". @default 72 h */
-  @Is('a number of milliseconds, 1 or more', (value) => Number.isFinite(value) && (value as number) >= 1)
-  maxAgeMs?: number;
+  @Is(...anyMs) maxAgeMs?: number;
   /** Uids followed at once; beyond it the oldest becomes unresolved. @default 100000 */
   @Is(...whole(1, 10_000_000)) limit?: number;
   /** Settled uids kept, so that a repeated callback emits nothing. @default 100000 */
@@ -218,8 +208,7 @@ export class RtSmsOptions {
   /** Unsent messages that the engine in memory holds. @default 10000 */
   @Is(...whole(1, 10_000_000)) engineLimit?: number;
   /** For how long after it settled an `id` of `enqueue` means the same message. @default 72 h */
-  @Is('a number of milliseconds, 1 or more', (value) => Number.isFinite(value) && (value as number) >= 1)
-  idempotencyMs?: number;
+  @Is(...anyMs) idempotencyMs?: number;
   /** Certificates, PEM. */
   @Nested() tls?: RtSmsTls;
   /** An http(s) proxy; none is taken from the environment. */
