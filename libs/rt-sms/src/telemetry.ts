@@ -1,5 +1,5 @@
 import type * as Api from '@opentelemetry/api';
-import type { Attributes, Context, Span } from '@opentelemetry/api';
+import type { Attributes, Span } from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
 import type { RtSmsError, RtSmsRejectedError } from './rt-sms.errors.js';
 
@@ -70,12 +70,11 @@ class Instruments {
     gauges: Gauges,
   ) {
     this.about = { 'rt_sms.account': account };
-    const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
     this.server = {
       ...this.about,
       'messaging.system': 'rt_sms',
       'server.address': url.hostname,
-      'server.port': port,
+      'server.port': Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
     };
     this.tracer = api.trace.getTracer(NAME);
     const meter = api.metrics.getMeter(NAME);
@@ -104,9 +103,8 @@ class Instruments {
   call(operation: 'send' | 'status', call: { onEnd: ((end: CallEnd) => void) | undefined }, begin: () => void): void {
     const began = performance.now();
     const named = { 'messaging.operation.name': operation };
-    const { CLIENT } = this.api.SpanKind;
     const span = this.tracer.startSpan(`rt_sms.${operation}`, {
-      kind: CLIENT,
+      kind: this.api.SpanKind.CLIENT,
       attributes: { ...this.server, ...named },
     });
     call.onEnd = (end) => {
@@ -124,13 +122,12 @@ class Instruments {
       else span.setAttribute('messaging.message.id', (end as { uid: string }).uid);
       span.end();
     };
-    this.api.context.with(this.under(span), begin);
+    this.under(span, begin);
   }
 
   /** Runs the job of an engine in a span. */
   job<T>(work: () => Promise<T>): Promise<T> {
-    const span = this.tracer.startSpan('rt_sms.job', { kind: this.api.SpanKind.CONSUMER, attributes: this.about });
-    return this.api.context.with(this.under(span), work).finally(() => span.end());
+    return this.consume('rt_sms.job', this.about, work);
   }
 
   heard(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
@@ -140,13 +137,16 @@ class Instruments {
   /** Runs what a callback leads to in a span. */
   callback<T>(verdict: 'believed' | 'hint', work: () => Promise<T>): Promise<T> {
     this.heard(verdict);
-    const attributes = { ...this.about, 'rt_sms.verdict': verdict };
-    const span = this.tracer.startSpan('rt_sms.callback', { kind: this.api.SpanKind.CONSUMER, attributes });
-    return this.api.context.with(this.under(span), work).finally(() => span.end());
+    return this.consume('rt_sms.callback', { ...this.about, 'rt_sms.verdict': verdict }, work);
   }
 
-  private under(span: Span): Context {
-    return this.api.trace.setSpan(this.api.context.active(), span);
+  private consume<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
+    const span = this.tracer.startSpan(name, { kind: this.api.SpanKind.CONSUMER, attributes });
+    return this.under(span, work).finally(() => span.end());
+  }
+
+  private under<T>(span: Span, work: () => T): T {
+    return this.api.context.with(this.api.trace.setSpan(this.api.context.active(), span), work);
   }
 
   private fail(span: Span, error: RtSmsError): void {
