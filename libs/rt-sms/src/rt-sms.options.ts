@@ -9,6 +9,7 @@ import {
 } from 'class-validator';
 import ipaddr from 'ipaddr.js';
 import { isIP } from 'node:net';
+import { defined } from './defined.js';
 import type { SmsEngineFactory } from './delivery/engine.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
 
@@ -285,6 +286,7 @@ function flatten(error: ValidationError, path = ''): string[] {
   return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${at}.`))];
 }
 
+/** A ConfigModule namespace has keys that are there but undefined; for them, too, the defaults count. */
 function withDefaults(options: RtSmsOptions) {
   const { callback = {}, tracking = {} } = options;
   const secrets = callback.secrets === undefined ? [] : [callback.secrets].flat();
@@ -295,10 +297,10 @@ function withDefaults(options: RtSmsOptions) {
     url: new URL(options.url ?? DEFAULT_URL),
     shortcode: options.shortcode,
     credentials: options.credentials ?? 'header',
-    timeouts: { connectMs: 5_000, sendMs: 30_000, statusMs: 10_000, ...defined(options.timeouts) },
+    timeouts: { connectMs: 5_000, sendMs: 30_000, statusMs: 10_000, ...defined(options.timeouts ?? {}) },
     connections: options.connections ?? 10,
     queueLimit: options.queueLimit ?? 1_000,
-    retry: { send: 2, status: 2, ...defined(options.retry) },
+    retry: { send: 2, status: 2, ...defined(options.retry ?? {}) },
     rate: options.rate,
     callback: { secrets, allowFrom: callback.allowFrom ?? [], confirm: callback.confirm ?? 'auto' },
     tracking: tracking !== false && {
@@ -316,9 +318,4 @@ function withDefaults(options: RtSmsOptions) {
     tls: options.tls,
     proxy: options.proxy,
   };
-}
-
-/** Without the keys that are there but undefined, as a ConfigModule namespace has them. */
-function defined<T extends object>(value: T | undefined): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(value ?? {}).filter(([, entry]) => entry !== undefined)) as never;
 }

@@ -8,6 +8,7 @@ import {
   type RtSmsError,
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
+import { defined } from '../defined.js';
 import { redact } from '../redact.js';
 import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
 
@@ -67,7 +68,7 @@ const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip',
 function readResult(
   { status, data }: GatewayAnswer,
   context: RtSmsErrorContext,
-  confidential: readonly string[] = [],
+  confidential: readonly string[] | undefined,
 ): Fields | RtSmsError {
   const envelope = parse(data);
   const result = fields(envelope?.['result']);
@@ -117,26 +118,30 @@ export function readReport(
   if (readUid(result['uid']) !== uid) return new RtSmsUnexpectedResponseError('it is about another uid', at);
   const read = readStatus(result['status']);
   if (!read) return new RtSmsUnexpectedResponseError('it has no readable status', at);
-  const report: SmsStatusReport = { uid, ...read, final: isFinal(read.status) };
-  const msisdn = typeof result['msisdn'] === 'number' ? String(result['msisdn']) : result['msisdn'];
-  if (typeof msisdn === 'string' && /^\d{5,15}$/.test(msisdn)) report.msisdn = msisdn;
-  if (typeof result['text'] === 'string') report.text = result['text'];
-  const parts = readParts(result['pdu_count']);
-  if (parts !== undefined) report.parts = parts;
-  if (read.status === 'rejected') {
-    // The document lists error_code after the outer status, as if it stood beside it.
-    const errorCode = readErrorCode(result['error_code']) ?? readErrorCode(fields(parse(answer.data))?.['error_code']);
-    if (errorCode !== undefined) report.errorCode = errorCode;
-  }
-  const createdAt = readUnixTime(result['created_at']);
-  if (createdAt) report.createdAt = createdAt;
-  const updatedAt = readUnixTime(result['updated_at']);
-  if (updatedAt) report.updatedAt = updatedAt;
-  if (context.requestId !== undefined) report.requestId = context.requestId;
-  return report;
+  return defined({
+    uid,
+    ...read,
+    final: isFinal(read.status),
+    msisdn: readMsisdn(result['msisdn']),
+    text: typeof result['text'] === 'string' ? result['text'] : undefined,
+    parts: readParts(result['pdu_count']),
+    errorCode: read.status === 'rejected' ? readErrorCode(result, answer) : undefined,
+    createdAt: readUnixTime(result['created_at']),
+    updatedAt: readUnixTime(result['updated_at']),
+    requestId: context.requestId,
+  });
 }
 
-const readErrorCode = (value: unknown) => printable(typeof value === 'number' ? String(value) : value);
+const asText = (value: unknown) => (typeof value === 'number' ? String(value) : value);
+
+function readMsisdn(value: unknown): string | undefined {
+  const text = asText(value);
+  return typeof text === 'string' && /^\d{5,15}$/.test(text) ? text : undefined;
+}
+
+/** The document lists it after the outer status, as if it stood beside that. */
+const readErrorCode = (result: Fields, { data }: GatewayAnswer) =>
+  printable(asText(result['error_code'])) ?? printable(asText(parse(data)?.['error_code']));
 
 /** The year 5138: what is beyond is not in seconds. */
 const MAX_SECONDS = 1e11;
@@ -163,10 +168,6 @@ export function readCallback(query: unknown): CallbackWords | undefined {
   if (uid === undefined) return undefined;
   const read = readStatus(own('status'));
   if (!read) return { uid };
-  const report: DeliveryReport = { uid, ...read };
-  const parts = readParts(own('parts'));
-  if (parts !== undefined) report.parts = parts;
   const errorCode = read.status === 'rejected' ? printable(own('err')) : undefined;
-  if (errorCode !== undefined) report.errorCode = errorCode;
-  return { uid, report };
+  return { uid, report: defined({ uid, ...read, parts: readParts(own('parts')), errorCode }) };
 }
