@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { RateTicket } from '../gateway/calls.js';
+import { defined } from '../defined.js';
 import { backoffMs } from '../gateway/retry.js';
 import {
   isRtSmsError,
@@ -22,6 +23,7 @@ const GRACE_MS = 5_000;
 /** Ids that are remembered after their message settled; what is over it goes in one sweep, as each costs the same. */
 const REMEMBER = 100_000;
 const SLACK = 1.01;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One id: its message while it waits, what became of it afterwards. */
 class Entry implements HeapItem {
@@ -33,20 +35,29 @@ class Entry implements HeapItem {
   item: EngineItem | undefined;
   uid: string | undefined;
   errorCode: string | undefined;
-  settledAt = 0;
+  settledAt = Infinity;
   expiry: NodeJS.Timeout | undefined;
-  readonly rank: number;
+  readonly id: string;
   readonly ref: string | undefined;
+  readonly rank: number;
+  readonly expiresAt: number;
+  notBefore: number;
 
   constructor(
     item: EngineItem,
     readonly order: number,
     readonly digest: string,
-    public notBefore: number,
   ) {
     this.item = item;
+    this.id = item.id;
     this.ref = item.ref;
     this.rank = SMS_PRIORITIES.indexOf(item.priority);
+    this.expiresAt = item.expiresAt ?? Infinity;
+    this.notBefore = item.notBefore;
+  }
+
+  get expired(): boolean {
+    return this.expiresAt <= Date.now();
   }
 }
 
@@ -55,13 +66,13 @@ export class MemoryEngine implements SmsEngine {
   private readonly queued = new Map<string, Entry>();
   /** The one that settled first goes first. */
   private readonly settled = new Map<string, Entry>();
-  private readonly ready = new Heap<Entry>((a, b) => a.rank - b.rank < 0 || (a.rank === b.rank && a.order < b.order));
+  private readonly ready = new Heap<Entry>((a, b) => a.rank < b.rank || (a.rank === b.rank && a.order < b.order));
   private readonly later = new Heap<Entry>((a, b) => a.notBefore < b.notBefore);
   /** A fresh key: the digest that tells two messages apart says nothing of them outside of this process. */
   private readonly key = randomBytes(32);
   private order = 0;
-  private active = 0;
-  private slotAsked: (() => void) | undefined;
+  /** Gives up the wait for a slot, while there is one. */
+  private leaveSlot: (() => void) | undefined;
   private timer: NodeJS.Timeout | undefined;
   private started = false;
   private stopped = false;
@@ -81,7 +92,7 @@ export class MemoryEngine implements SmsEngine {
         .update(JSON.stringify([item.msisdn, item.shortcode, item.text]))
         .digest('base64');
       const known = this.known(item.id) ?? fresh.get(item.id);
-      if (!known) fresh.set(item.id, new Entry(item, this.order++, digest, item.notBefore));
+      if (!known) fresh.set(item.id, new Entry(item, this.order++, digest));
       else if (known.digest !== digest)
         problems.push(`id: '${redact(item.id)}' stands for a message with another text, number or sender already`);
     }
@@ -94,9 +105,9 @@ export class MemoryEngine implements SmsEngine {
         { account },
       );
     }
-    for (const [id, entry] of fresh) {
-      this.queued.set(id, entry);
-      if (entry.item?.expiresAt !== undefined) this.expireAt(id, entry, entry.item.expiresAt);
+    for (const entry of fresh.values()) {
+      this.queued.set(entry.id, entry);
+      if (entry.expiresAt < Infinity) this.awaitExpiry(entry);
       this.queue(entry);
     }
     this.pump();
@@ -110,19 +121,13 @@ export class MemoryEngine implements SmsEngine {
     const entry = this.known(id);
     if (!entry) return undefined;
     const { state, uid, ref, errorCode } = entry;
-    return {
-      id,
-      state,
-      ...(uid === undefined ? {} : { uid }),
-      ...(ref === undefined ? {} : { ref }),
-      ...(errorCode === undefined ? {} : { errorCode }),
-    };
+    return defined({ id, state, uid, ref, errorCode });
   }
 
   async cancel(id: string): Promise<boolean> {
     const entry = this.known(id);
     if (!entry) return false;
-    if (entry.state === 'queued' && !entry.sending) this.settle(id, entry, 'cancelled');
+    if (entry.state === 'queued' && !entry.sending) this.settle(entry, 'cancelled');
     return entry.state === 'cancelled';
   }
 
@@ -134,18 +139,14 @@ export class MemoryEngine implements SmsEngine {
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
-    this.slotAsked?.();
+    this.leaveSlot?.();
     const grace = setTimeout(() => this.end.abort(), GRACE_MS);
     await Promise.allSettled(this.running);
     clearTimeout(grace);
     const { account } = this.host.options;
-    for (const [id, entry] of this.queued) {
-      this.settle(
-        id,
-        entry,
-        'refused',
-        new RtSmsOverloadedError('It was not sent: the application ended, and its queue is in memory', { account }),
-      );
+    const why = 'It was not sent: the application ended, and its queue is in memory';
+    for (const entry of this.queued.values()) {
+      this.settle(entry, 'refused', new RtSmsOverloadedError(why, { account }));
     }
   }
 
@@ -165,90 +166,84 @@ export class MemoryEngine implements SmsEngine {
     clearTimeout(this.timer);
     this.timer = undefined;
     if (this.later.first) {
-      this.timer = setTimeout(() => this.pump(), Math.min(this.later.first.notBefore - now, 2 ** 31 - 1));
-      this.timer.unref();
+      const waitMs = Math.min(this.later.first.notBefore - now, MAX_TIMER_MS);
+      this.timer = setTimeout(() => this.pump(), waitMs).unref();
     }
-    while (!this.slotAsked && this.ready.size > 0 && this.active < CONCURRENCY && !this.host.gate.error) {
-      let waited = false;
-      let taken = false;
-      const leave = this.host.slot((ticket) => {
-        taken = true;
-        this.slotAsked = undefined;
-        const entry = this.ready.first;
-        if (entry && !this.stopped && !this.host.gate.error) this.begin(entry, ticket);
-        else ticket?.giveBack();
-        if (waited) this.pump();
-      });
-      waited = true;
-      if (!taken) this.slotAsked = leave;
+    while (!this.leaveSlot && this.ready.size > 0 && this.running.size < CONCURRENCY && !this.host.gate.error) {
+      this.take();
     }
+  }
+
+  /** Begins the most urgent message in the next slot of the rate. */
+  private take(): void {
+    let granted = false;
+    const leave = this.host.slot((ticket) => {
+      granted = true;
+      const waited = this.leaveSlot !== undefined;
+      this.leaveSlot = undefined;
+      const entry = this.ready.first;
+      if (entry && !this.stopped && !this.host.gate.error) this.begin(entry, ticket);
+      else ticket?.giveBack();
+      if (waited) this.pump();
+    });
+    if (!granted) this.leaveSlot = leave;
   }
 
   private begin(entry: Entry, ticket: RateTicket | undefined): void {
     this.ready.remove(entry);
-    const item = entry.item!;
-    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) {
+    if (entry.expired) {
       ticket?.giveBack();
-      return this.settle(item.id, entry, 'expired');
+      return this.settle(entry, 'expired');
     }
     entry.sending = true;
-    this.active++;
     const work = this.host
-      .job(() => this.host.during(() => this.attempt(item, entry, ticket)))
+      .job(() => this.host.during(() => this.attempt(entry, entry.item!, ticket)))
       .finally(() => {
-        this.active--;
         this.running.delete(work);
         this.pump();
       });
     this.running.add(work);
   }
 
-  private async attempt(item: EngineItem, entry: Entry, ticket: RateTicket | undefined): Promise<void> {
+  private async attempt(entry: Entry, item: EngineItem, ticket: RateTicket | undefined): Promise<void> {
     const { signal } = this.end;
     entry.attempts++;
     try {
       const { uid } = await this.host.send(item, { ticket, signal, startBefore: item.expiresAt });
       entry.uid = uid;
-      this.settle(item.id, entry, 'accepted');
-      this.host.follow(uid, item.ref);
+      this.settle(entry, 'accepted');
+      this.host.follow(uid, entry.ref);
     } catch (error) {
       if (!isRtSmsError(error)) throw error;
-      this.failed(item, entry, error);
+      this.failed(entry, error);
     }
   }
 
-  private failed(item: EngineItem, entry: Entry, error: RtSmsError): void {
+  private failed(entry: Entry, error: RtSmsError): void {
     entry.sending = false;
-    if (error.outcome === 'unknown') return this.settle(item.id, entry, 'unknown', error);
-    if (item.expiresAt !== undefined && item.expiresAt <= Date.now()) return this.settle(item.id, entry, 'expired');
-    const kept = error instanceof RtSmsAuthError || (error.retryable && entry.attempts < MAX_ATTEMPTS);
-    if (!kept) return this.settle(item.id, entry, 'refused', error);
+    if (error.outcome === 'unknown') return this.settle(entry, 'unknown', error);
+    if (entry.expired) return this.settle(entry, 'expired');
     // The gate holds it until the gateway takes this process again; anything else gets a pause that grows.
-    entry.notBefore =
-      error instanceof RtSmsAuthError ? 0 : Date.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
+    if (error instanceof RtSmsAuthError) entry.notBefore = 0;
+    else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
+      entry.notBefore = Date.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
+    else return this.settle(entry, 'refused', error);
     this.queue(entry);
   }
 
-  private expireAt(id: string, entry: Entry, at: number): void {
-    const leftMs = at - Date.now();
+  private awaitExpiry(entry: Entry): void {
     entry.expiry = setTimeout(
       () => {
-        if (entry.state !== 'queued' || entry.sending) return;
-        if (at > Date.now()) this.expireAt(id, entry, at);
-        else this.settle(id, entry, 'expired');
+        if (!entry.expired) this.awaitExpiry(entry);
+        else if (!entry.sending) this.settle(entry, 'expired');
       },
-      Math.min(Math.max(0, leftMs), 2 ** 31 - 1),
-    );
-    entry.expiry.unref();
+      Math.min(Math.max(0, entry.expiresAt - Date.now()), MAX_TIMER_MS),
+    ).unref();
   }
 
   /** The one way out: each id passes here exactly once. */
-  private settle(
-    id: string,
-    entry: Entry,
-    state: Exclude<QueuedSmsState['state'], 'queued'>,
-    error?: RtSmsError,
-  ): void {
+  private settle(entry: Entry, state: Exclude<QueuedSmsState['state'], 'queued'>, error?: RtSmsError): void {
+    const { id, ref } = entry;
     this.ready.remove(entry);
     this.later.remove(entry);
     clearTimeout(entry.expiry);
@@ -260,7 +255,6 @@ export class MemoryEngine implements SmsEngine {
     entry.settledAt = Date.now();
     this.forget();
     const { emit } = this.host;
-    const { ref } = entry;
     if (state === 'accepted') void emit.accepted(id, entry.uid!, ref);
     else if (state === 'refused') void emit.refused(id, error!, ref);
     else if (state === 'unknown') void emit.outcomeUnknown(id, error!, ref);
@@ -270,8 +264,7 @@ export class MemoryEngine implements SmsEngine {
 
   private known(id: string): Entry | undefined {
     const entry = this.queued.get(id) ?? this.settled.get(id);
-    if (!entry || entry.state === 'queued' || entry.settledAt > Date.now() - this.host.options.idempotencyMs)
-      return entry;
+    if (!entry || entry.settledAt > Date.now() - this.host.options.idempotencyMs) return entry;
     this.settled.delete(id);
     return undefined;
   }
