@@ -40,7 +40,8 @@ export interface RtSmsErrorContext {
   cause?: unknown;
 }
 
-const operationOf = (context: RtSmsErrorContext): RtSmsOperation => context.operation ?? 'send';
+/** Ends the message of an error where nobody can know whether the SMS went out. */
+export const MAY_HAVE_BEEN_SENT = '. The message may have been sent: do not repeat it blindly';
 
 const BRAND = Symbol.for('nestjs-rt-sms.error');
 
@@ -71,10 +72,11 @@ export abstract class RtSmsError extends Error {
   protected constructor(message: string, outcome: RtSmsOutcome, retryable: boolean, context: RtSmsErrorContext) {
     super(message, context.cause === undefined ? undefined : { cause: context.cause });
     this.name = new.target.name;
-    this.operation = operationOf(context);
+    this.operation = context.operation ?? 'send';
     this.account = context.account ?? 'default';
     if (this.operation === 'send') this.outcome = outcome;
-    this.retryable = retryable;
+    // What may have been sent is never to be repeated, whatever went wrong; a question may be.
+    this.retryable = retryable && this.outcome !== 'unknown';
     this.attempts = context.attempts ?? 0;
     this.durationMs = Math.round(context.durationMs ?? 0);
     if (context.requestId !== undefined) this.requestId = context.requestId;
@@ -148,7 +150,7 @@ export class RtSmsTimeoutError extends RtSmsError {
   readonly code = 'RT_SMS_TIMEOUT';
 
   constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
-    super(message, outcome, outcome === 'not_sent' || operationOf(context) !== 'send', context);
+    super(message, outcome, true, context);
   }
 }
 
@@ -157,7 +159,7 @@ export class RtSmsAbortedError extends RtSmsError {
   readonly code = 'RT_SMS_ABORTED';
 
   constructor(message: string, outcome: 'not_sent' | 'unknown', context: RtSmsErrorContext) {
-    super(message, outcome, outcome === 'not_sent' || operationOf(context) !== 'send', context);
+    super(message, outcome, true, context);
   }
 }
 
@@ -210,8 +212,8 @@ export class RtSmsUnexpectedResponseError extends RtSmsError {
   readonly code = 'RT_SMS_UNEXPECTED_RESPONSE';
 
   constructor(what: string, context: RtSmsErrorContext) {
-    const sent = operationOf(context) === 'send';
-    const advice = sent ? '. The message may have been sent: do not repeat it blindly' : '';
-    super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', !sent, context);
+    const { operation = 'send' } = context;
+    const advice = operation === 'send' ? MAY_HAVE_BEEN_SENT : '';
+    super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', true, context);
   }
 }

@@ -3,6 +3,7 @@ import type { HttpService } from '@nestjs/axios';
 import type { AxiosRequestConfig } from 'axios';
 import { safeCause } from '../redact.js';
 import {
+  MAY_HAVE_BEEN_SENT,
   RtSmsAbortedError,
   RtSmsConnectionError,
   RtSmsOverloadedError,
@@ -319,8 +320,7 @@ class Call<T extends CallEnd> {
         ? 'before anything was sent'
         : 'before it could be sent (again)';
     const context = this.context();
-    const advice =
-      operation === 'send' && this.started ? '. The message may have been sent: do not repeat it blindly' : '';
+    const advice = operation === 'send' && this.started ? MAY_HAVE_BEEN_SENT : '';
     let error: RtSmsError;
     if (why === 'deadline') {
       error = new RtSmsTimeoutError(`The deadline of ${deadlineMs} ms passed ${phase}${advice}`, outcome, context);
