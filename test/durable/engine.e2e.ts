@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { Injectable, Module, type INestApplication, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -20,7 +19,7 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { SECRET } from './replica.js';
-import { startStore, STORES, type Service } from './services.js';
+import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
 
 jest.setTimeout(60_000);
 
@@ -103,6 +102,15 @@ async function run(
 const callback = (url: string, uid: string, status: string) =>
   fetch(`${url}/rt-sms/callback/${SECRET}?id=${uid}&status=${status}`).then((answer) => answer.status);
 
+/** Waits until no job is to be done, now or later. */
+async function idle(store: Service): Promise<void> {
+  for (const name of Object.values(rtSmsQueueNames())) {
+    const queue = await bareQueue(store, name);
+    atEnd(() => queue.close());
+    await eventually(async () => (await queue.getJobCountByTypes('wait', 'prioritized', 'active', 'delayed')) === 0);
+  }
+}
+
 /** A start that has to fail; what its error lists. */
 async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
   const gateway = await gatewayOf();
@@ -124,8 +132,6 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     const gateway = await gatewayOf();
     const api = await run(gateway, store.options, { engine: { role: 'producer' } });
     await api.sms.enqueue(hello, { id: 'a' });
-    await sleep(300);
-    expect(gateway.requests.post).toBe(0);
     await expect(api.sms.find('a')).resolves.toEqual({ id: 'a', state: 'queued' });
     const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
     const { uid } = await worker.heard('accepted', 'a');
@@ -175,11 +181,11 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     await sms.enqueue(hello, { id: 'a' });
     const { uid } = await heard('accepted');
     await callback(url, uid!, 'delivered');
-    while (seen.length < 3 || accepted < 2) await sleep(50);
+    // Nothing of the message is left to be done.
+    await idle(store);
+    expect(seen).toHaveLength(3);
     expect(new Set(seen.map(({ id }) => id))).toEqual(new Set([`default:${uid}:delivered`]));
     expect(new Set(seen.map(({ receivedAt }) => receivedAt.getTime())).size).toBe(1);
-    await sleep(500);
-    expect(seen).toHaveLength(3);
     expect(accepted).toBe(2);
     expect(events.filter(({ event }) => event === 'accepted').every((event) => event.uid === uid)).toBe(true);
     expect(gateway.messages).toHaveLength(1);
@@ -190,7 +196,7 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     const wrong = await run(gateway, store.options, { options: { password: 'wrong' } });
     const all = Array.from({ length: 40 }, (_, n) => `m${n}`);
     await wrong.sms.enqueueMany(all.map((id) => ({ id, message: { ...hello, text: id } })));
-    while (gateway.requests.post === 0) await sleep(20);
+    await new Promise((resolve) => gateway.once('exchange', resolve));
     await expect(wrong.sms.checkHealth()).resolves.toMatchObject({ ok: false, reason: 'wrong_credentials' });
     const right = await run(gateway, store.options);
     const began = performance.now();
@@ -237,11 +243,13 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     const gateway = await gatewayOf();
     const { sms, heard } = await run(gateway, store.options, { options: { idempotencyMs: 1_000 } });
     await sms.enqueue(hello, { id: 'a', delayMs: 1_200 });
+    await gateway.waitForMessage();
+    const sentAt = Date.now();
     await heard('accepted');
     const other = { ...hello, text: 'Other' };
     await expect(sms.enqueue(other, { id: 'a' })).rejects.toThrow("id: 'a'");
-    await sleep(1_100);
-    await expect(sms.find('a')).resolves.toBeUndefined();
+    await eventually(async () => (await sms.find('a')) === undefined);
+    expect(Date.now() - sentAt).toBeGreaterThanOrEqual(1_000);
     await sms.enqueue(other, { id: 'a' });
     await gateway.waitForMessage(({ text }) => text === 'Other');
   });
@@ -282,7 +290,7 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     expect(performance.now() - began).toBeLessThan(1_000);
     await expect(sms.send({ ...hello, text: 'At once' })).resolves.toMatchObject({ attempts: 1 });
     await store.restart();
-    while (!(await sms.enqueue(hello, { id: 'a' }).catch(() => undefined))) await sleep(50);
+    await eventually(() => sms.enqueue(hello, { id: 'a' }));
     await heard('accepted', 'a');
   });
 
@@ -352,6 +360,27 @@ describe('a store that cannot be used stops the start, and says what to do', () 
       await expect(run(gateway, { postgres: url }, { engine: { migrate: false } })).resolves.toBeDefined();
     } finally {
       await postgres.close();
+    }
+  });
+
+  it('PostgreSQL with tables of another BullMQ', async () => {
+    const postgres = await startStore('PostgreSQL');
+    atEnd(() => postgres.close());
+    const { postgres: url } = postgres.options as { postgres: string };
+    const { app } = await run(await gatewayOf(), { postgres: url });
+    await app.close();
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    atEnd(() => client.end());
+    for (const [change, back, what] of [
+      ['ADD COLUMN shard text NOT NULL', 'DROP COLUMN shard', 'has the column shard'],
+      ['RENAME lock_token TO token', 'RENAME token TO lock_token', 'column "lock_token" does not exist'],
+    ] as const) {
+      await client.query(`ALTER TABLE bullmq.job ${change}`);
+      await expect(problemsOf({ postgres: url })).resolves.toEqual([
+        expect.stringMatching(`does not know the tables of BullMQ .*${what}`),
+      ]);
+      await client.query(`ALTER TABLE bullmq.job ${back}`);
     }
   });
 

@@ -1,12 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
-import { createPostgresBackend, createRedisBackend, Queue } from 'bullmq';
+import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { atEnd } from '../platforms.js';
-import { mostInASecond } from '../engine-conformance.js';
+import { lateness, mostInASecond, sustained } from '../engine-conformance.js';
 import { balancer, Replicas } from './replicas.js';
 import type { ReplicaSetting } from './replica.js';
-import { startStore, STORES, type Service } from './services.js';
+import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -41,6 +40,11 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
       ...setting,
     });
     gateway.callTo(await balancer(replicas));
+    let answers = 0;
+    gateway.on('exchange', ({ method }) => {
+      if (method === 'POST') answers++;
+      replicas.look();
+    });
     const all = ids(messages);
     return {
       gateway,
@@ -54,24 +58,23 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
       /** Each message was POSTed by a bare worker. */
       posted: () => replicas.until(() => all.every((id) => replicas.events.some((event) => event.id === id))),
       sent: (count: number) => gateway.waitForMessage(() => gateway.messages.length >= count),
+      /** Nothing is on its way to the gateway any more. */
+      answered: () => replicas.until(() => answers >= gateway.requests.post),
     };
   }
 
   /** The same messages for a worker of BullMQ alone. */
-  async function bareQueue(all: string[]): Promise<void> {
-    const { options } = store;
-    const queue = new Queue(
-      'bare',
-      {
-        connection:
-          'connection' in options ? { url: options.connection } : { connectionString: options.postgres, migrate: true },
-      },
-      (store.kind === 'Redis' ? createRedisBackend : createPostgresBackend) as typeof createRedisBackend,
-    );
-    queue.on('error', () => undefined);
-    await queue.waitUntilReady();
+  async function fill(all: string[]): Promise<void> {
+    const queue = await bareQueue(store, 'bare');
     await queue.addBulk(all.map((text) => ({ name: 'send', data: { text } })));
     await queue.close();
+  }
+
+  /** Resolves once a worker has taken up what another one had in its hands. */
+  async function takenOver(name: string): Promise<void> {
+    const queue = await bareQueue(store, name);
+    atEnd(() => queue.close());
+    await eventually(async () => (await queue.getJobs(['active'])).some((job) => job.attemptsStarted > 1));
   }
 
   it('300 messages, ten workers killed in mid-POST, a tenth of the answers lost: each is sent once, and has an end', async () => {
@@ -110,7 +113,7 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
       60,
     );
     await Promise.all([replicas.fork(), replicas.fork(), replicas.fork()]);
-    await bareQueue(all);
+    await fill(all);
     for (let kills = 1; kills <= 2; kills++) {
       await sent(kills * 11);
       await (await replicas.take()).kill();
@@ -143,9 +146,8 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
     await replicas.start();
     await settled();
     frozen.signal('SIGCONT');
-    // It goes on when it answers again.
-    await frozen.enqueue(['m0']);
-    await sleep(500);
+    // It goes on, and ends when it has done with what it had in its hands.
+    await frozen.leave();
     expect(gateway.messages).toHaveLength(1);
     expect(replicas.outcomes('m0')).toEqual(['accepted']);
     expect(await store.dump()).not.toContain('79270000001');
@@ -162,12 +164,12 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
     );
     const frozen = await replicas.fork();
     const other = await replicas.fork();
-    if (bare) await bareQueue(all);
+    if (bare) await fill(all);
     else await other.enqueue(all);
     // One more than the other one can have in its hands.
     await sent(11);
     frozen.signal('SIGSTOP');
-    await sleep(4_000);
+    await takenOver(bare ? 'bare' : rtSmsQueueNames().send);
     frozen.signal('SIGCONT');
     if (bare) {
       await posted();
@@ -180,12 +182,16 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
   });
 
   it('the store is killed in mid-run and comes back: all goes on, nothing is sent twice', async () => {
-    const { gateway, replicas, all, settled, sent } = await set({}, { engine: { lockDurationMs: 5_000 } }, 120);
+    const { gateway, replicas, all, settled, sent, answered } = await set(
+      {},
+      { engine: { lockDurationMs: 15_000 } },
+      120,
+    );
     const [first] = await Promise.all([replicas.start(), replicas.start()]);
     await first.enqueue(all);
     await sent(40);
     await store.kill();
-    await sleep(1_000);
+    await answered();
     await store.restart();
     await settled();
     expect(twice(gateway)).toBe(0);
@@ -194,9 +200,9 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
   });
 
   it('the store is down when a POST is answered, and when a message is enqueued', async () => {
-    const { gateway, replicas, settled, sent } = await set(
+    const { gateway, replicas, settled, sent, answered } = await set(
       { latencyMs: 600 },
-      { engine: { lockDurationMs: 5_000 } },
+      { engine: { lockDurationMs: 15_000 } },
       2,
     );
     const replica = await replicas.start();
@@ -211,18 +217,17 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
       message: expect.stringContaining('Nothing was queued') as string,
     });
     expect(performance.now() - began).toBeLessThan(3_000);
-    await sleep(1_000);
+    await answered();
     await store.restart();
-    while (!(await replica.enqueue(['m1']).catch(() => undefined))) await sleep(50);
+    await eventually(() => replica.enqueue(['m1']));
     await settled();
     expect(['m0', 'm1'].map((id) => replicas.outcomes(id))).toEqual([['accepted'], ['accepted']]);
     expect(gateway.messages.map(({ text }) => text)).toEqual(['m0', 'm1']);
   });
 
   it.each([
-    [10, 45, 11, 9],
-    // Each tenth of a second is a window of its own, and a busy machine is late for each.
-    [100, 400, 110, 70],
+    [10, 35, 11, 9],
+    [100, 300, 110, 90],
   ])('three replicas under one rate of %i', async (perSecond, count, most, least) => {
     const { gateway, replicas, all } = await set(
       { lifecycle: false },
@@ -235,11 +240,13 @@ describe.each(STORES)('never twice, never lost: %s', (kind) => {
     await replicas.until(() => replicas.events.length === 9);
     const at: number[] = [];
     gateway.on('message', () => at.push(performance.now()));
+    const queue = await bareQueue(store, 'laps');
+    atEnd(() => queue.close());
+    const late = lateness(() => queue.add('lap', {}));
     await first.enqueue(all);
     await replicas.until(() => all.every((id) => replicas.outcomes(id).length > 0));
     expect(mostInASecond(at)).toBeLessThanOrEqual(most);
-    // A machine that is busy with other things is slower at times, not always.
-    expect(mostInASecond(at)).toBeGreaterThanOrEqual(least);
+    expect(sustained(at, perSecond) * (await late())).toBeGreaterThanOrEqual(least);
   });
 
   it('a rolling restart under load, callbacks to all replicas, a third of them lost: no message is unknown, each has its end', async () => {

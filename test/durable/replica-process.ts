@@ -1,5 +1,5 @@
 // A replica in a process of its own, to be killed and frozen. It is told what to be by its argument, tells every event over
-// IPC, and takes `{ enqueue: […] }`.
+// IPC, and takes `{ enqueue: […] }` and `{ leave: true }`.
 import { createPostgresBackend, createRedisBackend, Worker } from 'bullmq';
 import { startReplica, type ReplicaSetting } from './replica.js';
 import type { ReplicaTells } from './replicas.js';
@@ -44,11 +44,13 @@ process.once('disconnect', () => process.exit());
 if (setting.bare) await bare(setting);
 else {
   const replica = await startReplica(setting, tell);
-  process.on('message', ({ enqueue }: { enqueue: string[] }) => {
-    replica
-      .enqueue(enqueue)
-      .then(() => tell({ enqueued: true }))
-      .catch((error: Error) => tell({ enqueued: false, failed: error.message }));
+  process.on('message', ({ enqueue }: { enqueue?: string[] }) => {
+    if (enqueue)
+      replica
+        .enqueue(enqueue)
+        .then(() => tell({ enqueued: true }))
+        .catch((error: Error) => tell({ enqueued: false, failed: error.message }));
+    else void replica.end().then(() => process.exit());
   });
   await tell({ ready: replica.url });
 }

@@ -92,7 +92,8 @@ export class Replicas {
     this.look();
   }
 
-  private look(): void {
+  /** Looks again at what is waited for. */
+  look(): void {
     for (const look of this.waiting) look();
   }
 }
@@ -132,6 +133,12 @@ export class ReplicaProcess implements RunningReplica {
   async kill(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     this.child.kill('SIGKILL');
+    await this.exited;
+  }
+
+  /** As a deployment ends it. */
+  async leave(): Promise<void> {
+    this.child.send({ leave: true });
     await this.exited;
   }
 

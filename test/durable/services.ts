@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createPostgresBackend, createRedisBackend, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 
@@ -27,8 +28,24 @@ export interface Service {
 export const STORES = ['Redis', 'PostgreSQL'] as const;
 export type StoreKind = (typeof STORES)[number];
 
+/** A queue of BullMQ alone in this store. */
+export async function bareQueue({ options, kind }: Service, name: string): Promise<Queue> {
+  const queue = new Queue(
+    name,
+    {
+      connection:
+        'connection' in options ? { url: options.connection } : { connectionString: options.postgres, migrate: true },
+    },
+    (kind === 'Redis' ? createRedisBackend : createPostgresBackend) as typeof createRedisBackend,
+  );
+  queue.on('error', () => undefined);
+  await queue.waitUntilReady();
+  return queue;
+}
+
 export const startStore = (kind: StoreKind): Promise<Service> => (kind === 'Redis' ? startRedis() : startPostgres());
 
+const LOOK_MS = 20;
 const POSTGRES_HOME = '/usr/lib/postgresql';
 const isRoot = process.getuid?.() === 0;
 
@@ -80,9 +97,16 @@ async function until(what: string, test: () => Promise<unknown>): Promise<void> 
       return;
     } catch (error) {
       if (Date.now() > giveUpAt) throw new Error(`${what} did not come up`, { cause: error });
-      await sleep(20);
+      await sleep(LOOK_MS);
     }
   }
+}
+
+/** Looks until `test` is true: for the state of a store, which nobody tells. What it throws is no. */
+export function eventually(test: () => Promise<unknown>): Promise<void> {
+  return until('What is waited for', async () => {
+    if (!(await test())) throw new Error('It is not there yet');
+  });
 }
 
 async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
@@ -178,26 +202,23 @@ async function startPostgres(): Promise<Service> {
       await client.end().catch(() => undefined);
     }
   };
+  const settings = ['max_connections=300', 'shared_buffers=64MB', 'listen_addresses=127.0.0.1'];
+  const args = ['-D', data, '-p', String(port), '-k', folder, ...settings.flatMap((setting) => ['-c', setting])];
+  let child: ChildProcess;
   const run = async () => {
-    const settings = ['max_connections=300', 'shared_buffers=64MB', 'listen_addresses=127.0.0.1'];
-    const args = ['-D', data, '-p', String(port), '-k', folder, ...settings.flatMap((setting) => ['-c', setting])];
-    const child = spawn(join(bin, 'postgres'), args, options);
-    await until('PostgreSQL', () => query('SELECT 1'));
-    return child;
+    child = spawn(join(bin, 'postgres'), args, options);
+    await until('PostgreSQL', () => {
+      // It ends at once while processes of one that was killed still hold its memory.
+      if (child.exitCode !== null) child = spawn(join(bin, 'postgres'), args, options);
+      return query('SELECT 1');
+    });
   };
-  let child = await run();
+  await run();
   return {
     kind: 'PostgreSQL',
     options: { postgres: url },
-    kill: async () => {
-      await stop(child, 'SIGKILL');
-      // Its own processes see that it is gone, and let go of the shared memory, a moment later.
-      rmSync(join(data, 'postmaster.pid'), { force: true });
-      await sleep(300);
-    },
-    restart: async () => {
-      child = await run();
-    },
+    kill: () => stop(child, 'SIGKILL'),
+    restart: run,
     dump: async () => {
       const { rows } = await query(
         `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,

@@ -26,6 +26,8 @@ const HINT_PAUSE_MS = 1_000;
 /** Words about a message that is not followed wait so long for the answer to its POST. */
 const OVERTAKING_MS = 2_000;
 const OVERTAKING_STEP_MS = 100;
+/** And so long for the handlers of `accepted`. */
+const TELLING_MS = 300_000;
 /** A wait for a final status looks into the store so often: the event may be another replica's. */
 const LOOK_MS = 500;
 /** Handlers of one status are called so often, over a day. */
@@ -46,8 +48,16 @@ interface Note {
   report?: Omit<DeliveryReport, 'uid'>;
   source?: 'callback' | 'poll';
   confirmed?: boolean;
-  /** From the one who sent it, once `accepted` has been told. */
-  sent?: { at: number; ref?: string | undefined };
+  /** From the one who sent it. */
+  sent?: Sent;
+}
+
+/** What the sender of a message from the queue knows of it. */
+export interface Sent {
+  at: number;
+  ref: string | undefined;
+  /** The job of the message. */
+  from: string;
 }
 
 /** All that is known of one uid. Only the worker that has the job writes it. */
@@ -70,8 +80,10 @@ export interface CheckData {
   /** Given up: nothing is asked any more. */
   closed?: boolean;
   failures?: number;
-  /** Made by a callback that overtook the answer to the POST: it waits a little for whoever is sending. */
+  /** Its words wait: made by a callback that overtook the answer to the POST, or by a sender that has not told `accepted` yet. */
   unborn?: boolean;
+  /** The job of the message, as long as it is `unborn`. */
+  from?: string;
 }
 
 type CheckJob = StoredJob<CheckData>;
@@ -168,11 +180,22 @@ export class CheckQueue implements DeliveryTracker {
     }
   }
 
-  /** The check job of a message that was sent from the queue, once `accepted` has been told. */
-  async expect(uid: string, sent: { ref: string | undefined; at: number }): Promise<void> {
-    // A callback may have made the job already; then it waits for this, and does not know whose message it is.
-    await this.store.insist(() => this.add(uid, sent.at, { ref: sent.ref }));
-    await this.store.insist(() => this.note(uid, { at: Date.now(), sent }));
+  /**
+   * The check job of a message that was sent from the queue. Its words wait until `accepted` has been told. With `held` the
+   * job of the message is kept in the same go; false if that is no longer its worker's.
+   */
+  async expect(uid: string, sent: Sent, held?: { token: string; data: SendData }): Promise<boolean> {
+    const { check, steps } = this.store;
+    const job = this.job(uid, sent.at, { ...sent, unborn: true });
+    let done = { replaced: true, added: false };
+    if (held) done = await steps.replaceHeldAndAdd(sent.from, held.token, held.data, { ...job, queue: check });
+    else {
+      await check.add(job.name, job.data, job.opts);
+      done.added = (await check.getJob(job.opts.jobId))?.data.from === sent.from;
+    }
+    // A callback had made it already, and does not know whose message it is.
+    if (!done.added) await this.note(uid, { at: Date.now(), sent });
+    return done.replaced;
   }
 
   async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {
@@ -278,17 +301,23 @@ export class CheckQueue implements DeliveryTracker {
     }
   }
 
-  private async add(
+  private async add(...given: Parameters<CheckQueue['job']>): Promise<void> {
+    const { name, data, opts } = this.job(...given);
+    await this.store.check.add(name, data, opts);
+  }
+
+  private job(
     uid: string,
     sentAt: number,
-    about: { ref?: string | undefined; unborn?: boolean; atOnce?: boolean } = {},
-  ): Promise<void> {
-    const { ref, unborn, atOnce } = about;
+    about: { ref?: string | undefined; from?: string; unborn?: boolean; atOnce?: boolean } = {},
+  ) {
+    const { ref, from, unborn, atOnce } = about;
     const data: CheckData = {
       sentAt,
       dueAt: 0,
       ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
       ...(unborn ? { unborn } : {}),
+      ...(from === undefined ? {} : { from }),
     };
     // One that is taken up again goes on where its age has brought it.
     let step = 0;
@@ -299,7 +328,7 @@ export class CheckQueue implements DeliveryTracker {
     if (step > 0) data.step = step;
     data.dueAt = atOnce ? Date.now() : this.nextLook(data);
     const delay = Math.max(0, data.dueAt - Date.now());
-    await this.store.check.add('check', data, { ...JOB, jobId: checkIdOf(uid), ...(delay > 0 ? { delay } : {}) });
+    return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay } };
   }
 
   /** False if there is no job of this uid. */
@@ -386,11 +415,15 @@ export class CheckQueue implements DeliveryTracker {
       if (!sent) continue;
       if (sent.ref !== undefined) data.ref = JSON.stringify(sent.ref);
       data.sentAt = sent.at;
-      delete data.unborn;
+      data.from = sent.from;
+      data.unborn = true;
     }
-    if (data.unborn && Date.now() < data.sentAt + OVERTAKING_MS)
-      return postpone(job, token, Date.now() + OVERTAKING_STEP_MS);
+    if (data.unborn && (await this.isUnborn(data))) {
+      const ageMs = Date.now() - data.sentAt;
+      return postpone(job, token, Date.now() + Math.max(OVERTAKING_STEP_MS, ageMs / 10));
+    }
     delete data.unborn;
+    delete data.from;
     let doubt = false;
     let said = false;
     for (const note of notes) {
@@ -414,6 +447,15 @@ export class CheckQueue implements DeliveryTracker {
     }
     await job.updateData(data);
     return data.final?.report.status ?? 'unresolved';
+  }
+
+  /** True while `accepted` may still be told: it comes before any status. */
+  private async isUnborn({ from, sentAt }: CheckData): Promise<boolean> {
+    const ageMs = Date.now() - sentAt;
+    if (from === undefined) return ageMs < OVERTAKING_MS;
+    if (ageMs > TELLING_MS) return false;
+    const sent = await this.store.send.getJob(from);
+    return sent !== undefined && sent.finishedOn === undefined && !sent.data.failures;
   }
 
   /** Asks the gateway. What it returns ends the job; nothing if the rest is to be decided by what is known now. */

@@ -21,7 +21,7 @@ export const rtSmsQueueNames = (account = 'default'): { send: string; check: str
 export interface BullMqOptions {
   /** Redis: its URL, or the options of `ioredis`. Its eviction policy has to be `noeviction`. */
   connection?: string | object;
-  /** PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. `max` (5) is that of each of four pools. */
+  /** PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. `max` is that of each of its three pools (10, 5 and 5). */
   postgres?: string | object;
   /** What this process does: enqueue, send, or both. @default 'both' */
   role?: BullMqRole;

@@ -16,11 +16,11 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import type { CheckData, CheckQueue } from './check-queue.js';
+import type { CheckData, CheckQueue, Sent } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
-import { isMissing, reason } from './store-errors.js';
+import { reason } from './store-errors.js';
 
 /** Lower goes first; BullMQ takes jobs without a priority before all others. */
 const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
@@ -71,11 +71,10 @@ export interface SendData {
 
 type SendJob = StoredJob<SendData>;
 
-/** A job in the hands of this worker, and when that was certain for the last time. */
+/** A job in the hands of this worker. */
 interface Held {
   job: SendJob;
   token: string;
-  since: number;
 }
 
 /**
@@ -193,7 +192,7 @@ export class SendQueue {
       const { state, intent, digest, ref } = job.data;
       if (state !== undefined || intent !== undefined) return state === 'cancelled';
       const data: SendData = { digest, ref, state: 'cancelled', settledAt: Date.now() };
-      if (!(await this.store.replaceUnsent(jobId, data))) return false;
+      if (!(await this.store.steps.replaceUnsent(jobId, data))) return false;
       // That it is cancelled is told by a worker, now; or when its time would have come.
       await this.store.hasten(this.store.send, jobId).catch(() => undefined);
       return true;
@@ -241,7 +240,7 @@ export class SendQueue {
   /** Nothing of a job may get into the store by way of an error. */
   private async process(job: SendJob, token: string): Promise<string> {
     try {
-      return await this.take({ job, token, since: performance.now() });
+      return await this.take({ job, token });
     } catch (error) {
       if (error instanceof DelayedError) throw error;
       throw new Error(reason(error), { cause: error });
@@ -250,17 +249,16 @@ export class SendQueue {
 
   private async take(held: Held): Promise<string> {
     const { data } = held.job;
-    if (data.state !== undefined) return this.tell(held, data.error && revive(data.error, this.host.options.account));
+    if (data.state !== undefined) return this.retell(held);
     if (data.intent !== undefined) return this.orphan(held);
     const ticket = this.host.options.rate && !this.host.gate.error ? await this.ticket() : undefined;
     const ended = await this.mayNotStart(held, ticket);
     if (ended) return ended;
     const attempts = (data.attempts ?? 0) + 1;
-    const intent = { ...data, attempts, intent: Date.now() };
-    // First the mark, then the proof that the job is still ours: whoever has taken it over by now sees the mark.
+    // One step: the mark, and the proof that the job is still ours. Whoever takes it over from now on sees the mark.
     let marked: boolean;
     try {
-      marked = await this.mark(held, intent);
+      marked = await this.replace(held, { ...data, attempts, intent: Date.now() });
     } catch (error) {
       // The store went away. It may have the mark, but nothing is sent.
       ticket?.giveBack();
@@ -324,24 +322,6 @@ export class SendQueue {
     return next;
   }
 
-  private async mark(held: Held, data: SendData): Promise<boolean> {
-    // What another worker has settled in the meantime must not be written over.
-    if (!(await this.isOurs(held))) return false;
-    await held.job.updateData(data);
-    return this.fence(held);
-  }
-
-  /** Asks the store only where it may have given the job to another worker by now. */
-  private async isOurs(held: Held): Promise<boolean> {
-    return performance.now() - held.since < this.options.lockDurationMs * 0.8 || this.fence(held);
-  }
-
-  private async fence(held: Held): Promise<boolean> {
-    const ours = (await held.job.extendLock(held.token, this.options.lockDurationMs)) === 1;
-    if (ours) held.since = performance.now();
-    return ours;
-  }
-
   private async failed(held: Held, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
     if (error.outcome === 'unknown') return this.settle(held, { state: 'unknown' }, error);
     if (data.expiresAt !== undefined && data.expiresAt <= Date.now()) return this.settle(held, { state: 'expired' });
@@ -383,8 +363,7 @@ export class SendQueue {
     const now = await this.store.insist(() => this.store.send.getJob(held.job.id!));
     if (!now) throw new Error('The job is gone');
     held.job.data = now.data;
-    if (now.data.state !== undefined)
-      return this.tell(held, now.data.error && revive(now.data.error, this.host.options.account));
+    if (now.data.state !== undefined) return this.retell(held);
     const error = new RtSmsUnexpectedResponseError('the process that was sending it ended before the answer was kept', {
       account: this.host.options.account,
       attempts: now.data.attempts ?? 1,
@@ -404,6 +383,14 @@ export class SendQueue {
     return this.overtaken(held, data);
   }
 
+  /** The outcome was kept before; its telling failed, or whoever was to tell it is gone. */
+  private async retell(held: Held): Promise<string> {
+    const { job } = held;
+    const { error } = job.data;
+    if (isNews(job.data)) await this.store.insist(() => this.checks.expect(job.data.uid!, sentOf(job, job.data)));
+    return this.tell(held, error && revive(error, this.host.options.account));
+  }
+
   /** Tells the application; as often as it takes, within reason. */
   private async tell(held: Held, error: RtSmsError | undefined): Promise<string> {
     const { job } = held;
@@ -412,11 +399,8 @@ export class SendQueue {
     const id = idOf(job.id!);
     const ref = readRef(data);
     let told: boolean;
-    if (data.state === 'accepted') {
-      told = await emit.accepted(id, data.uid!, ref);
-      // Its statuses may come only now, after the handlers of this.
-      await this.checks.expect(data.uid!, { ref, at: data.sentAt! });
-    } else if (data.state === 'refused') told = await emit.refused(id, error!, ref);
+    if (data.state === 'accepted') told = await emit.accepted(id, data.uid!, ref);
+    else if (data.state === 'refused') told = await emit.refused(id, error!, ref);
     else if (data.state === 'unknown') told = await emit.outcomeUnknown(id, error!, ref);
     else if (data.state === 'expired') told = await emit.expired(id, ref);
     else told = await emit.cancelled(id, ref);
@@ -428,29 +412,23 @@ export class SendQueue {
 
   /** Another worker has the job, for this one was silent too long. What it knows must not be lost. */
   private async overtaken(held: Held, data: SendData): Promise<string> {
-    const { uid, sentAt } = data;
     if (data.state === 'accepted') {
       const now = await this.store.insist(() => this.store.send.getJob(held.job.id!));
       if (now && now.data.state === undefined) await this.store.insist(() => now.updateData(data));
-      else if (now?.data.state !== 'accepted') {
+      else if (now?.data.state !== 'accepted')
         this.host.logger.warn(
-          `${uid} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
+          `${data.uid} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
         );
-        await this.checks.expect(uid!, { ref: readRef(data), at: sentAt! });
-      }
     }
     throw new Error('Another worker has taken the job over');
   }
 
-  /** Writes what is known, whatever it takes. False if the job is no longer ours. */
+  /** Writes what is known, whatever it takes; the check job of an accepted message with it. False if the job is no longer ours. */
   private async keep(held: Held, data: SendData): Promise<boolean> {
     for (;;) {
       try {
-        if (!(await this.isOurs(held))) return false;
-        await held.job.updateData(data);
-        return true;
+        return await this.replace(held, data);
       } catch (error) {
-        if (isMissing(error)) return false;
         if (this.end.signal.aborted) {
           if (data.uid)
             this.host.logger.error(`${data.uid} was accepted, but the store is gone and could not keep it: track() it`);
@@ -460,6 +438,14 @@ export class SendQueue {
         await pause(100);
       }
     }
+  }
+
+  private async replace({ job, token }: Held, data: SendData): Promise<boolean> {
+    const ours = isNews(data)
+      ? await this.checks.expect(data.uid!, sentOf(job, data), { token, data })
+      : await this.store.steps.replaceHeld(job.id!, token, data);
+    if (ours) job.data = data;
+    return ours;
   }
 }
 
@@ -471,6 +457,11 @@ const backoffMs = (attempt: number, baseMs: number, capMs: number): number =>
 
 const readRef = ({ ref }: SendData): string | undefined =>
   ref === undefined ? undefined : (JSON.parse(ref) as string);
+
+/** Accepted, and nobody was told yet: it may have no check job. */
+const isNews = ({ state, failures }: SendData): boolean => state === 'accepted' && !failures;
+
+const sentOf = (job: SendJob, data: SendData): Sent => ({ at: data.sentAt!, ref: readRef(data), from: job.id! });
 
 /**
  * BullMQ counts in windows that begin with their first job, and two of them may stand together in one second. Ten short

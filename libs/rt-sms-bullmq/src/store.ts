@@ -5,7 +5,7 @@ import {
   createRedisBackend,
   DelayedError,
   Queue,
-  Worker,
+  type Worker,
   type BackendFactory,
   type IQueueBackend,
   type Job,
@@ -15,8 +15,9 @@ import {
 } from 'bullmq';
 import { isRtSmsError, type RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
 import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
-import { PacedWorker } from './paced-worker.js';
-import { isMissing, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
+import { postgresSteps, redisSteps, type OwnSteps } from './own-steps.js';
+import { EngineWorker, PacedWorker } from './workers.js';
+import { isMissing, LAYOUT, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
 
 /** A caller waits so long for the store. */
 const ANSWER_MS = 5_000;
@@ -44,25 +45,6 @@ interface Connected {
   disconnect(): Promise<void>;
 }
 
-interface RedisBackend {
-  client: Promise<RedisClient>;
-}
-
-interface PostgresBackend {
-  query(sql: string, values: unknown[]): Promise<{ rows: unknown[] }>;
-}
-
-const REPLACE_UNSENT_LUA = `
-  local data = redis.call('HGET', KEYS[1], 'data')
-  if not data or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-  data = cjson.decode(data)
-  if data.state or data.intent then return 0 end
-  redis.call('HSET', KEYS[1], 'data', ARGV[1])
-  return 1`;
-const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
-  WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
-  AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
-
 /**
  * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
  * store was not there at the start.
@@ -73,6 +55,7 @@ export class Store<Send, Check> {
   /** The same, but a store that is not there at the start is waited for only so long; later callers not at all. */
   private readonly reached: Promise<void>;
   private isReady = false;
+  private own: OwnSteps | undefined;
   private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
   private unfit: RtSmsConfigError | undefined;
   private closed = false;
@@ -159,22 +142,10 @@ export class Store<Send, Check> {
     }
   }
 
-  /**
-   * Writes `data` where nobody works on the message, nor did. One step, which no worker can overtake: BullMQ has none, and
-   * to look first and remove then is two.
-   */
-  async replaceUnsent(jobId: string, data: Send): Promise<boolean> {
-    const json = JSON.stringify(data);
-    const queue = this.send;
-    const backend = queue.getBackend() as unknown as RedisBackend & PostgresBackend;
-    if (this.isRedis) {
-      const client = await backend.client;
-      client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
-      const key = queue.toKey(jobId);
-      return (await client.runCommand('rtSmsReplaceUnsent', [key, `${key}:lock`, json])) === 1;
-    }
-    const { rows } = await backend.query(REPLACE_UNSENT_SQL, [this.name('send'), jobId, json]);
-    return rows.length === 1;
+  /** What BullMQ has no step for, on the queue of messages. */
+  get steps(): OwnSteps {
+    this.opened();
+    return this.own!;
   }
 
   /** Lets a delayed job run now. @throws where it is none */
@@ -192,7 +163,7 @@ export class Store<Send, Check> {
   ): Promise<JobWorker<T> | undefined> {
     const { concurrency, lockDurationMs, stalledIntervalMs } = this.options;
     while (!this.closed) {
-      const Kind = options.limiter ? PacedWorker<T> : Worker<T, string, string, IQueueBackend, never, object>;
+      const Kind = options.limiter ? PacedWorker<T> : EngineWorker<T>;
       const worker: JobWorker<T> = new Kind(
         this.name(queue),
         (job, token) => processor(job, token!),
@@ -254,23 +225,30 @@ export class Store<Send, Check> {
 
   private async open(): Promise<void> {
     while (!this.closed) {
-      const make = <T>(name: 'send' | 'check'): StoredQueue<T> => {
+      const make = <T>(name: 'send' | 'check', factory: typeof this.factory): StoredQueue<T> => {
         const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
           this.name(name),
           { ...this.base('producer'), streams: EVENTS },
-          this.factory,
+          factory,
         );
         this.made.add(made);
         return made;
       };
-      // One after the other: the first one may have to create the tables of both.
-      const first = make<Send>('send');
+      const first = make<Send>('send', this.factory);
       const queues: StoredQueue<unknown>[] = [first];
       try {
         await this.connected(first);
-        const second = make<Check>('check');
+        const backend = first.getBackend();
+        this.own = this.isRedis
+          ? redisSteps(backend, (jobId) => first.toKey(jobId))
+          : postgresSteps(backend, this.name('send'));
+        const misfit = await this.own.misfit();
+        if (misfit !== undefined) throw new Unfit(LAYOUT(misfit));
+        // By the connections of the first one.
+        const second = make<Check>('check', (name) => backend.forQueue(name));
         queues.push(second);
-        await this.connected(second);
+        second.on('error', this.complain);
+        await second.waitUntilReady();
         this.queues = [first, second];
         this.isReady = true;
         return;
@@ -285,7 +263,7 @@ export class Store<Send, Check> {
     throw new Error('The application ended');
   }
 
-  private async connected<T>(queue: StoredQueue<T>): Promise<void> {
+  private async connected(queue: StoredQueue<Send>): Promise<void> {
     let refused: (error: unknown) => void;
     const refusal = new Promise<never>((_, reject) => (refused = reject));
     queue.on('error', (error) => {
@@ -298,7 +276,7 @@ export class Store<Send, Check> {
     const info = await client.info();
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
     if (policy !== undefined && policy !== 'noeviction') throw new Unfit(POLICY(policy));
-    if (/^aof_enabled:0/m.test(info) && queue.name === this.name('send'))
+    if (/^aof_enabled:0/m.test(info))
       this.logger.warn(
         'This Redis keeps no append-only file (appendonly yes): when it crashes, queued messages are gone',
       );
@@ -323,7 +301,15 @@ export class Store<Send, Check> {
     const given = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
     return {
       ...common,
-      connection: { max: 5, connectionTimeoutMillis: 4_000, keepAlive: true, ...given, schema, migrate },
+      // Most of what is written goes by the queues; a worker only takes and ends its jobs.
+      connection: {
+        max: role === 'producer' ? 10 : 5,
+        connectionTimeoutMillis: 4_000,
+        keepAlive: true,
+        ...given,
+        schema,
+        migrate,
+      },
     };
   }
 }

@@ -4,12 +4,20 @@ import { Worker, type IQueueBackend } from 'bullmq';
 /** No pause is longer, so that an end is noticed. */
 const LONGEST_PAUSE_MS = 1_000;
 const RETRY_MS = 500;
+/** A worker with nothing to do looks so often whether it is still so, in seconds. */
+const LONGEST_SLEEP = 5;
+
+export class EngineWorker<T> extends Worker<T, string, string, IQueueBackend, never, object> {
+  override get maximumBlockTimeout(): number {
+    return Math.min(super.maximumBlockTimeout, LONGEST_SLEEP);
+  }
+}
 
 /**
  * A worker under the limiter of its queue. That of BullMQ, once it is limited, looks again only when one of its jobs ends:
  * with answers that take 300 ms a rate of ten a second would be one of three. This one looks when the window is over.
  */
-export class PacedWorker<T> extends Worker<T, string, string, IQueueBackend, never, object> {
+export class PacedWorker<T> extends EngineWorker<T> {
   override async run(): Promise<void> {
     this.running = true;
     try {
