@@ -38,6 +38,7 @@ import {
   RtSmsValidationError,
   type RtSmsErrorContext,
 } from './rt-sms.errors.js';
+import { defined } from './defined.js';
 import { Telemetry } from './telemetry.js';
 import type { OpenUid, ResolvedOptions } from './rt-sms.options.js';
 
@@ -233,32 +234,30 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
     const trust = this.authenticity.check(request.secret, request.ip);
-    const words = trust === 'refused' ? undefined : readCallback(query);
     const instruments = this.telemetry.on;
     if (trust === 'refused') {
       instruments?.heard('refused');
       return 'refused';
     }
+    const words = readCallback(query);
     if (!words) {
       instruments?.heard('unreadable');
       this.logger.debug('A callback without a readable id was dropped');
-    } else if (instruments) await instruments.callback(trust, () => this.hear(words, trust === 'believed'));
+    } else if (instruments) await instruments.callback(trust, async () => this.hear(words, trust === 'believed'));
     else await this.hear(words, trust === 'believed');
     return 'accepted';
   }
 
-  private async hear({ uid, report }: CallbackWords, believed: boolean): Promise<void> {
-    if (believed && report && this.options.callback.confirm === 'auto') {
-      await this.overtaking(uid, () => this.tracker.observe(report, 'callback', false));
-    } else if (believed || this.tracker.follows(uid)) {
-      await this.overtaking(uid, () => this.tracker.hint(uid, believed));
-    } else if (this.waitingHints < MAX_WAITING_HINTS) {
-      this.waitingHints++;
-      await this.overtaking(uid, () => {
-        this.waitingHints--;
-        return this.tracker.hint(uid, false);
-      });
-    }
+  private hear({ uid, report }: CallbackWords, believed: boolean): Promise<void> | void {
+    if (believed && report && this.options.callback.confirm === 'auto')
+      return this.overtaking(uid, () => this.tracker.observe(report, 'callback', false));
+    if (believed || this.tracker.follows(uid)) return this.overtaking(uid, () => this.tracker.hint(uid, believed));
+    if (this.waitingHints >= MAX_WAITING_HINTS) return undefined;
+    this.waitingHints++;
+    return this.overtaking(uid, () => {
+      this.waitingHints--;
+      return this.tracker.hint(uid, false);
+    });
   }
 
   /**
@@ -302,22 +301,17 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       if (!isRtSmsError(error)) throw error;
       if (!(error instanceof RtSmsNotFoundError)) reason = (error as RtSmsRejectedError).reason ?? error.code;
     }
-    return {
-      ok: reason === undefined,
-      account: this.account,
-      ...(reason === undefined ? {} : { reason }),
-      latencyMs: Math.round(performance.now() - began),
-      checkedAt: new Date(),
-    };
+    const latencyMs = Math.round(performance.now() - began);
+    return defined({ ok: reason === undefined, account: this.account, reason, latencyMs, checkedAt: new Date() });
   }
 
   /** Runs `act` after the sends on their way, if the message may be one of them. An engine with a store is waited for. */
   private overtaking(uid: string, act: () => Promise<void> | void): Promise<void> | void {
     if (this.tracker.follows(uid)) return act();
-    const done = new Promise<void>((resolve, reject) => {
+    if (!this.engine.tracker) return this.inFlight.settled(OVERTAKING_MS, () => void act());
+    return new Promise<void>((resolve, reject) => {
       this.inFlight.settled(OVERTAKING_MS, () => void Promise.resolve(act()).then(resolve, reject));
     });
-    return this.engine.tracker ? done : undefined;
   }
 
   /** Whatever is asked tells whether the gateway takes this process; what was known of its health ends with a refusal. */
@@ -328,24 +322,20 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   private engineHost(): EngineHost {
     const { account, publisher } = this;
-    const about = (ref: string | undefined) => (ref === undefined ? {} : { ref });
+    /** `id` stands for the event in the log. */
+    const tell = (name: string, id: string, payload: object) =>
+      publisher.publish([name], defined({ account, ...payload }), id);
     const emit: EngineEvents = {
       status: (event) => {
         this.telemetry.on?.status(event);
         return publisher.status(event);
       },
-      accepted: (id, uid, ref) => publisher.publish([RtSmsEvents.accepted], { id, account, uid, ...about(ref) }, id),
-      refused: (id, error, ref) => publisher.publish([RtSmsEvents.refused], { id, account, error, ...about(ref) }, id),
-      outcomeUnknown: (id, error, ref) =>
-        publisher.publish([RtSmsEvents.outcomeUnknown], { id, account, error, ...about(ref) }, id),
-      expired: (id, ref) => publisher.publish([RtSmsEvents.expired], { id, account, ...about(ref) }, id),
-      cancelled: (id, ref) => publisher.publish([RtSmsEvents.cancelled], { id, account, ...about(ref) }, id),
-      unresolved: (uid, { ref, lastStatus }) =>
-        publisher.publish(
-          [RtSmsEvents.unresolved],
-          { account, uid, ...about(ref), ...(lastStatus === undefined ? {} : { lastStatus }) },
-          uid,
-        ),
+      accepted: (id, uid, ref) => tell(RtSmsEvents.accepted, id, { id, uid, ref }),
+      refused: (id, error, ref) => tell(RtSmsEvents.refused, id, { id, error, ref }),
+      outcomeUnknown: (id, error, ref) => tell(RtSmsEvents.outcomeUnknown, id, { id, error, ref }),
+      expired: (id, ref) => tell(RtSmsEvents.expired, id, { id, ref }),
+      cancelled: (id, ref) => tell(RtSmsEvents.cancelled, id, { id, ref }),
+      unresolved: (uid, { ref, lastStatus }) => tell(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus }),
     };
     return {
       options: this.options,
@@ -381,17 +371,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
     if ('problems' in checked || problems.length > 0) return problems;
     const { msisdn, text, shortcode, ref } = checked;
-    return {
-      id,
-      ...(item.id === undefined ? { fresh: true } : {}),
-      msisdn,
-      text,
-      shortcode,
-      ...(ref === undefined ? {} : { ref }),
-      notBefore: Date.now() + delayMs,
-      ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.getTime() }),
-      priority,
-    };
+    const fresh = item.id === undefined ? true : undefined;
+    const times = { notBefore: Date.now() + delayMs, expiresAt: expiresAt?.getTime() };
+    return defined({ id, fresh, msisdn, text, shortcode, ref, ...times, priority });
   }
 
   private uid(uid: string, operation: RtSmsErrorContext['operation'] & string): string {
