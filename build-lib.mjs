@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { minifySync } from '@swc/core';
 import { build } from 'esbuild';
 
@@ -116,6 +117,9 @@ for (const file of files) {
     write(target, outputs, format);
   }
 }
+
+// A name that one file takes from another, which does not have it, is no error of the bundler's.
+for (const entry of entries) await import(pathToFileURL(resolve(entry.import.default)));
 
 // Of the types, those that a user can come to.
 const typesOf = (file) =>

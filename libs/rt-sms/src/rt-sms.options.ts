@@ -1,4 +1,3 @@
-import { applyDecorators } from '@nestjs/common';
 import {
   ValidateBy,
   ValidateIf,
@@ -22,6 +21,12 @@ const DAY_MS = 24 * 3_600_000;
 
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+// Not Nest's applyDecorators: a module that imports Nest cannot be one for `import` and `require`.
+const applyDecorators =
+  (...decorators: PropertyDecorator[]): PropertyDecorator =>
+  (target, property) =>
+    decorators.forEach((decorate) => decorate(target, property));
 
 /** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */
 const Is = (
