@@ -142,8 +142,9 @@ export function sustained(times: readonly number[], count: number): number {
   return rates.toSorted((a, b) => a - b)[rates.length >> 1]!;
 }
 /**
- * How much longer than a tenth of a second it takes here and now to wait for one and to write to the store once: a machine
- * that is busy is late for each window of the rate. Measured until the returned function is called, which tells the median.
+ * How much longer than a tenth of a second it takes here and now to wait for one and to write to the store before and after
+ * it, as a worker does that finds the window of the rate full: a busy machine is late for each. Measured until the returned
+ * function is called, which tells the median.
  */
 export function lateness(write: () => Promise<unknown>): () => Promise<number> {
   let stopped = false;
@@ -151,6 +152,7 @@ export function lateness(write: () => Promise<unknown>): () => Promise<number> {
   const measured = (async () => {
     while (!stopped) {
       const began = performance.now();
+      await write();
       await later(100);
       await write();
       laps.push((performance.now() - began) / 100);
