@@ -138,7 +138,7 @@ describe('the file', () => {
     const letters = [...table].map((letter) => letter.charCodeAt(0));
     const file = await write('m.csv', Buffer.from(letters.map((code) => (code < 0x80 ? code : code - 0x410 + 0xc0))));
     const { code, stderr } = await bulk([file], env);
-    expect(stderr).toContain('m.csv (windows-1251): 1 rows, 1 to send in 1 segments\n');
+    expect(stderr).toContain('m.csv (windows-1251): 1 row, 1 to send in 1 segment\n');
     expect(code).toBe(0);
     expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text: 'Привет; мир', shortcode: 'SHOP' }]);
     // The row as a spreadsheet counts; neither text nor number.

@@ -184,14 +184,14 @@ describe('messages', () => {
     expect(one.message).toBe('Nothing was sent, the input is wrong: text is blank');
     const two = new RtSmsValidationError(['msisdn is missing', 'text is blank']);
     expect(two.problems).toEqual(['msisdn is missing', 'text is blank']);
-    expect(two.message).toBe('Nothing was sent, the input is wrong: \n  - msisdn is missing\n  - text is blank');
+    expect(two.message).toBe('Nothing was sent, the input is wrong:\n  - msisdn is missing\n  - text is blank');
     expect(JSON.parse(JSON.stringify(two))).toMatchObject({ problems: two.problems });
   });
 
   it('wrong options: which account cannot start, and every problem; it is no outcome of a send', () => {
     const error = new RtSmsConfigError(['login: is missing', 'url: must be https'], 'otp');
     expect(error.message).toBe(
-      "RtSmsModule (account 'otp') cannot start: \n  - login: is missing\n  - url: must be https",
+      "RtSmsModule (account 'otp') cannot start:\n  - login: is missing\n  - url: must be https",
     );
     expect(error).toMatchObject({
       name: 'RtSmsConfigError',

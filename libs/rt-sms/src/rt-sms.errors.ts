@@ -96,7 +96,7 @@ export function isRtSmsError(error: unknown): error is RtSmsError {
 }
 
 const list = (problems: readonly string[]) =>
-  problems.length === 1 ? problems[0]! : problems.map((problem) => `\n  - ${problem}`).join('');
+  problems.length === 1 ? ` ${problems[0]}` : problems.map((problem) => `\n  - ${problem}`).join('');
 
 /** The options of an account are wrong; the application does not start. `problems` lists all of them. */
 export class RtSmsConfigError extends RtSmsError {
@@ -107,7 +107,7 @@ export class RtSmsConfigError extends RtSmsError {
     readonly problems: readonly string[],
     account = 'default',
   ) {
-    super(`RtSmsModule (account '${account}') cannot start: ${list(problems)}`, 'not_sent', false, {
+    super(`RtSmsModule (account '${account}') cannot start:${list(problems)}`, 'not_sent', false, {
       operation: 'config',
       account,
     });
@@ -123,7 +123,7 @@ export class RtSmsValidationError extends RtSmsError {
     readonly problems: readonly string[],
     context: RtSmsErrorContext = {},
   ) {
-    super(`Nothing was sent, the input is wrong: ${list(problems)}`, 'not_sent', false, context);
+    super(`Nothing was sent, the input is wrong:${list(problems)}`, 'not_sent', false, context);
   }
 }
 

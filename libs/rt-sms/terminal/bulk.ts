@@ -12,7 +12,7 @@ import { mask, withAccount } from './account.js';
 import { UsageError, type Wishes } from './flags.js';
 import { MessageFile, type Row } from './message-file.js';
 import type { Answer } from './program.js';
-import { Progress } from './progress.js';
+import { counted, Progress } from './progress.js';
 import { ResultFile } from './result-file.js';
 
 /** Bad rows that are named: a file of the wrong kind has nothing else. */
@@ -43,7 +43,7 @@ export function bulk(wishes: Wishes, stopped: AbortSignal): Promise<Answer> {
       const { rows, due, segments, skipped } = plan;
       const left = Object.entries(skipped).flatMap(([why, count]) => (count > 0 ? [`${count} ${why}`] : []));
       const skips = left.length > 0 ? `; skipped: ${left.join(', ')}` : '';
-      const says = `${path} (${file.encoding}): ${rows} rows, ${due} to send in ${segments} segments${skips}`;
+      const says = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
       if (!results) return { code: 0, says, json: plan };
       const progress = wishes.has('json') ? undefined : new Progress(due, says);
       stopped.addEventListener('abort', () => progress?.say('Stopping: what is on its way is waited for'));

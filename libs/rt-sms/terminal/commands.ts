@@ -4,6 +4,7 @@ import { bulk } from './bulk.js';
 import { doctor } from './doctor.js';
 import { UsageError, type CommandName, type Wishes } from './flags.js';
 import type { Answer } from './program.js';
+import { counted } from './progress.js';
 
 const COMMANDS: Record<CommandName, (wishes: Wishes, stopped: AbortSignal) => Promise<Answer> | Answer> = {
   send,
@@ -31,7 +32,7 @@ async function send(wishes: Wishes, signal: AbortSignal): Promise<Answer> {
   const { uid, shortcode, segments } = sent;
   return {
     code: 0,
-    says: `${uid}\nSent to ${masked} as ${shortcode}, ${segments} ${segments === 1 ? 'segment' : 'segments'}`,
+    says: `${uid}\nSent to ${masked} as ${shortcode}, ${counted(segments, 'segment')}`,
     json: { outcome: 'sent', ...sent, msisdn: masked },
   };
 }
