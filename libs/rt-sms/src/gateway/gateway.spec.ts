@@ -1,6 +1,7 @@
 import { isRtSmsError, type RtSmsError } from '../rt-sms.errors.js';
 import { resolveOptions, type RtSmsOptions } from '../rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
+import type { RateTicket } from './calls.js';
 import { Gateway } from './gateway.js';
 import { Transport, TransportFailure, type Exchange, type WireResponse } from './transport.js';
 
@@ -80,6 +81,20 @@ describe('a send', () => {
     expect(error).toMatchObject({ code: 'RT_SMS_CONNECTION', outcome: 'not_sent' });
     expect(performance.now() - began).toBeLessThan(150 + 100);
   });
+});
+
+it('what is too late or no longer wanted when it begins is not sent, and gives its start under the rate back', async () => {
+  const { gateway, requests } = gatewayOver([SENT], { rate: { perSecond: 1 } });
+  for (const limits of [{ startBefore: Date.now() - 1 }, { signal: AbortSignal.abort() }]) {
+    let ticket: RateTicket | undefined;
+    gateway.slot((granted) => (ticket = granted));
+    expect(ticket).toBeDefined();
+    await expect(gateway.send(MESSAGE, { ...limits, ticket })).rejects.toMatchObject({
+      outcome: 'not_sent',
+      attempts: 0,
+    });
+  }
+  expect(requests()).toBe(0);
 });
 
 it('a status request is repeated whatever kept it from an answer', async () => {

@@ -22,6 +22,7 @@ import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type W
 import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
 
 type Answer = GatewayAnswer & { headers: Record<string, unknown> };
+type Sent = CallFacts & { uid: string };
 
 interface Question<T extends CallEnd> {
   operation: 'send' | 'status';
@@ -50,9 +51,8 @@ export class Gateway {
   readonly rate: SlidingRate | undefined;
   readonly budget = new RetryBudget();
   /** Not settled yet, in no order. No Set, for the reason that the transport's queue is none. */
-  private readonly calls: Going[] = [];
+  private readonly calls: Call[] = [];
   private readonly path: string;
-  private readonly secrets: readonly string[];
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -63,13 +63,12 @@ export class Gateway {
     /** Told how each call ended: an error, or nothing for a success. */
     private readonly learn: (error?: RtSmsError) => void = () => undefined,
   ) {
-    this.secrets = transport.secrets;
     this.path = options.url.pathname.replace(/\/$/, '');
     this.rate = options.rate && new SlidingRate(options.rate.perSecond);
   }
 
   /** `POST` of a message (§2.1). */
-  send(message: CheckedMessage, limits: SendOptions = {}): Promise<CallFacts & { uid: string }> {
+  send(message: CheckedMessage, limits: SendOptions = {}): Promise<Sent> {
     const { timeouts, retry } = this.options;
     return this.call({
       operation: 'send',
@@ -79,7 +78,7 @@ export class Gateway {
       deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
       retries: retry.send,
       signal: limits.signal,
-      confidential: [message.text, message.msisdn, ...this.secrets],
+      confidential: [message.text, message.msisdn, ...this.transport.secrets],
       read: sentUid,
     });
   }
@@ -101,25 +100,24 @@ export class Gateway {
       retries: retry.status,
       signal: limits.signal,
       uid,
-      confidential: this.secrets,
+      confidential: this.transport.secrets,
       read: report,
     });
   }
 
   /** Takes no more, lets what has left finish (5 s at most), settles the rest honestly and closes the connections. */
   close(): Promise<void> {
-    this.closing ??= (async () => {
-      this.budget.close();
-      for (const call of this.calls.slice()) if (!call.started) call.stop('ending');
-      const left = Promise.allSettled(this.calls.map((call) => call.result));
-      let timer: NodeJS.Timeout | undefined;
-      const grace = new Promise((resolve) => (timer = setTimeout(resolve, GRACE_MS)));
-      await Promise.race([left, grace]);
-      clearTimeout(timer);
-      for (const call of this.calls.slice()) call.stop('ending');
-      await this.transport.close();
-    })();
-    return this.closing;
+    return (this.closing ??= this.end());
+  }
+
+  private async end(): Promise<void> {
+    this.budget.close();
+    const left = this.calls.slice();
+    for (const call of left) if (!call.started) call.stop('ending');
+    const grace = setTimeout(() => left.forEach((call) => call.stop('ending')), GRACE_MS);
+    await Promise.allSettled(left.map((call) => call.result));
+    clearTimeout(grace);
+    await this.transport.close();
   }
 
   private call<T extends CallEnd>(question: Question<T>): Promise<T> {
@@ -127,17 +125,17 @@ export class Gateway {
     const instruments = this.telemetry?.on;
     if (instruments) instruments.call(question.operation, call, () => this.begin(call));
     else this.begin(call);
-    return call.result;
+    return call.result as Promise<T>;
   }
 
-  private begin(call: Going): void {
+  private begin(call: Call): void {
     call.place = this.calls.push(call) - 1;
     if (this.closing) call.stop('ending');
     else call.begin();
   }
 
   /** A call has ended. */
-  ended(call: Going, end: CallEnd): void {
+  ended(call: Call, end: CallEnd): void {
     const last = this.calls.pop()!;
     if (last !== call) this.calls[(last.place = call.place)] = last;
     call.onEnd?.(end);
@@ -151,14 +149,14 @@ export class Gateway {
 
   /** One request. Past axios, if nothing of the user's can be in it. */
   ask(request: WireRequest, exchange: Exchange): Promise<Answer> {
-    return (this.http as Partial<AccountHttp>).untouched
-      ? this.transport.exchange(request, exchange)
-      : this.askThroughAxios(request, exchange);
+    const { untouched } = this.http as Partial<AccountHttp>;
+    if (untouched) return this.transport.exchange(request, exchange);
+    // A stand-in for the whole HttpService: what fails in it may have been sent.
+    if (untouched === undefined) exchange.start('foreign');
+    return this.askThroughAxios(request, exchange);
   }
 
-  private async askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
-    // A stand-in for the whole HttpService: what fails in it may have been sent.
-    if ((this.http as Partial<AccountHttp>).untouched === undefined) exchange.start('foreign');
+  private askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
     const { adapter } = this.transport;
     const config: AxiosRequestConfig & ExchangeConfig = {
       method,
@@ -179,8 +177,8 @@ export class Gateway {
 function sentUid(
   answer: GatewayAnswer,
   context: RtSmsErrorContext,
-  { confidential }: Question<CallFacts & { uid: string }>,
-): (CallFacts & { uid: string }) | RtSmsError {
+  { confidential }: Question<Sent>,
+): Sent | RtSmsError {
   const uid = readSent(answer, context, confidential);
   if (typeof uid !== 'string') return uid;
   const { attempts = 0, requestId } = context;
@@ -191,23 +189,22 @@ const report: Question<SmsStatusReport>['read'] = (answer, context, { uid = '', 
   readReport(answer, uid, context, confidential);
 
 type Stop = 'deadline' | 'late' | 'aborted' | 'ending';
-/** Any call. */
-type Going = Pick<Call<CallEnd>, 'place' | 'started' | 'result' | 'stop' | 'begin' | 'onEnd'>;
 
 /** One call: attempts and the waits between them, under one deadline. It settles once, and nothing is sent afterwards. */
-class Call<T extends CallEnd> {
-  readonly result: Promise<T>;
+class Call {
+  readonly result: Promise<CallEnd>;
   /** Among the gateway's calls. */
   place = -1;
   /** Whoever measures it. */
   onEnd: ((end: CallEnd) => void) | undefined;
-  private resolve!: (value: T) => void;
+  private resolve!: (value: CallEnd) => void;
   private reject!: (error: RtSmsError) => void;
   private readonly startedAt = performance.now();
   private attempts = 0;
   private ended = false;
   /** The request on its way, while there is one. */
   private exchange: Exchange | undefined;
+  /** For the next attempt, or of the one on its way. */
   private ticket: RateTicket | undefined;
   private deadline: NodeJS.Timeout | undefined;
   private lateness: NodeJS.Timeout | undefined;
@@ -217,8 +214,9 @@ class Call<T extends CallEnd> {
 
   constructor(
     private readonly gateway: Gateway,
-    private readonly question: Question<T>,
+    private readonly question: Question<CallEnd>,
   ) {
+    this.ticket = question.ticket;
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -232,9 +230,10 @@ class Call<T extends CallEnd> {
 
   begin(): void {
     const { signal, deadlineMs } = this.question;
-    if (signal?.aborted) return this.stop('aborted');
-    this.deadline = setTimeout(pastDeadline, deadlineMs, this);
     const { startableMs } = this;
+    if (signal?.aborted) return this.stop('aborted');
+    if (startableMs <= 0) return this.stop('late');
+    this.deadline = setTimeout(pastDeadline, deadlineMs, this);
     if (startableMs < deadlineMs) this.lateness = setTimeout(() => this.started || this.stop('late'), startableMs);
     if (signal) {
       // Many calls may share a signal; that each has a listener on it while it lasts is no leak to warn of.
@@ -246,26 +245,29 @@ class Call<T extends CallEnd> {
     this.next();
   }
 
+  private get durationMs(): number {
+    return performance.now() - this.startedAt;
+  }
+
   /** For so long an attempt may start. */
   private get startableMs(): number {
     return (this.question.startBefore ?? Infinity) - Date.now();
   }
 
   private next(): void {
-    const { operation, ticket } = this.question;
     const { rate } = this.gateway;
-    if (this.attempts === 0 && ticket) void this.attempt(ticket);
-    else if (operation === 'send' && rate) this.leaveWait = rate.wait((granted) => void this.attempt(granted));
-    else void this.attempt();
+    if (this.question.operation === 'status' || !rate || this.ticket) return void this.attempt();
+    this.leaveWait = rate.wait((ticket) => {
+      this.ticket = ticket;
+      void this.attempt();
+    });
   }
 
-  private async attempt(ticket?: RateTicket): Promise<void> {
+  private async attempt(): Promise<void> {
     this.attempts++;
     this.leaveWait = undefined;
-    const exchange = (this.exchange = new Exchange());
-    this.ticket = ticket;
-    exchange.ticket = ticket;
-    let value: T | RtSmsError;
+    const exchange = (this.exchange = new Exchange(this.ticket));
+    let value: CallEnd;
     try {
       const answer = await this.gateway.ask(this.question.request, exchange);
       if (this.ended) return;
@@ -276,7 +278,8 @@ class Call<T extends CallEnd> {
     }
     // Answered or failed: nothing is on its way now.
     this.exchange = undefined;
-    ticket?.giveBack();
+    this.ticket?.giveBack();
+    this.ticket = undefined;
     if (value instanceof Error) return this.failed(value);
     this.end(value);
     this.resolve(value);
@@ -295,15 +298,15 @@ class Call<T extends CallEnd> {
   }
 
   private failed(error: RtSmsError): void {
+    const { retries, deadlineMs } = this.question;
     // A name that does not resolve is asked for once more; an outage of the resolver has another code.
-    const retries =
-      (error.cause as { code?: string } | undefined)?.code === 'ENOTFOUND'
-        ? Math.min(1, this.question.retries)
-        : this.question.retries;
+    const unresolved = (error.cause as { code?: string } | undefined)?.code === 'ENOTFOUND';
     const delayMs = backoffMs(this.attempts);
-    const leftMs = Math.min(this.question.deadlineMs - (performance.now() - this.startedAt), this.startableMs);
     const worthwhile =
-      error.retryable && !(error instanceof RtSmsOverloadedError) && this.attempts <= retries && delayMs < leftMs;
+      error.retryable &&
+      !(error instanceof RtSmsOverloadedError) &&
+      this.attempts <= (unresolved ? Math.min(1, retries) : retries) &&
+      delayMs < Math.min(deadlineMs - this.durationMs, this.startableMs);
     if (!worthwhile || !this.gateway.budget.spend()) return this.fail(error);
     const timer = setTimeout(() => this.next(), delayMs);
     this.leaveWait = () => clearTimeout(timer);
@@ -312,31 +315,29 @@ class Call<T extends CallEnd> {
   /** Settles the caller now, by phase, and sees to it that nothing is sent later. */
   stop(why: Stop): void {
     if (this.ended) return;
-    const { operation, deadlineMs } = this.question;
-    const outcome = this.started ? 'unknown' : 'not_sent';
-    const phase = this.started
-      ? 'while waiting for the answer'
-      : this.attempts === 0
-        ? 'before anything was sent'
-        : 'before it could be sent (again)';
-    const context = this.context();
-    const advice = operation === 'send' && this.started ? MAY_HAVE_BEEN_SENT : '';
-    let error: RtSmsError;
-    if (why === 'deadline') {
-      error = new RtSmsTimeoutError(`The deadline of ${deadlineMs} ms passed ${phase}${advice}`, outcome, context);
-    } else if (why === 'late') {
-      error = new RtSmsTimeoutError(`Its time was over ${phase}`, outcome, context);
-    } else if (why === 'aborted') {
-      error = new RtSmsAbortedError(`The caller's signal ended the call ${phase}${advice}`, outcome, context);
-    } else if (this.started) {
-      error = new RtSmsAbortedError(`The application ended ${phase}${advice}`, outcome, context);
-    } else {
-      error = new RtSmsOverloadedError('Nothing was sent: the application is ending', context);
-    }
-    this.fail(error);
+    this.fail(this.stopped(why));
     this.leaveWait?.();
     this.exchange?.abandon();
     this.ticket?.giveBack();
+  }
+
+  private stopped(why: Stop): RtSmsError {
+    const { started } = this;
+    const { operation, deadlineMs } = this.question;
+    const context = this.context();
+    if (why === 'ending' && !started)
+      return new RtSmsOverloadedError('Nothing was sent: the application is ending', context);
+    const what = {
+      deadline: `The deadline of ${deadlineMs} ms passed`,
+      late: 'Its time was over',
+      aborted: "The caller's signal ended the call",
+      ending: 'The application ended',
+    }[why];
+    const before = this.attempts === 0 ? 'before anything was sent' : 'before it could be sent (again)';
+    const phase = started ? 'while waiting for the answer' : before;
+    const advice = started && operation === 'send' ? MAY_HAVE_BEEN_SENT : '';
+    const Type = why === 'aborted' || why === 'ending' ? RtSmsAbortedError : RtSmsTimeoutError;
+    return new Type(`${what} ${phase}${advice}`, started ? 'unknown' : 'not_sent', context);
   }
 
   private fail(error: RtSmsError): void {
@@ -357,10 +358,10 @@ class Call<T extends CallEnd> {
       operation: this.question.operation,
       account: this.gateway.options.account,
       attempts: this.attempts,
-      durationMs: performance.now() - this.startedAt,
+      durationMs: this.durationMs,
       requestId: typeof requestId === 'string' && /^[\w-]{1,128}$/.test(requestId) ? requestId : undefined,
     };
   }
 }
 
-const pastDeadline = (call: Going) => call.stop('deadline');
+const pastDeadline = (call: Call) => call.stop('deadline');

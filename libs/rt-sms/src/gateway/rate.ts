@@ -21,9 +21,7 @@ export class SlidingRate {
     this.serve();
     return () => {
       this.waiters.delete(go);
-      if (this.waiters.size > 0) return;
-      clearTimeout(this.timer);
-      this.timer = undefined;
+      if (this.waiters.size === 0) clearTimeout(this.timer);
     };
   }
 
@@ -40,14 +38,9 @@ export class SlidingRate {
       go(this.ticket());
     }
     // With no end in sight all tickets wait to start; their start or their return calls here again.
-    if (this.waiters.size === 0 || this.ends.length === 0) return;
-    this.timer ??= setTimeout(
-      () => {
-        this.timer = undefined;
-        this.serve();
-      },
-      Math.ceil(this.ends[0]! - now),
-    );
+    clearTimeout(this.timer);
+    if (this.waiters.size > 0 && this.ends.length > 0)
+      this.timer = setTimeout(() => this.serve(), Math.ceil(this.ends[0]! - now));
   }
 
   private ticket(): RateTicket {

@@ -4,8 +4,9 @@ import type { Socket } from 'node:net';
 import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
 import { buildConnector, Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
-import type { RtSmsTls } from '../rt-sms.options.js';
-import { bodyCredentials } from './wire.js';
+import type { ResolvedOptions } from '../rt-sms.options.js';
+import type { RateTicket } from './calls.js';
+import { bodyCredentials, readObject } from './wire.js';
 
 /** An answer larger than this is not read on: the gateway's are a few hundred bytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
@@ -13,18 +14,7 @@ const MAX_ANSWER_BYTES = 256 * 1024;
 const CERTIFICATE = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED|ERR_TLS_CERT)/;
 const PERMANENT = /^(ERR_SSL_|ERR_OSSL|EPROTO$|PROXY_REFUSED$)/;
 
-export interface TransportOptions {
-  account: string;
-  url: URL;
-  login: string;
-  password: string;
-  credentials: 'header' | 'body' | 'both';
-  connectMs: number;
-  connections: number;
-  queueLimit: number;
-  tls: RtSmsTls | undefined;
-  proxy: string | undefined;
-}
+type TransportOptions = Omit<ResolvedOptions, 'timeouts'> & { connectMs: number };
 
 export interface WireRequest {
   method: 'GET' | 'POST';
@@ -64,10 +54,13 @@ export class Exchange {
   /** Something else than the transport has it, and will not say what it does with it. */
   foreign = false;
   abandoned = false;
-  /** The start under the rate that it makes use of. */
-  ticket: { start(): void } | undefined;
   /** Who has it, while there is something to cut. */
   carrier: { cut(): void } | undefined;
+
+  constructor(
+    /** The start under the rate that it makes use of. */
+    private readonly ticket?: RateTicket,
+  ) {}
 
   /** A byte of the request may have left. */
   get started(): boolean {
@@ -279,12 +272,8 @@ function tunnel(proxy: URL, authority: string, done: (error: Error | null, socke
 
 /** The body as the interceptors have left it. A parser's complaint would quote the text, so it is not passed on. */
 function bodyOf(data: unknown): Record<string, unknown> {
-  try {
-    const body: unknown = typeof data === 'string' ? JSON.parse(data) : data;
-    if (typeof body === 'object' && body !== null) return body as Record<string, unknown>;
-  } catch {
-    // As below.
-  }
+  const body = readObject(data);
+  if (body) return body;
   throw new TransportFailure('connection', 'an interceptor has left a body that is no JSON object', {
     permanent: true,
   });

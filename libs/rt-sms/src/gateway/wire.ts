@@ -49,7 +49,8 @@ type Fields = Record<string, unknown>;
 const fields = (value: unknown): Fields | undefined =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
 
-function parse(data: unknown): Fields | undefined {
+/** The object that a JSON text holds, or that has been parsed already; nothing if it is none. */
+export function readObject(data: unknown): Fields | undefined {
   if (typeof data !== 'string') return fields(data);
   try {
     return fields(JSON.parse(data.charCodeAt(0) === 0xfeff ? data.slice(1) : data));
@@ -70,7 +71,7 @@ function readResult(
   context: RtSmsErrorContext,
   confidential: readonly string[] | undefined,
 ): Fields | RtSmsError {
-  const envelope = parse(data);
+  const envelope = readObject(data);
   const result = fields(envelope?.['result']);
   const succeeded = status >= 200 && status <= 299;
   if (succeeded && envelope?.['status'] === 'ok' && result) return result;
@@ -141,7 +142,7 @@ function readMsisdn(value: unknown): string | undefined {
 
 /** The document lists it after the outer status, as if it stood beside that. */
 const readErrorCode = (result: Fields, { data }: GatewayAnswer) =>
-  printable(asText(result['error_code'])) ?? printable(asText(parse(data)?.['error_code']));
+  printable(asText(result['error_code'])) ?? printable(asText(readObject(data)?.['error_code']));
 
 /** The year 5138: what is beyond is not in seconds. */
 const MAX_SECONDS = 1e11;
