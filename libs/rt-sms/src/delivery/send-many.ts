@@ -30,12 +30,12 @@ export async function* sendAll(
   /** The source has said its last. */
   let exhausted = false;
   let ended = false;
-  let failure: { error: unknown } | undefined;
+  let failure: unknown;
   let wake: () => void = () => undefined;
 
   const finish = (error?: unknown) => {
     ended = true;
-    if (error !== undefined) failure ??= { error };
+    failure ??= error;
     wake();
   };
   const start = async (message: SmsMessage, at: number) => {
@@ -82,14 +82,14 @@ export async function* sendAll(
       else if (ended && pending === 0) break;
       else await new Promise<void>((resolve) => (wake = resolve));
     }
-    if (failure) throw failure.error;
+    if (failure !== undefined) throw failure;
   } finally {
     ended = true;
     signal?.removeEventListener('abort', abort);
     // Also after a break: what is on its way settles by itself and stays followed. Nobody waits for a source that is itself
     // waiting for its next message, or hides why it ended.
     const closing = exhausted ? undefined : (async () => source.return?.())();
-    if (pulling || failure) closing?.catch(() => undefined);
+    if (pulling || failure !== undefined) closing?.catch(() => undefined);
     else await closing;
   }
 }

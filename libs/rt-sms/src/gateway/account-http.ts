@@ -10,7 +10,8 @@ type AxiosInstance = HttpService['axiosRef'];
  * As long as nobody has taken hold of the axios instance nothing can have been added to it, and requests go past axios.
  */
 export class AccountHttp extends HttpService {
-  private exposed = false;
+  /** True while no interceptor, default or stand-in can be in the way. */
+  untouched = true;
 
   constructor(transport: Transport, baseUrl: string) {
     const instance: unknown = axios.create({
@@ -25,12 +26,7 @@ export class AccountHttp extends HttpService {
   }
 
   override get axiosRef(): AxiosInstance {
-    this.exposed = true;
+    this.untouched = false;
     return this.instance;
-  }
-
-  /** True while no interceptor, default or stand-in can be in the way. */
-  get untouched(): boolean {
-    return !this.exposed;
   }
 }

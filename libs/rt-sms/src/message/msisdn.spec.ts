@@ -2,7 +2,9 @@ import * as fc from 'fast-check';
 import { parsePhoneNumberFromString } from 'libphonenumber-js/core';
 import metadata from 'libphonenumber-js/max/metadata';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
-import { isMsisdn, maskMsisdn, normalizeMsisdn, parseMsisdn } from './msisdn.js';
+import { maskMsisdn, normalizeMsisdn, parseMsisdn } from './msisdn.js';
+
+const isMsisdn = (value: unknown) => 'msisdn' in parseMsisdn(value);
 
 const digitsOf = (min: number, max = min) =>
   fc.string({ unit: fc.constantFrom(...Array.from('0123456789')), minLength: min, maxLength: max });

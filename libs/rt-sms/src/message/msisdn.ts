@@ -36,11 +36,6 @@ export function normalizeMsisdn(value: string | number): string {
   return parsed.msisdn;
 }
 
-/** Whether {@link normalizeMsisdn} takes the value. */
-export function isMsisdn(value: unknown): boolean {
-  return 'msisdn' in parseMsisdn(value);
-}
-
 /** {@link normalizeMsisdn} that never throws. A problem reads on from the name of the field. */
 export function parseMsisdn(value: unknown): { msisdn: string } | { problem: string } {
   if (typeof value === 'number') {

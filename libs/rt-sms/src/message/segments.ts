@@ -28,13 +28,13 @@ export interface SmsSegments {
 export function countSegments(text: string): SmsSegments {
   const septets = countSeptets(text);
   const characters = septets ?? text.length;
-  const encoding = septets === undefined ? 'ucs2' : 'gsm7';
-  const single = septets === undefined ? 70 : 160;
+  const { encoding, single, several, cut } = septets === undefined ? UCS2 : GSM7;
   if (characters <= single) return { encoding, segments: characters === 0 ? 0 : 1, characters, perSegment: single };
-  const perSegment = septets === undefined ? 67 : 153;
-  const segments = septets === undefined ? cutUcs2(text, perSegment) : cutGsm7(text, perSegment);
-  return { encoding, segments, characters, perSegment };
+  return { encoding, segments: cut(text, several), characters, perSegment: several };
 }
+
+const GSM7 = { encoding: 'gsm7', single: 160, several: 153, cut: cutGsm7 } as const;
+const UCS2 = { encoding: 'ucs2', single: 70, several: 67, cut: cutUcs2 } as const;
 
 function countSeptets(text: string): number | undefined {
   let septets = 0;

@@ -11,7 +11,7 @@ export const SMS_STATUSES = [
 export type SmsStatus = (typeof SMS_STATUSES)[number];
 
 const FINAL: ReadonlySet<string> = new Set<SmsStatus>(['delivered', 'failed', 'rejected', 'insufficient_balance']);
-const KNOWN: ReadonlySet<unknown> = new Set<string>(SMS_STATUSES.filter((status) => status !== 'unknown'));
+const KNOWN: ReadonlySet<unknown> = new Set(SMS_STATUSES);
 
 /** True for a status after which nothing more is expected. */
 export const isFinal = (status: SmsStatus): boolean => FINAL.has(status);
