@@ -54,49 +54,46 @@ export class Telemetry {
 }
 
 class Instruments {
-  private readonly about: Attributes;
-  private readonly server: Attributes;
-  private readonly tracer;
-  private readonly sends;
-  private readonly duration;
-  private readonly retries;
-  private readonly statuses;
-  private readonly lost;
-  private readonly callbacks;
+  private readonly about: Attributes = { 'rt_sms.account': this.options.account };
+  private readonly server: Attributes = {
+    ...this.about,
+    'messaging.system': 'rt_sms',
+    'server.address': this.options.url.hostname,
+    'server.port': Number(this.options.url.port) || (this.options.url.protocol === 'https:' ? 443 : 80),
+  };
+  private readonly tracer = this.api.trace.getTracer(NAME);
+  private readonly meter = this.api.metrics.getMeter(NAME);
+  private readonly sends = this.meter.createCounter('rt_sms.sends', { description: 'Sends, by outcome and reason' });
+  private readonly duration = this.meter.createHistogram('rt_sms.send.duration', {
+    unit: 's',
+    description: 'From the call of a send to its end',
+  });
+  private readonly retries = this.meter.createCounter('rt_sms.retries', {
+    description: 'Requests beyond the first of a call',
+  });
+  private readonly statuses = this.meter.createCounter('rt_sms.statuses', {
+    description: 'Statuses that became known, by source',
+  });
+  private readonly lost = this.meter.createCounter('rt_sms.callbacks.lost', {
+    description: 'Final statuses that no callback told, found by asking',
+  });
+  private readonly callbacks = this.meter.createCounter('rt_sms.callbacks', { description: 'Callbacks, by verdict' });
 
   constructor(
     private readonly api: typeof Api,
-    { account, url }: { account: string; url: URL },
+    private readonly options: { account: string; url: URL },
     gauges: Gauges,
   ) {
-    this.about = { 'rt_sms.account': account };
-    this.server = {
-      ...this.about,
-      'messaging.system': 'rt_sms',
-      'server.address': url.hostname,
-      'server.port': Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
-    };
-    this.tracer = api.trace.getTracer(NAME);
-    const meter = api.metrics.getMeter(NAME);
-    this.sends = meter.createCounter('rt_sms.sends', { description: 'Sends, by outcome and reason' });
-    this.duration = meter.createHistogram('rt_sms.send.duration', {
-      unit: 's',
-      description: 'From the call of a send to its end',
+    this.gauge('rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
+    this.gauge('rt_sms.queue.depth', 'Messages that wait in the engine', gauges.queued);
+    this.gauge('rt_sms.followed', 'Messages without a final status that are followed in memory', gauges.followed);
+  }
+
+  private gauge(name: string, description: string, read: () => Promise<number> | number | undefined): void {
+    this.meter.createObservableGauge(name, { description }).addCallback(async (result) => {
+      const value = await read();
+      if (value !== undefined) result.observe(value, this.about);
     });
-    this.retries = meter.createCounter('rt_sms.retries', { description: 'Requests beyond the first of a call' });
-    this.statuses = meter.createCounter('rt_sms.statuses', { description: 'Statuses that became known, by source' });
-    this.lost = meter.createCounter('rt_sms.callbacks.lost', {
-      description: 'Final statuses that no callback told, found by asking',
-    });
-    this.callbacks = meter.createCounter('rt_sms.callbacks', { description: 'Callbacks, by verdict' });
-    const gauge = (name: string, description: string, read: () => Promise<number> | number | undefined) =>
-      meter.createObservableGauge(name, { description }).addCallback(async (result) => {
-        const value = await read();
-        if (value !== undefined) result.observe(value, this.about);
-      });
-    gauge('rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
-    gauge('rt_sms.queue.depth', 'Messages that wait in the engine', gauges.queued);
-    gauge('rt_sms.followed', 'Messages without a final status that are followed in memory', gauges.followed);
   }
 
   /** Begins a call to the gateway in a span under the caller's, which lasts until `onEnd`. */
