@@ -17,7 +17,9 @@ const CONCURRENCY = 50;
 const ROUNDS = 5;
 const SENDS = { Redis: 6_000, PostgreSQL: 1_500 };
 const MANY = 100_000;
-const CALLBACKS = 5_000;
+/** The first ones are not counted: code and connections are cold, and what is late is caught up with. */
+const COLD = 1_500;
+const CALLBACKS = 5_000 + COLD;
 
 const url = await startGateway();
 const { origin, pathname: path } = new URL(url);
@@ -164,7 +166,7 @@ async function callbackWaits(store: Service): Promise<number[]> {
   while (waits.length < CALLBACKS) await sleep(50);
   await producer.close();
   await worker.close();
-  return waits;
+  return waits.slice(COLD);
 }
 
 const figures: Figure[] = [];
