@@ -22,6 +22,8 @@ export interface WireRequest {
   path: string;
   /** A POST's JSON, without credentials. */
   body?: Record<string, unknown>;
+  /** Beside the transport's own: name, value, name, value. */
+  headers?: string[];
 }
 
 /** An answer, whole. */
@@ -122,15 +124,15 @@ export class Transport {
   /** The axios adapter: what a request becomes after the interceptors. */
   readonly adapter: AxiosAdapter = async (config) => {
     const exchange = (config as ExchangeConfig).rtSmsExchange ?? new Exchange();
-    const { status, data, headers } = await this.exchange(this.fromAxios(config), exchange, extraHeaders(config));
+    const { status, data, headers } = await this.exchange(this.fromAxios(config), exchange);
     // Axios makes its own kind of headers of them.
     return { status, data, statusText: '', headers: headers as AxiosResponse['headers'], config };
   };
 
   /** Makes one request, once. Rejects with a `TransportFailure`. */
-  exchange(request: WireRequest, exchange: Exchange, extraHeaders?: string[]): Promise<WireResponse> {
+  exchange(request: WireRequest, exchange: Exchange): Promise<WireResponse> {
     return new Promise((resolve, reject) => {
-      const task = new Task(this, this.toWire(request, extraHeaders), exchange, resolve, reject);
+      const task = new Task(this, this.toWire(request), exchange, resolve, reject);
       if (exchange.abandoned) {
         reject(givenUp());
       } else if (this.active < this.options.connections) {
@@ -172,15 +174,15 @@ export class Transport {
     for (const giveUp of this.connecting) giveUp(new Error('the application ended'));
   }
 
-  private toWire({ method, path, body }: WireRequest, extraHeaders?: string[]): Dispatcher.DispatchOptions {
+  private toWire({ method, path, body, headers }: WireRequest): Dispatcher.DispatchOptions {
     const { credentials, login, password } = this.options;
-    const headers = this.headers[method];
+    const own = this.headers[method];
     // The credentials come last: what an interceptor put in their place does not stay.
     const all = body && credentials !== 'header' ? { ...body, ...bodyCredentials(login, password) } : body;
     return {
       method,
       path,
-      headers: extraHeaders ? [...extraHeaders, ...headers] : headers,
+      headers: headers ? [...headers, ...own] : own,
       body: all ? JSON.stringify(all) : null,
     };
   }
@@ -238,8 +240,9 @@ export class Transport {
       throw new TransportFailure('connection', `${url.origin} is not this account's gateway`, { permanent: true });
     }
     const path = url.pathname + url.search;
-    if (config.method?.toUpperCase() !== 'POST') return { method: 'GET', path };
-    return { method: 'POST', path, body: bodyOf(config.data) };
+    const headers = extraHeaders(config);
+    if (config.method?.toUpperCase() !== 'POST') return { method: 'GET', path, headers };
+    return { method: 'POST', path, headers, body: bodyOf(config.data) };
   }
 }
 
