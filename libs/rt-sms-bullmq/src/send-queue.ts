@@ -161,13 +161,20 @@ export class SendQueue {
 
   /** A large batch goes in parts: as one it would keep the store, and all of its memory, for seconds. */
   private async addAll(entries: { item: EngineItem; digest: string }[]): Promise<void> {
+    const add = (begin: number) =>
+      this.store.send.addBulk(entries.slice(begin, begin + BATCH).map(({ item, digest }) => this.job(item, digest)));
+    let before: Promise<unknown> = Promise.resolve();
     for (let begin = 0; begin < entries.length; begin += BATCH) {
-      const jobs = entries.slice(begin, begin + BATCH).map(({ item, digest }) => this.job(item, digest));
-      await this.store.send.addBulk(jobs).catch((error: unknown) => {
+      const next = add(begin).catch((error: unknown) => {
         if (begin === 0) throw error;
         throw new Error(`${begin} of ${entries.length} are queued, and perhaps more`, { cause: error });
       });
+      next.catch(() => undefined);
+      // One is made up while the store takes the one before it; but the first alone: where it cannot be added, nothing was.
+      await (begin === 0 ? next : before);
+      before = next;
     }
+    await before;
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
