@@ -6,7 +6,7 @@ import { FaultServer, type FaultName, type FaultServerOptions } from './fault-se
 
 /** Long enough not to be found by chance, with what JSON, URLs and Base64 change. */
 export const LOGIN = 'shop-login';
-export const PASSWORD = 'p@ss "wörd" 4711';
+export const PASSWORD = 'p@ss "wörd" xyzzy';
 export const TEXT = 'Код 5829: никому\n"не" говорите';
 
 export type AccountOptions = Partial<RtSmsOptions & RtSmsExtras>;
