@@ -69,17 +69,16 @@ function main() {
     console.error(`\n✗ ${failed}: failed, see above`);
     process.exit(1);
   }
-  const libraries = readdirSync(join(import.meta.dirname, 'libs')).map((name) =>
-    JSON.parse(read(`libs/${name}/package.json`)),
-  );
+  const folders = readdirSync(join(import.meta.dirname, 'libs')).map((name) => `./libs/${name}`);
+  const libraries = folders.map((folder) => JSON.parse(read(`${folder}/package.json`)));
   const destination = join(import.meta.dirname, 'dist/release');
   mkdirSync(destination, { recursive: true });
-  for (const { name, version, private: kept } of libraries) {
+  for (const [at, { name, version, private: kept }] of libraries.entries()) {
     if (kept) {
       console.log(`\n${name}@${version} is private: not published`);
       continue;
     }
-    const packed = run('npm', ['pack', '-w', name, '--json', '--silent', '--pack-destination', destination]);
+    const packed = run('npm', ['pack', folders[at], '--json', '--silent', '--pack-destination', destination]);
     const [{ filename, files, size, unpackedSize }] = JSON.parse(packed.slice(packed.indexOf('[')));
     console.log(
       `\n${name}@${version}: dist/release/${filename}, ${size} bytes, ${unpackedSize} unpacked, ${files.length} files`,

@@ -138,7 +138,10 @@ describe('the packages', () => {
       const file = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1];
       if (file) await writeFile(join(app, 'src', file), code);
     }
-    const { devDependencies } = await json<{ devDependencies: Record<string, string> }>(join(root, 'package.json'));
+    const ours = await json<Record<'dependencies' | 'devDependencies', Record<string, string>>>(
+      join(root, 'package.json'),
+    );
+    const versions = { ...ours.dependencies, ...ours.devDependencies };
     const installed = codeOf(readme, 'sh')
       .find((code) => code.startsWith('npm install nestjs-rt-sms'))!
       .trim()
@@ -153,7 +156,7 @@ describe('the packages', () => {
       'typescript',
       '@types/node',
     ];
-    const dependencies = Object.fromEntries([...installed, ...others].map((name) => [name, devDependencies[name]!]));
+    const dependencies = Object.fromEntries([...installed, ...others].map((name) => [name, versions[name]!]));
     const manifest = {
       private: true,
       type: 'module',

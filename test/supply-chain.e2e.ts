@@ -129,6 +129,15 @@ function verdictOf(stdout: string): { vulnerable: string[] } | { unavailable: st
 }
 
 describe('npm audit', () => {
+  // It looks at the `dependencies` of the root; what is for development only it leaves out.
+  it.each(LIBRARIES)('sees all that %s needs', (library) => {
+    const { dependencies, peerDependencies } = manifestIn(join(root, 'libs', library));
+    const needed = Object.keys({ ...dependencies, ...peerDependencies }).filter(
+      (name) => !name.startsWith('nestjs-rt-'),
+    );
+    expect(Object.keys(manifestIn(root).dependencies ?? {})).toEqual(expect.arrayContaining(needed));
+  });
+
   it('is told clean, vulnerable and unavailable apart', () => {
     const found = { axios: { severity: 'high' } };
     expect(verdictOf(JSON.stringify({ vulnerabilities: {}, metadata: {} }))).toEqual({ vulnerable: [] });

@@ -132,15 +132,18 @@ describe('the pages', () => {
   it('have commands that exist, for packages that exist', () => {
     const manifest = (path: string) =>
       JSON.parse(readFileSync(join(root, path), 'utf8')) as { name: string } & Record<
-        'scripts' | 'devDependencies' | 'bin',
+        'scripts' | 'dependencies' | 'devDependencies' | 'bin',
         Record<string, string> | undefined
       >;
-    const { scripts, devDependencies } = manifest('package.json');
+    const { scripts, dependencies, devDependencies } = manifest('package.json');
     const libraries = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'].map((name) =>
       manifest(`libs/${name}/package.json`),
     );
     const bins = libraries.flatMap(({ bin }) => Object.keys(bin ?? {}));
-    const packages = new Set([...Object.keys(devDependencies!), ...libraries.map(({ name }) => name)]);
+    const packages = new Set([
+      ...Object.keys({ ...dependencies, ...devDependencies }),
+      ...libraries.map(({ name }) => name),
+    ]);
     const wrong = inLanguage('sh', '').flatMap(({ page, line, code }) => {
       const commands = code
         .replaceAll(/\\\n| #.*/g, ' ')

@@ -1,0 +1,14 @@
+// Builds all libraries, each after those that it needs, and links them where the applications find them by name, as once
+// installed. Not npm's workspaces: package-lock.json would have to record where they are.
+import { execFileSync } from 'node:child_process';
+import { rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = import.meta.dirname;
+for (const name of ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing']) {
+  const library = join(root, 'libs', name);
+  execFileSync(process.execPath, [join(root, 'build-lib.mjs')], { cwd: library, stdio: 'inherit' });
+  const link = join(root, 'node_modules', `nestjs-${name}`);
+  rmSync(link, { recursive: true, force: true });
+  symlinkSync(library, link, 'junction');
+}
