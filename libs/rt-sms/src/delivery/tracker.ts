@@ -1,11 +1,14 @@
+import { setMaxListeners } from 'node:events';
 import type { Logger } from '@nestjs/common';
+import { firstValueFrom, fromEvent, merge, NEVER, Subject, switchMap, throwError, timeout } from 'rxjs';
 import { RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/calls.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
-import { redact } from '../redact.js';
+import { messageOf, redact } from '../redact.js';
+import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryTracker, EngineHost } from './engine.js';
 import { Heap, type HeapItem } from './heap.js';
 
@@ -17,6 +20,7 @@ const HINT_PAUSE_MS = 1_000;
 const MAX_WORDS = 16;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A status of a message, and how it came to be known. */
 interface Known {
@@ -65,11 +69,6 @@ class Look implements HeapItem {
   constructor(readonly delivery: Delivery) {}
 }
 
-interface Waiter {
-  resolve(event: RtSmsStatusEvent): void;
-  reject(error: Error): void;
-}
-
 type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'gate' | 'status' | 'emit'>;
 
 /**
@@ -84,31 +83,30 @@ export class MemoryTracker implements DeliveryTracker {
   /** What a callback told of goes before what is merely due. */
   private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
-  private readonly waiters = new Map<string, Set<Waiter>>();
-  private readonly rate: SlidingRate;
-  private readonly parallel: number;
-  private readonly polling: Exclude<ResolvedOptions['tracking'], false> | undefined;
+  /** Per uid those who wait for its final status. */
+  private readonly waiters = new Map<string, Subject<RtSmsStatusEvent>>();
+  private readonly tracking: ResolvedOptions['tracking'];
   private readonly remember: number;
   private readonly steps: readonly number[];
   private readonly maxAgeMs: number;
+  private readonly rate: SlidingRate;
+  private readonly parallel: number;
   private readonly logger: Logger;
+  /** Requests on their way that are counted against `parallel`. */
   private looking = 0;
   private timer: NodeJS.Timeout | undefined;
   private timerAt = Infinity;
-  /** Gives up the place in the rate, while one is waited for. */
-  private leaveRate: (() => void) | undefined;
   private started = false;
   private stopped = false;
-  /** For metrics and health. */
-  readonly counts = { repeated: 0, lost: 0, unresolved: 0, polls: 0 };
 
   constructor(private readonly host: TrackerHost) {
     const { tracking, connections } = host.options;
-    this.polling = tracking || undefined;
-    this.remember = this.polling?.remember ?? 100_000;
-    this.steps = this.polling?.schedule ?? [60_000];
-    this.maxAgeMs = this.polling?.maxAgeMs ?? 72 * 3_600_000;
-    this.rate = new SlidingRate(this.polling?.perSecond ?? 50);
+    const given: Partial<Exclude<typeof tracking, false>> = tracking || {};
+    this.tracking = tracking;
+    this.remember = given.remember ?? 100_000;
+    this.steps = given.schedule ?? [60_000];
+    this.maxAgeMs = given.maxAgeMs ?? 72 * 3_600_000;
+    this.rate = new SlidingRate(given.perSecond ?? 50);
     // Never more than half of the connections: polling must not hold up a message.
     this.parallel = Math.max(1, connections >> 1);
     this.logger = host.logger;
@@ -126,9 +124,9 @@ export class MemoryTracker implements DeliveryTracker {
   async start(): Promise<void> {
     this.started = true;
     this.pump();
-    if (!this.polling?.open) return;
+    if (!this.tracking || !this.tracking.open) return;
     try {
-      for await (const item of await this.polling.open()) {
+      for await (const item of await this.tracking.open()) {
         if (this.stopped) return;
         const { uid, ...about } = typeof item === 'object' && item !== null ? item : { uid: item };
         const known = readUid(uid);
@@ -136,162 +134,131 @@ export class MemoryTracker implements DeliveryTracker {
         else this.logger.warn(`tracking.open returned something that is no uid: ${redact(String(uid))}`);
       }
     } catch (error) {
-      this.logger.error(
-        `tracking.open failed, what it has not returned is not followed: ${redact(String((error as Error)?.message ?? error))}`,
-      );
+      const why = redact(messageOf(error));
+      this.logger.error(`tracking.open failed, what it has not returned is not followed: ${why}`);
     }
   }
 
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
-    this.leaveRate?.();
-    for (const [uid, waiters] of this.waiters) {
-      const error = new RtSmsAbortedError(
-        `The wait for the final status of ${uid} was ended by the application's end`,
-        'not_sent',
-        this.context(),
-      );
-      for (const { reject } of waiters) reject(error);
-    }
+    for (const [uid, waiter] of this.waiters) waiter.error(this.ended(uid));
   }
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
-    if (!this.polling || this.stopped || this.open.has(uid)) return;
-    const delivery = this.closed.get(uid) ?? new Delivery(uid);
+    const { tracking, steps } = this;
+    if (!tracking || this.stopped || this.open.has(uid)) return;
+    const delivery = this.known(uid);
     if (delivery.final) return;
-    const look = lookOf(delivery);
-    const now = Date.now();
-    const { steps } = this;
+    this.closed.delete(uid);
+    this.open.set(uid, delivery);
     delivery.ref = ref ?? delivery.ref;
+    const look = this.lookOf(delivery);
+    const now = Date.now();
     // A journal may give a date back as text, or null.
     look.sentAt = Math.min(now, (sentAt && new Date(sentAt).getTime()) || now);
     // What is taken up again goes on where its age has brought it, not at the first step.
     look.step = 0;
     let at = look.sentAt + steps[0]!;
     while (look.step < steps.length - 1 && (at += steps[look.step + 1]!) <= now) look.step++;
-    this.closed.delete(uid);
-    this.open.set(uid, delivery);
     // But the first look comes as if it had just been sent, or now: nobody knows what the time in between has brought.
     if (look.place < 0 && !look.asking) this.schedule(look, look.sentAt + jittered(steps[0]!));
-    this.keepLimit(this.polling.limit);
+    this.keepLimit(tracking.limit);
   }
 
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    if (this.stopped) return;
-    const { uid } = report;
-    this.learn(this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid), report, source, confirmed);
+    if (!this.stopped) this.learn(this.known(report.uid), report, source, confirmed);
   }
 
   hint(uid: string, ask: boolean): void {
     if (this.stopped || (!ask && !this.open.has(uid))) return;
-    const look = lookOf(this.known(uid));
+    const look = this.lookOf(this.known(uid));
     look.owed ||= ask;
     this.wake(look);
   }
 
-  waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
-    const known = this.closed.get(uid);
-    if (known?.final) return Promise.resolve(this.event(known, known.final));
+  async waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
+    const delivery = this.known(uid);
+    if (delivery.final) return this.event(delivery, delivery.final);
     const began = performance.now();
-    const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, 2 ** 31 - 1);
-    let lastError: unknown;
-    return new Promise((resolve, reject) => {
-      const waiters = this.waiters.get(uid) ?? new Set();
-      this.waiters.set(uid, waiters);
-      const leave = (act: () => void) => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
-        waiters.delete(waiter);
-        if (waiters.size === 0 && this.waiters.get(uid) === waiters) this.waiters.delete(uid);
-        act();
-      };
-      const context = () => this.context(lastError, performance.now() - began);
-      const waiter: Waiter = {
-        resolve: (event) => leave(() => resolve(event)),
-        reject: (error) => leave(() => reject(error)),
-      };
-      const abort = () =>
-        waiter.reject(new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', context()));
-      const timer = setTimeout(
-        () =>
-          waiter.reject(
-            new RtSmsTimeoutError(
-              `No final status of ${uid} within ${limitMs} ms; it is still followed`,
-              'not_sent',
-              context(),
-            ),
-          ),
-        limitMs,
-      );
-      waiters.add(waiter);
-      if (signal?.aborted || this.stopped) return abort();
-      signal?.addEventListener('abort', abort);
-      this.follow(uid);
-      void this.ask(lookOf(this.known(uid))).then((error) => (lastError = error));
-    });
+    const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, MAX_TIMER_MS);
+    let cause: unknown;
+    const about = () => this.context(cause, performance.now() - began);
+    const aborted = () => new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', about());
+    const late = () => {
+      const what = `No final status of ${uid} within ${limitMs} ms; it is still followed`;
+      return new RtSmsTimeoutError(what, 'not_sent', about());
+    };
+    if (signal?.aborted) throw aborted();
+    if (this.stopped) throw this.ended(uid);
+    // Many waits may share a signal; that each has a listener on it while it lasts is no leak to warn of.
+    if (signal) setMaxListeners(Infinity, signal);
+    const waiter = this.waiters.get(uid) ?? new Subject<RtSmsStatusEvent>();
+    this.waiters.set(uid, waiter);
+    const aborts = signal ? fromEvent(signal, 'abort').pipe(switchMap(() => throwError(aborted))) : NEVER;
+    const final = firstValueFrom(merge(waiter, aborts).pipe(timeout({ first: limitMs, with: () => throwError(late) })));
+    this.follow(uid);
+    void this.ask(this.lookOf(this.known(uid))).then((error) => (cause = error));
+    try {
+      return await final;
+    } finally {
+      if (!waiter.observed && this.waiters.get(uid) === waiter) this.waiters.delete(uid);
+    }
+  }
+
+  private ended(uid: string): RtSmsAbortedError {
+    const why = `The wait for the final status of ${uid} was ended by the application's end`;
+    return new RtSmsAbortedError(why, 'not_sent', this.context());
   }
 
   private context(cause?: unknown, durationMs = 0): RtSmsErrorContext {
-    const safe = cause instanceof Error ? { cause } : {};
-    return { operation: 'wait', account: this.host.options.account, durationMs, ...safe };
+    return { operation: 'wait', account: this.host.options.account, durationMs, cause };
   }
 
-  private event({ uid, ref }: Delivery, known: Known): RtSmsStatusEvent {
-    const { status, gatewayStatus, parts, errorCode, source, confirmed, corrects } = known;
+  private event({ uid, ref }: Delivery, { at, ...known }: Known): RtSmsStatusEvent {
+    const { account } = this.host.options;
     return new RtSmsStatusEvent({
-      account: this.host.options.account,
+      account,
       uid,
       ref,
-      status,
-      gatewayStatus,
-      final: isFinal(status),
-      parts,
-      errorCode,
-      source,
-      confirmed,
-      corrects,
-      receivedAt: new Date(known.at),
+      ...known,
+      final: isFinal(known.status),
+      receivedAt: new Date(at),
     });
   }
 
-  /** Of a followed one what there is; any other one is remembered, as the newest. */
   private known(uid: string): Delivery {
-    const followed = this.open.get(uid);
-    if (followed) return followed;
-    const delivery = this.closed.get(uid) ?? new Delivery(uid);
+    return this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid);
+  }
+
+  private lookOf(delivery: Delivery): Look {
     this.keep(delivery);
-    return delivery;
+    return (delivery.look ??= new Look(delivery));
   }
 
   /** The status model: forward only, each word once, one final status, and at most one correction of it. */
   private learn(delivery: Delivery, report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    const { uid, final, look } = delivery;
+    const { uid, final, look, words = [] } = delivery;
     const { status, gatewayStatus, parts, errorCode } = report;
     const known = { status, gatewayStatus, parts, errorCode, source, confirmed, corrects: undefined, at: Date.now() };
     const word = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
     const ends = isFinal(status);
+    this.keep(delivery);
     // An answer pays what is owed, unless a callback came after the question; of two final ones only a final one decides.
     if (look && confirmed && !look.hinted && (ends || !final)) look.owed = false;
     if (final && ends && status !== final.status && !delivery.corrected) {
       delivery.corrected = confirmed;
       if (confirmed) return this.settle(delivery, { ...known, corrects: final.status });
-      this.keep(delivery);
-      const question = lookOf(delivery);
+      const question = this.lookOf(delivery);
       question.owed = true;
       return this.wake(question);
     }
-    const { words } = delivery;
-    if (final || words?.includes(word) || (!ends && words?.length === MAX_WORDS)) {
-      this.counts.repeated++;
-      this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
-      if (!this.open.has(uid)) this.keep(delivery);
-      return;
-    }
+    if (final || words.includes(word) || (!ends && words.length === MAX_WORDS))
+      return this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
     if (ends) return this.settle(delivery, known);
-    (delivery.words ??= []).push(word);
+    words.push(word);
+    delivery.words = words;
     delivery.last = known;
-    if (!this.open.has(uid)) this.keep(delivery);
     void this.host.emit.status(this.event(delivery, known));
   }
 
@@ -301,20 +268,21 @@ export class MemoryTracker implements DeliveryTracker {
     this.open.delete(delivery.uid);
     this.keep(delivery);
     this.drop(delivery);
-    if (known.source === 'poll') this.counts.lost++;
     const event = this.event(delivery, known);
     void this.host.emit.status(event);
-    for (const waiter of this.waiters.get(delivery.uid) ?? []) waiter.resolve(event);
+    this.waiters.get(delivery.uid)?.next(event);
   }
 
-  /** Remembers it as the newest of those that are not followed. */
+  /** Remembers one that is not followed as the newest of its kind. */
   private keep(delivery: Delivery): void {
-    this.closed.delete(delivery.uid);
-    this.closed.set(delivery.uid, delivery);
+    const { uid } = delivery;
+    if (this.open.has(uid)) return;
+    this.closed.delete(uid);
+    this.closed.set(uid, delivery);
     if (this.closed.size <= this.remember * SLACK) return;
-    for (const uid of this.closed.keys()) {
+    for (const oldest of this.closed.keys()) {
       if (this.closed.size <= this.remember) break;
-      this.closed.delete(uid);
+      this.closed.delete(oldest);
     }
   }
 
@@ -334,10 +302,10 @@ export class MemoryTracker implements DeliveryTracker {
     this.drop(delivery);
     if (!this.open.delete(uid)) return;
     this.keep(delivery);
-    this.counts.unresolved++;
     void this.host.emit.unresolved(uid, { ref, lastStatus: delivery.last?.status });
-    const error = new RtSmsTimeoutError(`${uid} stays without a final status: ${why}`, 'not_sent', this.context());
-    for (const waiter of this.waiters.get(uid) ?? []) waiter.reject(error);
+    const what = `${uid} stays without a final status: ${why}`;
+    this.waiters.get(uid)?.error(new RtSmsTimeoutError(what, 'not_sent', this.context()));
+    this.waiters.delete(uid);
   }
 
   /** Has it looked at soon; if it is being looked at, once more afterwards. */
@@ -385,27 +353,23 @@ export class MemoryTracker implements DeliveryTracker {
     return this.started && !this.stopped && !this.host.gate.error && this.looking < this.parallel;
   }
 
-  /** Looks at what is due, as many at once as may be and one start of the rate at a time, and sets the timer for the next. */
+  /** Looks at what is due, as many at once and as many in a second as may be, and sets the timer for the next. */
   private pump(): void {
-    while (this.mayLook && !this.leaveRate) {
-      const { next } = this;
-      if (!next) return;
-      if (next.dueAt > Date.now()) return this.pumpAt(next.dueAt);
-      let waited = false;
-      let taken = false;
-      const leave = this.rate.wait((ticket) => {
-        ticket.start();
-        taken = true;
-        this.leaveRate = undefined;
-        this.look();
-        if (waited) this.pump();
+    for (let look = this.next; look && this.mayLook; look = this.next) {
+      const waitMs = Math.max(look.dueAt - Date.now(), this.rate.waitMs);
+      if (waitMs > 0) return this.pumpIn(waitMs);
+      this.rate.take().start();
+      if (!look.hinted) look.step++;
+      this.looking++;
+      void this.ask(look).then(() => {
+        this.looking--;
+        this.pump();
       });
-      waited = true;
-      if (!taken) this.leaveRate = leave;
     }
   }
 
-  private pumpAt(at: number): void {
+  private pumpIn(ms: number): void {
+    const at = Date.now() + ms;
     // An earlier one sets the next by itself; to set it anew for each message that is followed costs more than all the rest.
     if (this.timerAt <= at) return;
     clearTimeout(this.timer);
@@ -414,19 +378,7 @@ export class MemoryTracker implements DeliveryTracker {
       this.timerAt = Infinity;
       this.pump();
     };
-    this.timer = setTimeout(run, Math.min(Math.ceil(at - Date.now()), 2 ** 31 - 1)).unref();
-  }
-
-  /** Looks at what is the most urgent by now; if that was settled meanwhile, the start is lost, which only makes us slower. */
-  private look(): void {
-    const { next } = this;
-    if (!this.mayLook || !next || next.dueAt > Date.now()) return;
-    if (!next.hinted) next.step++;
-    this.looking++;
-    void this.ask(next).then(() => {
-      this.looking--;
-      this.pump();
-    });
+    this.timer = setTimeout(run, Math.min(Math.ceil(ms), MAX_TIMER_MS)).unref();
   }
 
   /** One status request at a time for each uid. Its error comes back as a value: a look that failed ends nothing. */
@@ -436,27 +388,21 @@ export class MemoryTracker implements DeliveryTracker {
     const source = look.hinted ? 'callback' : 'poll';
     this.withdraw(look);
     look.askedAt = Date.now();
-    this.counts.polls++;
-    const asking = this.host.status(delivery.uid).then(
-      (report) => {
-        look.asking = undefined;
-        if (!this.stopped) this.learn(delivery, report, source, true);
-        this.asked(look, undefined);
-      },
-      (error: Error) => {
-        look.asking = undefined;
-        this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
-        this.asked(look, error);
-        return error;
-      },
-    );
-    return (look.asking = asking);
+    const asked = (report?: SmsStatusReport, error?: Error) => {
+      look.asking = undefined;
+      if (error) this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
+      if (this.stopped) return error;
+      if (report) this.learn(delivery, report, source, true);
+      this.goOn(look, error);
+      return error;
+    };
+    look.asking = this.host.status(delivery.uid).then(asked, (error: Error) => asked(undefined, error));
+    return look.asking;
   }
 
   /** What follows from a look that did not settle it. */
-  private asked(look: Look, error: Error | undefined): void {
+  private goOn(look: Look, error: Error | undefined): void {
     const { delivery } = look;
-    if (this.stopped) return;
     if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
     const now = Date.now();
     if (error instanceof RtSmsNotFoundError) look.missingSince ??= now;
@@ -478,8 +424,6 @@ export class MemoryTracker implements DeliveryTracker {
     }
   }
 }
-
-const lookOf = (delivery: Delivery): Look => (delivery.look ??= new Look(delivery));
 
 /** Longer by up to a fifth, never shorter: what was sent together is not asked for together. */
 const jittered = (ms: number): number => ms * (1 + 0.2 * Math.random());

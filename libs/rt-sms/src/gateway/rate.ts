@@ -25,25 +25,19 @@ export class SlidingRate {
     };
   }
 
-  private serve(): void {
+  /** Milliseconds until a start is free, 0 for now; Infinity while all that were granted are still to be made use of. */
+  get waitMs(): number {
     const now = performance.now();
     while (this.ends.length > 0 && this.ends[0]! <= now) {
       this.ends.shift();
       this.taken--;
     }
-    for (const go of this.waiters) {
-      if (this.taken >= this.perSecond) break;
-      this.taken++;
-      this.waiters.delete(go);
-      go(this.ticket());
-    }
-    // With no end in sight all tickets wait to start; their start or their return calls here again.
-    clearTimeout(this.timer);
-    if (this.waiters.size > 0 && this.ends.length > 0)
-      this.timer = setTimeout(() => this.serve(), Math.ceil(this.ends[0]! - now));
+    return this.taken < this.perSecond ? 0 : (this.ends[0] ?? Infinity) - now;
   }
 
-  private ticket(): RateTicket {
+  /** A ticket, if one is free or not. */
+  take(): RateTicket {
+    this.taken++;
     let used = false;
     const once = (act: () => void) => () => {
       if (used) return;
@@ -52,5 +46,17 @@ export class SlidingRate {
       if (this.waiters.size > 0) this.serve();
     };
     return { start: once(() => this.ends.push(performance.now() + 1010)), giveBack: once(() => this.taken--) };
+  }
+
+  private serve(): void {
+    for (const go of this.waiters) {
+      if (this.waitMs > 0) break;
+      this.waiters.delete(go);
+      go(this.take());
+    }
+    clearTimeout(this.timer);
+    // With no end in sight all tickets wait to start; their start or their return calls here again.
+    const { waitMs } = this;
+    if (this.waiters.size > 0 && waitMs < Infinity) this.timer = setTimeout(() => this.serve(), Math.ceil(waitMs));
   }
 }
