@@ -9,7 +9,7 @@ import { median, tell, type Figure } from './figures.js';
 const WAYS = ['module', 'bare', 'dto'] as const satisfies Way[];
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
 const CONNECTIONS = 10;
-const WARM_UP = 4_000;
+const WARM_UP = 20_000;
 const ROUNDS = 9;
 const CALLBACKS = 4_000;
 

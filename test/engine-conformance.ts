@@ -316,6 +316,8 @@ export function engineConformance(
           'item 5: expiresAt',
           'item 6: priority',
         ]);
+        await expect(sms.enqueueMany(items.slice(1))).rejects.toThrow('item 0: msisdn');
+        await expect(sms.enqueueMany(items.slice(1, 2))).rejects.toThrow(': msisdn');
         await expect(sms.find('a')).resolves.toBeUndefined();
         await later(100);
         expect(gateway.requests.post).toBe(0);

@@ -3,5 +3,8 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
 };
 
 /** Without the keys that are there but undefined: an optional field is there or is not. */
-export const defined = <T extends object>(value: T) =>
-  Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as Defined<T>;
+export function defined<T extends object>(value: T): Defined<T> {
+  const rest: Partial<T> = {};
+  for (const key of Object.keys(value) as (keyof T)[]) if (value[key] !== undefined) rest[key] = value[key];
+  return rest as unknown as Defined<T>;
+}

@@ -169,17 +169,13 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    const problems: string[] = [];
-    const checked: EngineItem[] = [];
-    let index = 0;
-    for (const item of items) {
-      const result = this.checkItem(item);
-      if (Array.isArray(result))
-        problems.push(...result.map((problem) => (index === 0 ? problem : `item ${index}: ${problem}`)));
-      else checked.push(result);
-      index++;
-    }
+    const results = Array.from(items, (item) => this.checkItem(item));
+    const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
+    const problems = results.flatMap((result, index) =>
+      Array.isArray(result) ? result.map((problem) => place(index) + problem) : [],
+    );
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account: this.account });
+    const checked = results as EngineItem[];
     await this.engine.enqueue(checked);
     return checked.map(({ id }) => ({ id }));
   }

@@ -138,15 +138,17 @@ export class Publisher {
       run.failed = true;
       this.failed(`a handler of ${name} for the event ${run.id}`, error);
     };
+    const settled = () => this.settled(run);
     try {
       // A listener for many names reads there which one it was called for.
       (this.emitter as EventEmitter2 & { event: string }).event = name;
       const result = listener.apply(this.emitter, args) as PromiseLike<unknown> | undefined;
       if (typeof result?.then !== 'function') return;
       run.left++;
-      void Promise.resolve(result)
-        .catch(fail)
-        .then(() => this.settled(run));
+      void Promise.resolve(result).then(settled, (error: unknown) => {
+        fail(error);
+        settled();
+      });
     } catch (error) {
       fail(error);
     }
