@@ -184,7 +184,9 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     metrics.getMeter('test').createCounter('rt_sms.tried').add(3);
     const response = await fetch(`${url}/metrics`);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
-    await expect(response.text()).resolves.toMatch(/^rt_sms_tried_total(\{.*\})? [36]$/m);
+    const text = await response.text();
+    expect(text).toMatch(/^rt_sms_tried_total(\{.*\})? [36]$/m);
+    expect(text).toMatch(/^target_info\{service_name="sample"\} 1$/m);
   });
 
   it('is healthy while the gateway takes its login', async () => {

@@ -2,11 +2,13 @@ import { Controller, Get, Header, InternalServerErrorException } from '@nestjs/c
 import { ApiExcludeController } from '@nestjs/swagger';
 import { metrics } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import { resourceFromAttributes } from '@opentelemetry/resources';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 
 // Before the application is created: whoever asks for a meter earlier gets one that measures nothing.
 const exporter = new PrometheusExporter({ preventServerStart: true });
-metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter] }));
+const resource = resourceFromAttributes({ 'service.name': 'sample' });
+metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter], resource }));
 const serializer = new PrometheusSerializer();
 
 @ApiExcludeController()
