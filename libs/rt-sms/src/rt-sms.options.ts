@@ -16,7 +16,8 @@ import { RtSmsConfigError } from './rt-sms.errors.js';
 export const DEFAULT_ACCOUNT = 'default';
 /** The provider's address (§1.3). */
 export const DEFAULT_URL = 'https://sms.rt.ru/api/v2/send_message';
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** The longest that a timer of Node's can take. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
 const DAY_MS = 24 * 3_600_000;
 
 const isObject = (value: unknown): value is object =>
@@ -291,6 +292,16 @@ function flatten(error: ValidationError, path = ''): string[] {
   return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${at}.`))];
 }
 
+/** Defaults of `tracking`, where a secret is set; without one the first looks come sooner. */
+export const TRACKING = {
+  schedule: [60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000] as readonly number[],
+  maxAgeMs: 3 * DAY_MS,
+  limit: 100_000,
+  remember: 100_000,
+  perSecond: 50,
+  open: undefined as RtSmsTracking['open'],
+};
+
 /** A ConfigModule namespace has keys that are there but undefined; for them, too, the defaults count. */
 function withDefaults(options: RtSmsOptions) {
   const { callback = {}, tracking = {} } = options;
@@ -308,15 +319,7 @@ function withDefaults(options: RtSmsOptions) {
     retry: { send: 2, status: 2, ...defined(options.retry ?? {}) },
     rate: options.rate,
     callback: { secrets, allowFrom: callback.allowFrom ?? [], confirm: callback.confirm ?? 'auto' },
-    tracking: tracking !== false && {
-      schedule: [...first, 60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000] as readonly number[],
-      maxAgeMs: 3 * DAY_MS,
-      limit: 100_000,
-      remember: 100_000,
-      perSecond: 50,
-      open: undefined as RtSmsTracking['open'],
-      ...defined(tracking),
-    },
+    tracking: tracking !== false && { ...TRACKING, schedule: [...first, ...TRACKING.schedule], ...defined(tracking) },
     engine: options.engine,
     engineLimit: options.engineLimit ?? 10_000,
     idempotencyMs: options.idempotencyMs ?? 3 * DAY_MS,

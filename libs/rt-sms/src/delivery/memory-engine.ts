@@ -9,6 +9,7 @@ import {
   RtSmsValidationError,
   type RtSmsError,
 } from '../rt-sms.errors.js';
+import { MAX_TIMER_MS } from '../rt-sms.options.js';
 import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
 import { redact } from '../redact.js';
 import { Heap, type HeapItem } from './heap.js';
@@ -23,7 +24,6 @@ const GRACE_MS = 5_000;
 /** Ids that are remembered after their message settled; what is over it goes in one sweep, as each costs the same. */
 const REMEMBER = 100_000;
 const SLACK = 1.01;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One id: its message while it waits, what became of it afterwards. */
 class Entry implements HeapItem {
@@ -36,28 +36,24 @@ class Entry implements HeapItem {
   uid: string | undefined;
   errorCode: string | undefined;
   settledAt = Infinity;
-  expiry: NodeJS.Timeout | undefined;
+  /** Until it may be sent, or must not be any more. */
+  timer: NodeJS.Timeout | undefined;
   readonly id: string;
   readonly ref: string | undefined;
-  readonly rank: number;
   readonly expiresAt: number;
   notBefore: number;
 
   constructor(
     item: EngineItem,
+    /** The urgent come first, then those that came first. */
     readonly order: number,
     readonly digest: string,
   ) {
     this.item = item;
     this.id = item.id;
     this.ref = item.ref;
-    this.rank = SMS_PRIORITIES.indexOf(item.priority);
     this.expiresAt = item.expiresAt ?? Infinity;
     this.notBefore = item.notBefore;
-  }
-
-  get expired(): boolean {
-    return this.expiresAt <= Date.now();
   }
 }
 
@@ -66,21 +62,19 @@ export class MemoryEngine implements SmsEngine {
   private readonly queued = new Map<string, Entry>();
   /** The one that settled first goes first. */
   private readonly settled = new Map<string, Entry>();
-  private readonly ready = new Heap<Entry>((a, b) => a.rank < b.rank || (a.rank === b.rank && a.order < b.order));
-  private readonly later = new Heap<Entry>((a, b) => a.notBefore < b.notBefore);
+  private readonly ready = new Heap<Entry>((a, b) => a.order < b.order);
   /** A fresh key: the digest that tells two messages apart says nothing of them outside of this process. */
   private readonly key = randomBytes(32);
-  private order = 0;
-  /** Gives up the wait for a slot, while there is one. */
+  private taken = 0;
+  private pumping = false;
   private leaveSlot: (() => void) | undefined;
-  private timer: NodeJS.Timeout | undefined;
   private started = false;
   private stopped = false;
   private readonly running = new Set<Promise<void>>();
   private readonly end = new AbortController();
 
   constructor(private readonly host: EngineHost) {
-    host.gate.onOpen(() => this.pump());
+    host.gate.onOpen(() => void this.pump());
   }
 
   async enqueue(items: EngineItem[]): Promise<void> {
@@ -92,7 +86,8 @@ export class MemoryEngine implements SmsEngine {
         .update(JSON.stringify([item.msisdn, item.shortcode, item.text]))
         .digest('base64');
       const known = this.known(item.id) ?? fresh.get(item.id);
-      if (!known) fresh.set(item.id, new Entry(item, this.order++, digest));
+      const order = SMS_PRIORITIES.indexOf(item.priority) * 2 ** 50 + this.taken++;
+      if (!known) fresh.set(item.id, new Entry(item, order, digest));
       else if (known.digest !== digest)
         problems.push(`id: '${redact(item.id)}' stands for a message with another text, number or sender already`);
     }
@@ -107,10 +102,9 @@ export class MemoryEngine implements SmsEngine {
     }
     for (const entry of fresh.values()) {
       this.queued.set(entry.id, entry);
-      if (entry.expiresAt < Infinity) this.awaitExpiry(entry);
-      this.queue(entry);
+      this.arrange(entry);
     }
-    this.pump();
+    void this.pump();
   }
 
   waiting(): number {
@@ -133,12 +127,11 @@ export class MemoryEngine implements SmsEngine {
 
   start(): void {
     this.started = true;
-    this.pump();
+    void this.pump();
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
-    clearTimeout(this.timer);
     this.leaveSlot?.();
     const grace = setTimeout(() => this.end.abort(), GRACE_MS);
     await Promise.allSettled(this.running);
@@ -150,57 +143,49 @@ export class MemoryEngine implements SmsEngine {
     }
   }
 
-  private queue(entry: Entry): void {
-    if (entry.notBefore > Date.now()) this.later.put(entry);
-    else this.ready.put(entry);
-  }
-
-  /** Starts what may start, one slot of the rate at a time, so that the most urgent message takes it. */
-  private pump(): void {
-    if (!this.started || this.stopped) return;
+  /** Puts an entry where it belongs by now, and again when that changes. */
+  private arrange(entry: Entry): void {
+    const { notBefore, expiresAt } = entry;
     const now = Date.now();
-    for (let next = this.later.first; next && next.notBefore <= now; next = this.later.first) {
-      this.later.remove(next);
-      this.ready.put(next);
-    }
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (this.later.first) {
-      const waitMs = Math.min(this.later.first.notBefore - now, MAX_TIMER_MS);
-      this.timer = setTimeout(() => this.pump(), waitMs).unref();
-    }
-    while (!this.leaveSlot && this.ready.size > 0 && this.running.size < CONCURRENCY && !this.host.gate.error) {
-      this.take();
-    }
+    if (expiresAt <= now) return this.settle(entry, 'expired');
+    if (notBefore <= now) this.ready.put(entry);
+    const changesAt = notBefore > now ? Math.min(notBefore, expiresAt) : expiresAt;
+    if (changesAt === Infinity) return;
+    const changed = () => {
+      this.arrange(entry);
+      void this.pump();
+    };
+    entry.timer = setTimeout(changed, Math.min(changesAt - now, MAX_TIMER_MS)).unref();
   }
 
-  /** Begins the most urgent message in the next slot of the rate. */
-  private take(): void {
-    let granted = false;
-    const leave = this.host.slot((ticket) => {
-      granted = true;
-      const waited = this.leaveSlot !== undefined;
-      this.leaveSlot = undefined;
-      const entry = this.ready.first;
-      if (entry && !this.stopped && !this.host.gate.error) this.begin(entry, ticket);
+  private get mayBegin(): boolean {
+    return (
+      this.started && !this.stopped && !this.host.gate.error && this.running.size < CONCURRENCY && this.ready.size > 0
+    );
+  }
+
+  /** Begins what may begin, one slot of the rate at a time, so that the most urgent message takes it. */
+  private async pump(): Promise<void> {
+    if (this.pumping) return;
+    this.pumping = true;
+    while (this.mayBegin) {
+      const slot = new Promise<RateTicket | undefined>((go) => (this.leaveSlot = this.host.slot(go)));
+      const ticket = await slot;
+      if (this.mayBegin) this.begin(this.ready.first!, ticket);
       else ticket?.giveBack();
-      if (waited) this.pump();
-    });
-    if (!granted) this.leaveSlot = leave;
+    }
+    this.pumping = false;
   }
 
   private begin(entry: Entry, ticket: RateTicket | undefined): void {
     this.ready.remove(entry);
-    if (entry.expired) {
-      ticket?.giveBack();
-      return this.settle(entry, 'expired');
-    }
+    clearTimeout(entry.timer);
     entry.sending = true;
     const work = this.host
       .job(() => this.host.during(() => this.attempt(entry, entry.item!, ticket)))
       .finally(() => {
         this.running.delete(work);
-        this.pump();
+        void this.pump();
       });
     this.running.add(work);
   }
@@ -222,31 +207,19 @@ export class MemoryEngine implements SmsEngine {
   private failed(entry: Entry, error: RtSmsError): void {
     entry.sending = false;
     if (error.outcome === 'unknown') return this.settle(entry, 'unknown', error);
-    if (entry.expired) return this.settle(entry, 'expired');
     // The gate holds it until the gateway takes this process again; anything else gets a pause that grows.
     if (error instanceof RtSmsAuthError) entry.notBefore = 0;
     else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
       entry.notBefore = Date.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
-    else return this.settle(entry, 'refused', error);
-    this.queue(entry);
-  }
-
-  private awaitExpiry(entry: Entry): void {
-    entry.expiry = setTimeout(
-      () => {
-        if (!entry.expired) this.awaitExpiry(entry);
-        else if (!entry.sending) this.settle(entry, 'expired');
-      },
-      Math.min(Math.max(0, entry.expiresAt - Date.now()), MAX_TIMER_MS),
-    ).unref();
+    else if (entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
+    this.arrange(entry);
   }
 
   /** The one way out: each id passes here exactly once. */
   private settle(entry: Entry, state: Exclude<QueuedSmsState['state'], 'queued'>, error?: RtSmsError): void {
     const { id, ref } = entry;
     this.ready.remove(entry);
-    this.later.remove(entry);
-    clearTimeout(entry.expiry);
+    clearTimeout(entry.timer);
     this.queued.delete(id);
     this.settled.set(id, entry);
     entry.item = undefined;

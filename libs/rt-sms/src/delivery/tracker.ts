@@ -6,7 +6,7 @@ import type { CallOptions } from '../gateway/calls.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';
-import type { ResolvedOptions } from '../rt-sms.options.js';
+import { MAX_TIMER_MS, TRACKING, type ResolvedOptions } from '../rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryTracker, EngineHost } from './engine.js';
@@ -20,7 +20,6 @@ const HINT_PAUSE_MS = 1_000;
 const MAX_WORDS = 16;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A status of a message, and how it came to be known. */
 interface Known {
@@ -58,7 +57,7 @@ class Look implements HeapItem {
   step = 0;
   sentAt = Date.now();
   askedAt = 0;
-  missingSince: number | undefined;
+  missingSince = Infinity;
   /** The request on its way; its error comes out of it as a value. */
   asking: Promise<unknown> | undefined;
   /** A callback wants a look: it stands in `urgent`, or waits for the end of a request whose answer may be older. */
@@ -85,10 +84,7 @@ export class MemoryTracker implements DeliveryTracker {
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   /** Per uid those who wait for its final status. */
   private readonly waiters = new Map<string, Subject<RtSmsStatusEvent>>();
-  private readonly tracking: ResolvedOptions['tracking'];
-  private readonly remember: number;
-  private readonly steps: readonly number[];
-  private readonly maxAgeMs: number;
+  private readonly options: typeof TRACKING;
   private readonly rate: SlidingRate;
   private readonly parallel: number;
   private readonly logger: Logger;
@@ -101,12 +97,8 @@ export class MemoryTracker implements DeliveryTracker {
 
   constructor(private readonly host: TrackerHost) {
     const { tracking, connections } = host.options;
-    const given: Partial<Exclude<typeof tracking, false>> = tracking || {};
-    this.tracking = tracking;
-    this.remember = given.remember ?? 100_000;
-    this.steps = given.schedule ?? [60_000];
-    this.maxAgeMs = given.maxAgeMs ?? 72 * 3_600_000;
-    this.rate = new SlidingRate(given.perSecond ?? 50);
+    this.options = tracking || TRACKING;
+    this.rate = new SlidingRate(this.options.perSecond);
     // Never more than half of the connections: polling must not hold up a message.
     this.parallel = Math.max(1, connections >> 1);
     this.logger = host.logger;
@@ -124,9 +116,8 @@ export class MemoryTracker implements DeliveryTracker {
   async start(): Promise<void> {
     this.started = true;
     this.pump();
-    if (!this.tracking || !this.tracking.open) return;
     try {
-      for await (const item of await this.tracking.open()) {
+      for await (const item of (await this.options.open?.()) ?? []) {
         if (this.stopped) return;
         const { uid, ...about } = typeof item === 'object' && item !== null ? item : { uid: item };
         const known = readUid(uid);
@@ -146,8 +137,8 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
-    const { tracking, steps } = this;
-    if (!tracking || this.stopped || this.open.has(uid)) return;
+    const { schedule: steps, limit } = this.options;
+    if (!this.host.options.tracking || this.stopped || this.open.has(uid)) return;
     const delivery = this.known(uid);
     if (delivery.final) return;
     this.closed.delete(uid);
@@ -163,7 +154,7 @@ export class MemoryTracker implements DeliveryTracker {
     while (look.step < steps.length - 1 && (at += steps[look.step + 1]!) <= now) look.step++;
     // But the first look comes as if it had just been sent, or now: nobody knows what the time in between has brought.
     if (look.place < 0 && !look.asking) this.schedule(look, look.sentAt + jittered(steps[0]!));
-    this.keepLimit(tracking.limit);
+    this.keepLimit(limit);
   }
 
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
@@ -181,7 +172,7 @@ export class MemoryTracker implements DeliveryTracker {
     const delivery = this.known(uid);
     if (delivery.final) return this.event(delivery, delivery.final);
     const began = performance.now();
-    const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, MAX_TIMER_MS);
+    const limitMs = Math.min(timeoutMs ?? this.options.maxAgeMs, MAX_TIMER_MS);
     let cause: unknown;
     const about = () => this.context(cause, performance.now() - began);
     const aborted = () => new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', about());
@@ -279,9 +270,9 @@ export class MemoryTracker implements DeliveryTracker {
     if (this.open.has(uid)) return;
     this.closed.delete(uid);
     this.closed.set(uid, delivery);
-    if (this.closed.size <= this.remember * SLACK) return;
+    if (this.closed.size <= this.options.remember * SLACK) return;
     for (const oldest of this.closed.keys()) {
-      if (this.closed.size <= this.remember) break;
+      if (this.closed.size <= this.options.remember) break;
       this.closed.delete(oldest);
     }
   }
@@ -322,7 +313,7 @@ export class MemoryTracker implements DeliveryTracker {
 
   private schedule(look: Look, at: number): void {
     // The last look is at the end of its time, not after it.
-    look.dueAt = Math.max(Date.now(), Math.min(at, look.sentAt + this.maxAgeMs));
+    look.dueAt = Math.max(Date.now(), Math.min(at, look.sentAt + this.options.maxAgeMs));
     this.due.put(look);
     this.pump();
   }
@@ -404,23 +395,22 @@ export class MemoryTracker implements DeliveryTracker {
   private goOn(look: Look, error: Error | undefined): void {
     const { delivery } = look;
     if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
+    const { schedule, maxAgeMs } = this.options;
     const now = Date.now();
-    if (error instanceof RtSmsNotFoundError) look.missingSince ??= now;
-    else if (!error) look.missingSince = undefined;
-    // In proportion, where the whole time is short.
-    const graceMs = Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
+    const isMissing = error instanceof RtSmsNotFoundError;
+    if (isMissing) look.missingSince = Math.min(look.missingSince, now);
+    else if (!error) look.missingSince = Infinity;
     let why: string | undefined;
-    if (error instanceof RtSmsNotFoundError && now - (look.missingSince ?? now) >= graceMs)
+    // In proportion, where the whole time is short.
+    if (isMissing && now - look.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10))
       why = 'the gateway does not know it (transaction_not_found)';
-    else if (look.askedAt >= look.sentAt + this.maxAgeMs)
-      why = `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
-    if (why !== undefined) {
+    else if (look.askedAt >= look.sentAt + maxAgeMs) why = `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`;
+    if (why === undefined) {
+      if (look.hinted) this.wake(look);
+      else this.schedule(look, now + jittered(schedule[look.step] ?? schedule.at(-1)!));
+    } else {
       this.logger.warn(`${delivery.uid} is asked about no more: ${why}`);
       this.giveUp(delivery, why);
-    } else if (look.hinted) {
-      this.wake(look);
-    } else {
-      this.schedule(look, now + jittered(this.steps[Math.min(look.step, this.steps.length - 1)]!));
     }
   }
 }
