@@ -10,6 +10,9 @@ describe('redact', () => {
     ['123456789', '1234*****89'],
     ['to +7 (927) 000-00-01!', 'to +7927*****01!'],
     ['8 927 000 00 01', '8927*****01'],
+    ['8\u00A0927\u00A0000\u201300\u201301', '8927*****01'],
+    // What goes when it is made one line has kept no number apart.
+    ['7927\r\n0000001, 7927\u200B0000002', '7927*****01, 7927*****02'],
     // Ports, sizes and the id of a request are no numbers of people.
     ['connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms', 'connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms'],
     ['12345678', '12345678'],

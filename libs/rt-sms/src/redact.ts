@@ -12,12 +12,13 @@ export function redact(text: string, secrets: readonly string[] = []): string {
   }
   return (
     safe
+      .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
       // As people write them, too; dots would make one of an IP address.
-      .replace(/\d(?:[ ()-]{0,2}\d){8,}/g, (number) =>
+      .replace(/\d(?:[\p{Zs}\p{Pd}()]{0,2}\d){8,}/gu, (number) =>
         number.replace(/\D/g, '').replace(/^(\d{4})\d+(\d\d)$/, '$1*****$2'),
       )
       .slice(0, 300)
-      .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
+      .toWellFormed()
   );
 }
 

@@ -2,13 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { RateTicket } from '../gateway/calls.js';
 import { defined } from '../defined.js';
 import { backoffMs } from '../gateway/retry.js';
-import {
-  isRtSmsError,
-  RtSmsAuthError,
-  RtSmsOverloadedError,
-  RtSmsValidationError,
-  type RtSmsError,
-} from '../rt-sms.errors.js';
+import { RtSmsAuthError, RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../rt-sms.options.js';
 import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
 import { redact } from '../redact.js';
@@ -194,14 +188,12 @@ export class MemoryEngine implements SmsEngine {
     const { signal } = this.end;
     entry.attempts++;
     try {
-      const { uid } = await this.host.send(item, { ticket, signal, startBefore: item.expiresAt });
-      entry.uid = uid;
-      this.settle(entry, 'accepted');
-      this.host.follow(uid, entry.ref);
+      ({ uid: entry.uid } = await this.host.send(item, { ticket, signal, startBefore: item.expiresAt }));
     } catch (error) {
-      if (!isRtSmsError(error)) throw error;
-      this.failed(entry, error);
+      return this.failed(entry, error as RtSmsError);
     }
+    this.settle(entry, 'accepted');
+    this.host.follow(entry.uid, entry.ref);
   }
 
   private failed(entry: Entry, error: RtSmsError): void {

@@ -12,10 +12,11 @@ const SENT = answer({ result: { uid: UID }, status: 'ok' });
 const UNSAVED = answer({ reason: 'system_error', status: 'error' });
 const DENIED = answer({ reason: 'wrong_credentials', status: 'error' });
 
-const notSent = (code: string) =>
-  new TransportFailure('connection', code, { cause: Object.assign(new Error(code), { code }) });
-const permanent = new TransportFailure('connection', 'CERT_HAS_EXPIRED', { permanent: true });
-const full = new TransportFailure('overloaded', '0 requests wait');
+const notSent = (code: string) => new TransportFailure(code, { cause: Object.assign(new Error(code), { code }) });
+const permanent = new TransportFailure('CERT_HAS_EXPIRED', { permanent: true });
+const full = new TransportFailure('0 requests wait', { overloaded: true });
+/** The one failure after the request has left. */
+const lost = new TransportFailure('the connection was lost');
 
 /** A wire of which each request has the next of these endings, the last for all that follow; its own requests are counted. */
 function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partial<RtSmsOptions> = {}) {
@@ -24,7 +25,7 @@ function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partia
   let requests = 0;
   transport.exchange = async (_request, exchange: Exchange) => {
     const ending = endings[Math.min(requests++, endings.length - 1)]!;
-    if (!(ending instanceof TransportFailure) || ending.kind === 'answer') exchange.written = true;
+    if (!(ending instanceof TransportFailure) || ending === lost) exchange.written = true;
     if (ending instanceof TransportFailure) throw ending;
     return ending;
   };
@@ -41,8 +42,6 @@ async function send(endings: (WireResponse | TransportFailure)[], given?: Partia
 }
 
 describe('a send', () => {
-  const lost = new TransportFailure('answer', 'the connection was lost');
-
   it.each([
     ['not sent is repeated', [notSent('ECONNREFUSED'), SENT], { attempts: 2, ended: UID }],
     ['not sent is repeated twice', [notSent('ECONNREFUSED')], { attempts: 3, ended: 'not_sent' }],
@@ -98,7 +97,7 @@ it('what is too late or no longer wanted when it begins is not sent, and gives i
 });
 
 it('a status request is repeated whatever kept it from an answer', async () => {
-  for (const ending of [notSent('ECONNREFUSED'), new TransportFailure('answer', 'lost'), UNSAVED]) {
+  for (const ending of [notSent('ECONNREFUSED'), lost, UNSAVED]) {
     const { gateway, requests } = gatewayOver([ending]);
     const error = await gateway.status(UID).catch((failure: RtSmsError) => failure);
     expect([(error as RtSmsError).attempts, requests()]).toEqual([3, 3]);

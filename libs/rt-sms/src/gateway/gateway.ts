@@ -21,7 +21,7 @@ import { backoffMs, RetryBudget } from './retry.js';
 import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
 import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
 
-type Answer = GatewayAnswer & { headers: Record<string, unknown> };
+type Answer = GatewayAnswer & { headers?: Record<string, unknown> };
 type Sent = CallFacts & { uid: string };
 
 interface Question<T extends CallEnd> {
@@ -271,7 +271,7 @@ class Call {
     try {
       const answer = await this.gateway.ask(this.question.request, exchange);
       if (this.ended) return;
-      value = this.question.read(answer, this.context(answer.headers['x-request-id']), this.question);
+      value = this.question.read(answer, this.context(answer.headers?.['x-request-id']), this.question);
     } catch (error) {
       if (this.ended) return;
       value = this.explain(error, exchange.started);
@@ -287,14 +287,17 @@ class Call {
 
   /** The one place where a failure without an answer becomes an error: by phase, never by code. */
   private explain(error: unknown, started: boolean): RtSmsError {
-    const failure = error instanceof TransportFailure ? error : undefined;
-    const cause = failure ? failure.cause : safeCause(error, this.question.confidential);
+    const { message, cause, about } = error instanceof TransportFailure ? error : this.foreign(error);
     const context = { ...this.context(), cause };
-    if (failure?.kind === 'overloaded' && !started) return new RtSmsOverloadedError(failure.message, context);
-    const what =
-      failure?.message ?? `an interceptor or adapter of the account's HttpService failed (${(cause as Error).message})`;
-    if (started) return new RtSmsUnexpectedResponseError(what, context);
-    return new RtSmsConnectionError(`Nothing was sent: ${what}`, failure?.permanent ?? true, context);
+    if (started) return new RtSmsUnexpectedResponseError(message, context);
+    if (about.overloaded) return new RtSmsOverloadedError(message, context);
+    return new RtSmsConnectionError(`Nothing was sent: ${message}`, about.permanent ?? false, context);
+  }
+
+  private foreign(error: unknown): TransportFailure {
+    const cause = safeCause(error, this.question.confidential);
+    const what = `an interceptor or adapter of the account's HttpService failed (${cause.message})`;
+    return new TransportFailure(what, { cause, permanent: true });
   }
 
   private failed(error: RtSmsError): void {

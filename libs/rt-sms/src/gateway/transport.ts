@@ -39,14 +39,12 @@ export interface WireResponse {
  */
 export class TransportFailure extends Error {
   constructor(
-    readonly kind: 'overloaded' | 'connection' | 'answer',
     message: string,
-    options?: { cause?: unknown; permanent?: boolean },
+    /** `overloaded`: there was no room for it. `permanent`: it will not mend itself. */
+    readonly about: { cause?: unknown; overloaded?: boolean; permanent?: boolean } = {},
   ) {
-    super(message, options);
-    this.permanent = options?.permanent ?? false;
+    super(message, about);
   }
-  readonly permanent: boolean;
 }
 
 /** One request on its way: made by who asks, marked by the transport. */
@@ -145,7 +143,7 @@ export class Transport {
         exchange.carrier = task;
       } else {
         const { length } = this.waiting;
-        reject(new TransportFailure('overloaded', `${length} requests wait for a connection (queueLimit)`));
+        reject(new TransportFailure(`${length} requests wait for a connection (queueLimit)`, { overloaded: true }));
       }
     });
   }
@@ -161,11 +159,9 @@ export class Transport {
     next.dispatch();
   }
 
-  /** Takes a request out of those that wait for a connection; false if it does not. */
-  leave(task: Task): boolean {
-    const place = this.waiting.indexOf(task);
-    if (place >= 0) this.waiting.splice(place, 1);
-    return place >= 0;
+  /** Takes a request out of those that wait for a connection. */
+  leave(task: Task): void {
+    this.waiting.splice(this.waiting.indexOf(task), 1);
   }
 
   /** Ends all connections; what is on its way fails. */
@@ -230,14 +226,14 @@ export class Transport {
     const distrusted = CERTIFICATE.test(code);
     const advice = distrusted ? ' (the option tls.ca decides which certificates are trusted)' : '';
     const message = `no connection to ${where}: ${cause.message || code}${advice}`;
-    return new TransportFailure('connection', message, { cause, permanent: distrusted || PERMANENT.test(code) });
+    return new TransportFailure(message, { cause, permanent: distrusted || PERMANENT.test(code) });
   };
 
   private fromAxios(config: InternalAxiosRequestConfig): WireRequest {
     const url = new URL(config.url ?? '', this.options.url);
     // The credentials are for one origin only, whatever an interceptor makes of the address.
     if (url.origin !== this.options.url.origin) {
-      throw new TransportFailure('connection', `${url.origin} is not this account's gateway`, { permanent: true });
+      throw new TransportFailure(`${url.origin} is not this account's gateway`, { permanent: true });
     }
     const path = url.pathname + url.search;
     const headers = extraHeaders(config);
@@ -251,7 +247,7 @@ const basicAuthorization = (login: string, password: string) =>
 
 const coded = (message: string, code: string) => Object.assign(new Error(message), { code });
 
-const givenUp = () => new TransportFailure('connection', 'given up before it was sent');
+const givenUp = () => new TransportFailure('given up before it was sent');
 
 /** Asks the proxy for a connection to `authority`. Destroying what is returned gives it up. */
 function tunnel(proxy: URL, authority: string, done: (error: Error | null, socket?: Socket) => void): ClientRequest {
@@ -277,7 +273,7 @@ function tunnel(proxy: URL, authority: string, done: (error: Error | null, socke
 function bodyOf(data: unknown): Record<string, unknown> {
   const body = readObject(data);
   if (body) return body;
-  throw new TransportFailure('connection', 'an interceptor has left a body that is no JSON object', {
+  throw new TransportFailure('an interceptor has left a body that is no JSON object', {
     permanent: true,
   });
 }
@@ -316,8 +312,9 @@ class Task implements Dispatcher.DispatchHandler {
   }
 
   cut(): void {
-    if (this.controller) this.controller.abort(new TransportFailure('answer', 'given up while waiting for the answer'));
-    else if (this.transport.leave(this)) this.reject(givenUp());
+    if (this.controller) return this.controller.abort(new TransportFailure('given up while waiting for the answer'));
+    this.transport.leave(this);
+    this.reject(givenUp());
   }
 
   /** Called before the first byte of the request is written; what throws here is not sent. */
@@ -325,7 +322,7 @@ class Task implements Dispatcher.DispatchHandler {
     const { exchange } = this;
     if (exchange.abandoned) throw givenUp();
     // Neither undici nor an interceptor that repeats requests writes this one twice.
-    if (exchange.written) throw new TransportFailure('answer', 'it was about to be sent a second time');
+    if (exchange.written) throw new TransportFailure('it was about to be sent a second time');
     exchange.start('written');
     this.controller = controller;
     exchange.carrier = this;
@@ -339,7 +336,7 @@ class Task implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.size += chunk.length;
     if (this.size > MAX_ANSWER_BYTES)
-      controller.abort(new TransportFailure('answer', `it is longer than ${MAX_ANSWER_BYTES} bytes`));
+      controller.abort(new TransportFailure(`it is longer than ${MAX_ANSWER_BYTES} bytes`));
     else this.chunks.push(chunk);
   }
 
@@ -359,9 +356,7 @@ class Task implements Dispatcher.DispatchHandler {
       return;
     }
     const cause = safeCause(error);
-    this.fail(
-      new TransportFailure('answer', `the connection was lost after the request had left: ${cause.message}`, { cause }),
-    );
+    this.fail(new TransportFailure(`the connection was lost after the request had left: ${cause.message}`, { cause }));
   }
 
   private fail(failure: TransportFailure): void {

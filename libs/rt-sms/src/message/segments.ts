@@ -26,46 +26,31 @@ export interface SmsSegments {
  * may be one unit short. The gateway's own count comes with the delivery report (`parts`).
  */
 export function countSegments(text: string): SmsSegments {
-  const septets = countSeptets(text);
-  const characters = septets ?? text.length;
-  const { encoding, single, several, cut } = septets === undefined ? UCS2 : GSM7;
-  if (characters <= single) return { encoding, segments: characters === 0 ? 0 : 1, characters, perSegment: single };
-  return { encoding, segments: cut(text, several), characters, perSegment: several };
-}
-
-const GSM7 = { encoding: 'gsm7', single: 160, several: 153, cut: cutGsm7 } as const;
-const UCS2 = { encoding: 'ucs2', single: 70, several: 67, cut: cutUcs2 } as const;
-
-function countSeptets(text: string): number | undefined {
   let septets = 0;
-  for (let i = 0; i < text.length; i++) {
-    const cost = SEPTETS[text.charCodeAt(i)];
-    if (!cost) return undefined;
-    septets += cost;
-  }
-  return septets;
-}
-
-function cutGsm7(text: string, perSegment: number): number {
   let segments = 1;
   let used = 0;
   for (let i = 0; i < text.length; i++) {
-    const cost = SEPTETS[text.charCodeAt(i)]!;
-    if (used + cost > perSegment) {
+    const cost = SEPTETS[text.charCodeAt(i)];
+    if (!cost) return countUcs2(text);
+    septets += cost;
+    if (used + cost > 153) {
       segments++;
       used = 0;
     }
     used += cost;
   }
-  return segments;
+  if (septets > 160) return { encoding: 'gsm7', segments, characters: septets, perSegment: 153 };
+  return { encoding: 'gsm7', segments: septets === 0 ? 0 : 1, characters: septets, perSegment: 160 };
 }
 
-function cutUcs2(text: string, perSegment: number): number {
+function countUcs2(text: string): SmsSegments {
+  const characters = text.length;
+  if (characters <= 70) return { encoding: 'ucs2', segments: 1, characters, perSegment: 70 };
   let segments = 1;
-  for (let start = 0; text.length - start > perSegment; segments++) {
-    start += perSegment;
+  for (let start = 0; characters - start > 67; segments++) {
+    start += 67;
     // Where a pair straddles the boundary, the code point that begins before it does not fit into one unit.
     if (text.codePointAt(start - 1)! > 0xffff) start--;
   }
-  return segments;
+  return { encoding: 'ucs2', segments, characters, perSegment: 67 };
 }

@@ -1,4 +1,5 @@
 import { buildMessage, ValidateBy, ValidateIf, type ValidationOptions } from 'class-validator';
+import type { CheckedMessage } from '../gateway/calls.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
 import { countSegments } from './segments.js';
 
@@ -46,10 +47,7 @@ export interface SentSms {
 }
 
 /** A message that may be sent: the number normalised, the sender decided. */
-export interface CheckedSmsMessage {
-  msisdn: string;
-  text: string;
-  shortcode: string;
+export interface CheckedSmsMessage extends CheckedMessage {
   segments: number;
   ref?: string;
 }
