@@ -1,6 +1,5 @@
 import {
   ValidateBy,
-  ValidateIf,
   ValidateNested,
   validateSync,
   type ValidationArguments,
@@ -23,34 +22,25 @@ const DAY_MS = 24 * 3_600_000;
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-// Not Nest's applyDecorators: a module that imports Nest cannot be one for `import` and `require`.
-const applyDecorators =
-  (...decorators: PropertyDecorator[]): PropertyDecorator =>
-  (target, property) =>
-    decorators.forEach((decorate) => decorate(target, property));
-
 /** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */
-const Is = (
-  accepted: string,
-  test: (value: unknown, options: object) => boolean,
-  { required = false } = {},
-): PropertyDecorator =>
-  applyDecorators(
-    ValidateIf((_, value) => required || value !== undefined),
-    ValidateBy({
-      name: 'is',
-      validator: {
-        validate: (value, args) => test(value, args!.object),
-        defaultMessage: (args) =>
-          args!.value === undefined
-            ? `is missing; it must be ${accepted}`
-            : `must be ${accepted}, not ${describe(args!)}`,
-      },
-    }),
-  );
+const Is = (accepted: string, test: (value: unknown, options: object) => boolean, { required = false } = {}) =>
+  ValidateBy({
+    name: 'is',
+    validator: {
+      validate: (value, args) => (value === undefined && !required) || test(value, args!.object),
+      defaultMessage: (args) =>
+        args!.value === undefined
+          ? `is missing; it must be ${accepted}`
+          : `must be ${accepted}, not ${describe(args!)}`,
+    },
+  });
 const REQUIRED = { required: true };
-const Nested = (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator =>
-  applyDecorators(Is(accepted, test), ValidateNested());
+const Nested =
+  (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator =>
+  (target, property) => {
+    Is(accepted, test)(target, property);
+    ValidateNested()(target, property);
+  };
 
 const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
 function describe({ property, value }: ValidationArguments): string {
