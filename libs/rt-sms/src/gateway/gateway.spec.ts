@@ -1,4 +1,4 @@
-import { isRtSmsError, type RtSmsError } from '../rt-sms.errors.js';
+import { isRtSmsError, RtSmsConfigError, type RtSmsError } from '../rt-sms.errors.js';
 import { resolveOptions, type RtSmsOptions } from '../rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
 import type { RateTicket } from './calls.js';
@@ -94,6 +94,20 @@ it('what is too late or no longer wanted when it begins is not sent, and gives i
     });
   }
   expect(requests()).toBe(0);
+});
+
+it.each([{ cert: 'garbage' }, { key: 'garbage', passphrase: 'open sesame' }])(
+  'certificates that cannot be used stop the start: %j',
+  (tls) => {
+    const start = () => gatewayOver([SENT], { tls, proxy: 'http://127.0.0.1:3128' });
+    expect(start).toThrow(RtSmsConfigError);
+    expect(start).toThrow(/^RtSmsModule \(account 'default'\) cannot start: tls: .*cannot be used/);
+    expect(start).not.toThrow(/sesame/);
+  },
+);
+
+it('a proxy whose password has a stray % is no reason to fail', () => {
+  expect(() => gatewayOver([SENT], { proxy: 'http://us%er:100%@127.0.0.1:3128' })).not.toThrow();
 });
 
 it('a status request is repeated whatever kept it from an answer', async () => {

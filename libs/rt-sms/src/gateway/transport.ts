@@ -1,9 +1,12 @@
-import { request as httpRequest, type ClientRequest } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
+import { unescape } from 'node:querystring';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
 import { buildConnector, Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
+import { RtSmsConfigError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { RateTicket } from './calls.js';
 import { bodyCredentials, readObject } from './wire.js';
@@ -107,7 +110,7 @@ export class Transport {
       POST: [...common, 'content-type', 'application/json; charset=utf-8', ...(credentials === 'body' ? [] : basic)],
     };
     this.proxy = options.proxy === undefined ? undefined : new URL(options.proxy);
-    const proxySecrets = this.proxy ? [this.proxy.password, decodeURIComponent(this.proxy.password)] : [];
+    const proxySecrets = this.proxy ? [this.proxy.password, unescape(this.proxy.password)] : [];
     this.secrets = [password, basic[1]!.slice(6), ...proxySecrets];
     // No time-outs of undici's: they are coarse, and the caller's deadline cuts the exchange in every phase.
     this.pool = new Pool(url.origin, {
@@ -185,36 +188,29 @@ export class Transport {
 
   /** Connects directly or through the proxy; its time-out is exact, and its errors say where they happened. */
   private connector(): buildConnector.connector {
-    const { tls, connectMs } = this.options;
-    const connect = buildConnector({ ...tls, timeout: 0, allowH2: false });
+    const { connectMs } = this.options;
+    const direct = buildConnector({
+      secureContext: secureContextOf(this.options),
+      timeout: 0,
+      allowH2: false,
+    }) as Reach;
+    const reach = this.proxy ? throughProxy(this.proxy, direct) : direct;
     return (target, callback) => {
       let reached: { destroy(): unknown } | undefined;
-      const settle = (error: Error | null, socket?: Socket) => {
+      const settle: buildConnector.Callback = (...[error, socket]) => {
         if (!this.connecting.delete(giveUp)) return;
         clearTimeout(timer);
         // The class matters: undici would go on reconnecting for a SocketError of its own.
         if (error) callback(this.connectionFailure(error), null);
-        else callback(null, socket!);
+        else callback(null, socket);
       };
       const giveUp = (why: Error) => {
-        settle(why);
+        settle(why, null);
         reached?.destroy();
-      };
-      const direct = (httpSocket?: Socket) => {
-        const options = httpSocket ? { ...target, httpSocket } : target;
-        // It returns the socket, which its type does not say.
-        reached = connect(options, (...[error, socket]) => settle(error, socket ?? undefined)) as unknown as Socket;
       };
       const timer = setTimeout(() => giveUp(coded(`no connection within ${connectMs} ms`, 'ETIMEDOUT')), connectMs);
       this.connecting.add(giveUp);
-      if (!this.proxy) return direct();
-      const secure = target.protocol === 'https:';
-      const authority = `${target.hostname}:${target.port || (secure ? 443 : 80)}`;
-      reached = tunnel(this.proxy, authority, (error, socket) => {
-        if (socket) reached = socket;
-        if (socket && secure) direct(socket);
-        else settle(error, socket);
-      });
+      reached = reach(target, settle);
     };
   }
 
@@ -245,29 +241,53 @@ export class Transport {
 const basicAuthorization = (login: string, password: string) =>
   `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 
+/** Made once, and at the start: a key that does not fit its certificate must not wait for the first message. */
+function secureContextOf({ tls, account }: TransportOptions): SecureContext | undefined {
+  try {
+    return tls && createSecureContext({ ...tls });
+  } catch (error) {
+    throw new RtSmsConfigError(
+      [`tls: the certificates or the key cannot be used: ${safeCause(error).message}`],
+      account,
+    );
+  }
+}
+
 const coded = (message: string, code: string) => Object.assign(new Error(message), { code });
 
 const givenUp = () => new TransportFailure('given up before it was sent');
 
-/** Asks the proxy for a connection to `authority`. Destroying what is returned gives it up. */
-function tunnel(proxy: URL, authority: string, done: (error: Error | null, socket?: Socket) => void): ClientRequest {
-  const headers: Record<string, string> = { host: authority };
-  if (proxy.username) {
-    const [user, password] = [proxy.username, proxy.password].map(decodeURIComponent);
-    headers['proxy-authorization'] = basicAuthorization(user!, password!);
-  }
-  const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest;
-  const asking = request(proxy.origin, { method: 'CONNECT', path: authority, headers, agent: false });
-  asking.on('error', done);
-  asking.once('connect', ({ statusCode = 0 }, socket: Socket) => {
-    if (statusCode === 200) return done(null, socket);
-    socket.destroy();
-    const message = `it answered ${statusCode} to CONNECT`;
-    done(statusCode < 500 ? coded(message, 'PROXY_REFUSED') : new Error(message));
-  });
-  asking.end();
-  return asking;
-}
+/** An undici connector, which returns what it gives up with; its own type does not say so. */
+type Reach = (target: buildConnector.Options, callback: buildConnector.Callback) => { destroy(): unknown };
+
+/** Asks the proxy for a connection to the target. */
+const throughProxy =
+  (proxy: URL, direct: Reach): Reach =>
+  (target, callback) => {
+    const secure = target.protocol === 'https:';
+    const authority = `${target.hostname}:${target.port || (secure ? 443 : 80)}`;
+    const headers: Record<string, string> = { host: authority };
+    if (proxy.username) {
+      const [user, password] = [proxy.username, proxy.password].map(unescape);
+      headers['proxy-authorization'] = basicAuthorization(user!, password!);
+    }
+    const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest;
+    const asking = request(proxy.origin, { method: 'CONNECT', path: authority, headers, agent: false });
+    let reached: { destroy(): unknown } = asking;
+    asking.on('error', (error) => callback(error, null));
+    asking.once('connect', ({ statusCode = 0 }, socket: Socket) => {
+      if (statusCode === 200) {
+        reached = secure ? direct({ ...target, httpSocket: socket }, callback) : socket;
+        if (!secure) callback(null, socket);
+        return;
+      }
+      socket.destroy();
+      const message = `it answered ${statusCode} to CONNECT`;
+      callback(statusCode < 500 ? coded(message, 'PROXY_REFUSED') : new Error(message), null);
+    });
+    asking.end();
+    return { destroy: () => reached.destroy() };
+  };
 
 /** The body as the interceptors have left it. A parser's complaint would quote the text, so it is not passed on. */
 function bodyOf(data: unknown): Record<string, unknown> {
