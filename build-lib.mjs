@@ -29,7 +29,7 @@ const sourceOf = (file) => {
   const source = relative('dist/esm', file).replace(/js$/, 'ts');
   return existsSync(join('src', source)) ? join('src', source) : source;
 };
-/** Without comments, which are in the types, where editors look for them. The names in a stack trace stay. */
+/** Without comments, which are in the types, where editors look for them. */
 const minify = (code, module) =>
   minifySync(code, {
     module,
@@ -41,6 +41,8 @@ const minify = (code, module) =>
 const bundle = async (options) => {
   const { outputFiles, metafile } = await build({
     bundle: true,
+    // Errors, Nest's log and OpenAPI show them.
+    keepNames: true,
     packages: 'external',
     platform: 'node',
     target: 'node20',
