@@ -27,12 +27,7 @@ type Sent = CallFacts & { uid: string };
 interface Question<T extends CallEnd> {
   operation: 'send' | 'status';
   request: WireRequest;
-  deadlineMs: number;
-  retries: number;
-  /** For the first attempt, which need not wait for the rate then. */
-  ticket?: RateTicket | undefined;
-  startBefore?: number | undefined;
-  signal: AbortSignal | undefined;
+  limits: SendOptions;
   /** The message that is asked about. */
   uid?: string;
   /** What must not show in an error. */
@@ -69,15 +64,10 @@ export class Gateway {
 
   /** `POST` of a message (§2.1). */
   send(message: CheckedMessage, limits: SendOptions = {}): Promise<Sent> {
-    const { timeouts, retry } = this.options;
     return this.call({
       operation: 'send',
       request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
-      ticket: limits.ticket,
-      startBefore: limits.startBefore,
-      deadlineMs: limits.timeoutMs ?? timeouts.sendMs,
-      retries: retry.send,
-      signal: limits.signal,
+      limits,
       confidential: [message.text, message.msisdn, ...this.transport.secrets],
       read: sentUid,
     });
@@ -92,13 +82,10 @@ export class Gateway {
 
   /** `GET` of a message's status (§2.2); `uid` in its one form. */
   status(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
-    const { timeouts, retry } = this.options;
     return this.call({
       operation: 'status',
       request: { method: 'GET', path: `${this.path}/${encodeURIComponent(uid)}` },
-      deadlineMs: limits.timeoutMs ?? timeouts.statusMs,
-      retries: retry.status,
-      signal: limits.signal,
+      limits,
       uid,
       confidential: this.transport.secrets,
       read: report,
@@ -200,6 +187,8 @@ class Call {
   private resolve!: (value: CallEnd) => void;
   private reject!: (error: RtSmsError) => void;
   private readonly startedAt = performance.now();
+  private readonly deadlineMs: number;
+  private readonly signal: AbortSignal | undefined;
   private attempts = 0;
   private ended = false;
   /** The request on its way, while there is one. */
@@ -216,7 +205,10 @@ class Call {
     private readonly gateway: Gateway,
     private readonly question: Question<CallEnd>,
   ) {
-    this.ticket = question.ticket;
+    const { operation, limits } = question;
+    this.deadlineMs = limits.timeoutMs ?? gateway.options.timeouts[`${operation}Ms`];
+    this.signal = limits.signal;
+    this.ticket = limits.ticket;
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -229,8 +221,7 @@ class Call {
   }
 
   begin(): void {
-    const { signal, deadlineMs } = this.question;
-    const { startableMs } = this;
+    const { signal, startableMs, deadlineMs } = this;
     if (signal?.aborted) return this.stop('aborted');
     if (startableMs <= 0) return this.stop('late');
     this.deadline = setTimeout(pastDeadline, deadlineMs, this);
@@ -251,7 +242,7 @@ class Call {
 
   /** For so long an attempt may start. */
   private get startableMs(): number {
-    return (this.question.startBefore ?? Infinity) - Date.now();
+    return (this.question.limits.startBefore ?? Infinity) - Date.now();
   }
 
   private next(): void {
@@ -301,7 +292,7 @@ class Call {
   }
 
   private failed(error: RtSmsError): void {
-    const { retries, deadlineMs } = this.question;
+    const retries = this.gateway.options.retry[this.question.operation];
     // A name that does not resolve is asked for once more; an outage of the resolver has another code.
     const unresolved = (error.cause as { code?: string } | undefined)?.code === 'ENOTFOUND';
     const delayMs = backoffMs(this.attempts);
@@ -309,7 +300,7 @@ class Call {
       error.retryable &&
       !(error instanceof RtSmsOverloadedError) &&
       this.attempts <= (unresolved ? Math.min(1, retries) : retries) &&
-      delayMs < Math.min(deadlineMs - this.durationMs, this.startableMs);
+      delayMs < Math.min(this.deadlineMs - this.durationMs, this.startableMs);
     if (!worthwhile || !this.gateway.budget.spend()) return this.fail(error);
     const timer = setTimeout(() => this.next(), delayMs);
     this.leaveWait = () => clearTimeout(timer);
@@ -325,8 +316,8 @@ class Call {
   }
 
   private stopped(why: Stop): RtSmsError {
-    const { started } = this;
-    const { operation, deadlineMs } = this.question;
+    const { started, deadlineMs } = this;
+    const { operation } = this.question;
     const context = this.context();
     if (why === 'ending' && !started)
       return new RtSmsOverloadedError('Nothing was sent: the application is ending', context);
@@ -352,7 +343,7 @@ class Call {
     this.ended = true;
     clearTimeout(this.deadline);
     clearTimeout(this.lateness);
-    if (this.onAbort) this.question.signal?.removeEventListener('abort', this.onAbort);
+    if (this.onAbort) this.signal?.removeEventListener('abort', this.onAbort);
     this.gateway.ended(this, end);
   }
 
