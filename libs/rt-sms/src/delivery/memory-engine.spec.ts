@@ -1,12 +1,23 @@
 import { jest } from '@jest/globals';
 import { RtSmsConnectionError } from '../rt-sms.errors.js';
+import type { RateTicket } from '../gateway/calls.js';
 import type { EngineHost } from './engine.js';
 import { MemoryEngine } from './memory-engine.js';
 
 const DAY_MS = 24 * 3_600_000;
+const MESSAGE = {
+  msisdn: '79270000001',
+  shortcode: 'SHOP',
+  text: 'Hello',
+  priority: 'normal',
+  notBefore: 0,
+} as const;
 
 beforeEach(() => void jest.useFakeTimers());
-afterEach(() => void jest.useRealTimers());
+afterEach(() => {
+  jest.restoreAllMocks();
+  jest.useRealTimers();
+});
 
 it('an expiry further off than a timer reaches holds, also where the message is on its way when the timer ends', async () => {
   const outcomes: string[] = [];
@@ -23,16 +34,10 @@ it('an expiry further off than a timer reaches holds, also where the message is 
     during: <T>(work: () => Promise<T>) => work(),
     emit: { expired: async (id: string) => outcomes.push(`expired ${id}`) },
   };
+  const timers = jest.spyOn(globalThis, 'setTimeout');
   const engine = new MemoryEngine(host as unknown as EngineHost);
   engine.start();
-  const message = {
-    msisdn: '79270000001',
-    shortcode: 'SHOP',
-    text: 'Hello',
-    priority: 'normal',
-    notBefore: 0,
-  } as const;
-  await engine.enqueue([{ ...message, id: 'far', expiresAt: Date.now() + 30 * DAY_MS }]);
+  await engine.enqueue([{ ...MESSAGE, id: 'far', expiresAt: Date.now() + 30 * DAY_MS }]);
   await jest.advanceTimersByTimeAsync(25 * DAY_MS);
   expect(fail).toBeDefined();
   fail!(new RtSmsConnectionError('refused', false, { account: 'default', operation: 'send' }));
@@ -46,4 +51,29 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   host.gate.error = new Error('shut') as unknown as undefined;
   await jest.advanceTimersByTimeAsync(DAY_MS);
   expect(outcomes).toEqual(['expired far']);
+  for (const [, ms] of timers.mock.calls) expect(ms).toBeLessThan(2 ** 31);
+});
+
+it('a start under the rate that comes when nothing waits any more is given back', async () => {
+  const starts: ((ticket: RateTicket) => void)[] = [];
+  const host = {
+    options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+    gate: { error: undefined, onOpen: () => undefined },
+    slot: (go: (ticket: RateTicket) => void) => {
+      starts.push(go);
+      return () => undefined;
+    },
+    emit: { cancelled: async () => true },
+  };
+  const engine = new MemoryEngine(host as unknown as EngineHost);
+  engine.start();
+  await engine.enqueue([{ ...MESSAGE, id: 'a' }]);
+  await engine.enqueue([{ ...MESSAGE, id: 'b' }]);
+  expect(starts).toHaveLength(1);
+  expect([await engine.cancel('a'), await engine.cancel('b')]).toEqual([true, true]);
+  const ticket = { start: jest.fn(), giveBack: jest.fn() };
+  starts[0]!(ticket);
+  await jest.advanceTimersByTimeAsync(0);
+  expect([ticket.start.mock.calls.length, ticket.giveBack.mock.calls.length]).toEqual([0, 1]);
+  expect(starts).toHaveLength(1);
 });

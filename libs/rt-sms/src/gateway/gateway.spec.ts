@@ -29,8 +29,8 @@ function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partia
     if (ending instanceof TransportFailure) throw ending;
     return ending;
   };
-  const gateway = new Gateway(options, new AccountHttp(transport, options.url.href), transport);
-  return { gateway, requests: () => requests };
+  const http = new AccountHttp(transport, options.url.href);
+  return { gateway: new Gateway(options, http, transport), http, requests: () => requests };
 }
 
 async function send(endings: (WireResponse | TransportFailure)[], given?: Partial<RtSmsOptions>) {
@@ -108,6 +108,20 @@ it.each([{ cert: 'garbage' }, { key: 'garbage', passphrase: 'open sesame' }])(
 
 it('a proxy whose password has a stray % is no reason to fail', () => {
   expect(() => gatewayOver([SENT], { proxy: 'http://us%er:100%@127.0.0.1:3128' })).not.toThrow();
+});
+
+it('what an interceptor throws it would throw again: nothing was sent, and nothing is repeated', async () => {
+  const { gateway, http, requests } = gatewayOver([SENT]);
+  http.axiosRef.interceptors.request.use(() => {
+    throw new Error('no');
+  });
+  await expect(gateway.send(MESSAGE)).rejects.toMatchObject({
+    code: 'RT_SMS_CONNECTION',
+    outcome: 'not_sent',
+    retryable: false,
+    attempts: 1,
+  });
+  expect(requests()).toBe(0);
 });
 
 it('a status request is repeated whatever kept it from an answer', async () => {
