@@ -6,7 +6,7 @@ import type { CallOptions } from '../gateway/calls.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';
-import { MAX_TIMER_MS, TRACKING, type ResolvedOptions } from '../rt-sms.options.js';
+import { MAX_TIMER_MS, TRACKING } from '../rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryTracker, EngineHost } from './engine.js';

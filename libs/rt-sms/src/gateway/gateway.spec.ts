@@ -3,11 +3,12 @@ import { resolveOptions, type RtSmsOptions } from '../rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
 import type { RateTicket } from './calls.js';
 import { Gateway } from './gateway.js';
-import { Transport, TransportFailure, type Exchange, type WireResponse } from './transport.js';
+import { Transport, TransportFailure, type Exchange } from './transport.js';
+import type { GatewayAnswer } from './wire.js';
 
 const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' };
 const UID = 'message-id-VvkmLHkfhCX9';
-const answer = (body: object): WireResponse => ({ status: 200, headers: {}, data: JSON.stringify(body) });
+const answer = (body: object): GatewayAnswer => ({ status: 200, headers: {}, data: JSON.stringify(body) });
 const SENT = answer({ result: { uid: UID }, status: 'ok' });
 const UNSAVED = answer({ reason: 'system_error', status: 'error' });
 const DENIED = answer({ reason: 'wrong_credentials', status: 'error' });
@@ -19,7 +20,7 @@ const full = new TransportFailure('0 requests wait', { overloaded: true });
 const lost = new TransportFailure('the connection was lost');
 
 /** A wire of which each request has the next of these endings, the last for all that follow; its own requests are counted. */
-function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partial<RtSmsOptions> = {}) {
+function gatewayOver(endings: (GatewayAnswer | TransportFailure)[], given: Partial<RtSmsOptions> = {}) {
   const options = resolveOptions({ login: 'shop', password: 'secret', ...given }, 'default', false);
   const transport = new Transport({ ...options, connectMs: 1 });
   let requests = 0;
@@ -33,7 +34,7 @@ function gatewayOver(endings: (WireResponse | TransportFailure)[], given: Partia
   return { gateway: new Gateway(options, http, transport), http, requests: () => requests };
 }
 
-async function send(endings: (WireResponse | TransportFailure)[], given?: Partial<RtSmsOptions>) {
+async function send(endings: (GatewayAnswer | TransportFailure)[], given?: Partial<RtSmsOptions>) {
   const { gateway, requests } = gatewayOver(endings, given);
   const result = await gateway.send(MESSAGE).catch((error: RtSmsError) => error);
   const { attempts } = result;

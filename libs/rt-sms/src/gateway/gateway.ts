@@ -19,9 +19,8 @@ import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } 
 import { SlidingRate } from './rate.js';
 import { backoffMs, RetryBudget } from './retry.js';
 import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
-import { readReport, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
+import { readReport, readRequestId, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
 
-type Answer = GatewayAnswer & { headers?: Record<string, unknown> };
 type Sent = CallFacts & { uid: string };
 
 interface Question<T extends CallEnd> {
@@ -135,7 +134,7 @@ export class Gateway {
   }
 
   /** One request. Past axios, if nothing of the user's can be in it. */
-  ask(request: WireRequest, exchange: Exchange): Promise<Answer> {
+  ask(request: WireRequest, exchange: Exchange): Promise<GatewayAnswer> {
     const { untouched } = this.http as Partial<AccountHttp>;
     if (untouched) return this.transport.exchange(request, exchange);
     // A stand-in for the whole HttpService: what fails in it may have been sent.
@@ -143,7 +142,7 @@ export class Gateway {
     return this.askThroughAxios(request, exchange);
   }
 
-  private askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<Answer> {
+  private askThroughAxios({ method, path, body }: WireRequest, exchange: Exchange): Promise<GatewayAnswer> {
     const { adapter } = this.transport;
     const config: AxiosRequestConfig & ExchangeConfig = {
       method,
@@ -262,7 +261,7 @@ class Call {
     try {
       const answer = await this.gateway.ask(this.question.request, exchange);
       if (this.ended) return;
-      value = this.question.read(answer, this.context(answer.headers?.['x-request-id']), this.question);
+      value = this.question.read(answer, this.context(readRequestId(answer)), this.question);
     } catch (error) {
       if (this.ended) return;
       value = this.explain(error, exchange.started);
@@ -347,13 +346,13 @@ class Call {
     this.gateway.ended(this, end);
   }
 
-  private context(requestId?: unknown): RtSmsErrorContext {
+  private context(requestId?: string): RtSmsErrorContext {
     return {
       operation: this.question.operation,
       account: this.gateway.options.account,
       attempts: this.attempts,
       durationMs: this.durationMs,
-      requestId: typeof requestId === 'string' && /^[\w-]{1,128}$/.test(requestId) ? requestId : undefined,
+      requestId,
     };
   }
 }

@@ -9,7 +9,7 @@ import { safeCause } from '../redact.js';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { RateTicket } from './calls.js';
-import { bodyCredentials, readObject } from './wire.js';
+import { bodyCredentials, readObject, type GatewayAnswer } from './wire.js';
 
 /** An answer larger than this is not read on: the gateway's are a few hundred bytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
@@ -27,13 +27,6 @@ export interface WireRequest {
   body?: Record<string, unknown>;
   /** Beside the transport's own: name, value, name, value. */
   headers?: string[];
-}
-
-/** An answer, whole. */
-export interface WireResponse {
-  status: number;
-  data: string;
-  headers: Record<string, string | string[] | undefined>;
 }
 
 /**
@@ -131,7 +124,7 @@ export class Transport {
   };
 
   /** Makes one request, once. Rejects with a `TransportFailure`. */
-  exchange(request: WireRequest, exchange: Exchange): Promise<WireResponse> {
+  exchange(request: WireRequest, exchange: Exchange): Promise<GatewayAnswer> {
     return new Promise((resolve, reject) => {
       const task = new Task(this, this.toWire(request), exchange, resolve, reject);
       if (exchange.abandoned) {
@@ -214,7 +207,7 @@ export class Transport {
     };
   }
 
-  readonly connectionFailure = (error: unknown): TransportFailure => {
+  connectionFailure(error: unknown): TransportFailure {
     if (error instanceof TransportFailure) return error;
     const cause = safeCause(error, this.secrets);
     const { code = '' } = cause as { code?: string };
@@ -223,7 +216,7 @@ export class Transport {
     const advice = distrusted ? ' (the option tls.ca decides which certificates are trusted)' : '';
     const message = `no connection to ${where}: ${cause.message || code}${advice}`;
     return new TransportFailure(message, { cause, permanent: distrusted || PERMANENT.test(code) });
-  };
+  }
 
   private fromAxios(config: InternalAxiosRequestConfig): WireRequest {
     const url = new URL(config.url ?? '', this.options.url);
@@ -313,7 +306,7 @@ function extraHeaders(config: InternalAxiosRequestConfig): string[] {
  */
 class Task implements Dispatcher.DispatchHandler {
   private status = 0;
-  private headers: WireResponse['headers'] | undefined;
+  private headers: Record<string, unknown> = {};
   private readonly chunks: Buffer[] = [];
   private size = 0;
   private again = false;
@@ -323,7 +316,7 @@ class Task implements Dispatcher.DispatchHandler {
     private readonly transport: Transport,
     private readonly request: Dispatcher.DispatchOptions,
     readonly exchange: Exchange,
-    private readonly resolve: (answer: WireResponse) => void,
+    private readonly resolve: (answer: GatewayAnswer) => void,
     private readonly reject: (failure: TransportFailure) => void,
   ) {}
 
@@ -348,7 +341,7 @@ class Task implements Dispatcher.DispatchHandler {
     exchange.carrier = this;
   }
 
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: WireResponse['headers']): void {
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, unknown>): void {
     this.status = status;
     this.headers = headers;
   }
@@ -363,7 +356,7 @@ class Task implements Dispatcher.DispatchHandler {
   onResponseEnd(): void {
     this.end();
     const data = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
-    this.resolve({ status: this.status, headers: this.headers ?? {}, data: data.toString('utf8') });
+    this.resolve({ status: this.status, headers: this.headers, data: data.toString('utf8') });
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {

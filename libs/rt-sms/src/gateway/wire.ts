@@ -38,11 +38,18 @@ export interface SmsStatusReport extends DeliveryReport {
   requestId?: string;
 }
 
-/** One answer of the gateway as the transport hands it over. */
+/** One answer of the gateway, whole. */
 export interface GatewayAnswer {
   status: number;
   /** Text, or what an interceptor or a stand-in of a test has parsed already. */
   data: unknown;
+  headers?: Record<string, unknown>;
+}
+
+/** What its support asks for. */
+export function readRequestId({ headers }: GatewayAnswer): string | undefined {
+  const id = headers?.['x-request-id'];
+  return typeof id === 'string' && /^[\w-]{1,128}$/.test(id) ? id : undefined;
 }
 
 type Fields = Record<string, unknown>;
