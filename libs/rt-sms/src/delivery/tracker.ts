@@ -57,7 +57,7 @@ class Look implements HeapItem {
   step = 0;
   sentAt = Date.now();
   askedAt = 0;
-  missingSince = Infinity;
+  missingSince: number | undefined;
   /** The request on its way; its error comes out of it as a value. */
   asking: Promise<unknown> | undefined;
   /** A callback wants a look: it stands in `urgent`, or waits for the end of a request whose answer may be older. */
@@ -397,14 +397,14 @@ export class MemoryTracker implements DeliveryTracker {
     if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
     const { schedule, maxAgeMs } = this.options;
     const now = Date.now();
-    const isMissing = error instanceof RtSmsNotFoundError;
-    if (isMissing) look.missingSince = Math.min(look.missingSince, now);
-    else if (!error) look.missingSince = Infinity;
     let why: string | undefined;
-    // In proportion, where the whole time is short.
-    if (isMissing && now - look.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10))
-      why = 'the gateway does not know it (transaction_not_found)';
-    else if (look.askedAt >= look.sentAt + maxAgeMs) why = `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`;
+    if (error instanceof RtSmsNotFoundError) {
+      look.missingSince ??= now;
+      // In proportion, where the whole time is short.
+      if (now - look.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10))
+        why = 'the gateway does not know it (transaction_not_found)';
+    } else if (!error) look.missingSince = undefined;
+    if (look.askedAt >= look.sentAt + maxAgeMs) why ??= `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`;
     if (why === undefined) {
       if (look.hinted) this.wake(look);
       else this.schedule(look, now + jittered(schedule[look.step] ?? schedule.at(-1)!));

@@ -35,7 +35,7 @@ export class SlidingRate {
     return this.taken < this.perSecond ? 0 : (this.ends[0] ?? Infinity) - now;
   }
 
-  /** A ticket, if one is free or not. */
+  /** A ticket now; whoever asks has seen that `waitMs` is 0. */
   take(): RateTicket {
     this.taken++;
     let used = false;
