@@ -5,6 +5,7 @@ import { jest } from '@jest/globals';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd } from '../platforms.js';
 import { compileSample, SampleProcess } from './compiled.js';
+import { SECRET } from './environment.js';
 
 // A process that starts on a busy machine takes its time; what must be quick is measured.
 jest.setTimeout(30_000);
@@ -167,6 +168,19 @@ describe('npm start', () => {
     expect(running.stdout).toBe('');
   });
 
+  it.each(['nope.invalid', '192.0.2.1'])(
+    'says in one line that nothing listens on BIND_ADDRESS %s',
+    async (address) => {
+      const running = startSample({ BIND_ADDRESS: address });
+      await expect(running.end()).resolves.toBe(1);
+      expect(running.stderr).toMatch(
+        /^\S+ cannot be listened on \((ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)\)\. Set BIND_ADDRESS to an address of this machine\.\n$/,
+      );
+      expect(running.stderr).toMatch(address);
+      expect(running.stdout).toBe('');
+    },
+  );
+
   it('says in one line what is no port', async () => {
     const running = startSample({ PORT: '70000' });
     await expect(running.end()).resolves.toBe(1);
@@ -180,5 +194,98 @@ describe('npm start', () => {
     for (const option of ['password', 'rate.perSecond']) expect(running.stderr).toMatch(`- ${option}: `);
     expect(running.stderr).not.toMatch(/ at .*\.js:/);
     expect(running.stdout).toBe('');
+  });
+});
+
+describe('a foreign page', () => {
+  async function startPaid(variables: Record<string, string> = {}) {
+    const gateway = await RtSmsSimulator.start({ lifecycle: false });
+    atEnd(() => gateway.close());
+    const { login, password } = gateway.options;
+    const account = { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: gateway.url };
+    const running = startSample({
+      ...account,
+      RT_SMS_SHORTCODE: 'SHOP',
+      RT_SMS_CALLBACK_SECRETS: SECRET,
+      ...variables,
+    });
+    const url = new URL(await running.url());
+    // fetch lets nobody say what Host is.
+    const call = async (path: string, headers: Record<string, string> = {}, body?: string): Promise<number> => {
+      const calling = request(new URL(path, url), {
+        method: body === undefined ? 'GET' : 'POST',
+        headers,
+        agent: false,
+      });
+      const [answer] = (await once(calling.end(body), 'response')) as [IncomingMessage];
+      // The rest of it, that of events above all, is not waited for.
+      answer.destroy();
+      return answer.statusCode!;
+    };
+    const order = (headers: Record<string, string> = {}) =>
+      call('/messages', { 'content-type': 'application/json', ...headers }, '{"msisdn":"79270000001","text":"Hello"}');
+    return { gateway, host: url.host, port: url.port, call, order };
+  }
+  const GETS = ['/', '/page/app.js', '/messages', '/messages/changes', '/events', '/docs', '/health', '/metrics'];
+  const FOREIGN = [
+    { origin: 'http://evil.example' },
+    { origin: 'null' },
+    { origin: 'http://127.0.0.1:1' },
+    { host: 'evil.example' },
+    { host: 'localhost.evil.example' },
+    { host: '127.0.0.1.evil.example' },
+    { host: 'a b' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+  ];
+
+  it('neither orders nor reads anything', async () => {
+    const { gateway, call, order } = await startPaid();
+    for (const headers of FOREIGN) {
+      const codes = [await order(headers)];
+      for (const path of GETS) codes.push(await call(path, headers));
+      expect({ headers, codes }).toEqual({ headers, codes: codes.map(() => 403) });
+    }
+    const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+    await expect(order(link)).resolves.toBe(403);
+    expect(gateway.requests.post).toBe(0);
+  });
+
+  it.each(['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data; boundary=x'])(
+    'has no form to send: %s',
+    async (type) => {
+      const { gateway, call } = await startPaid();
+      for (const body of ['msisdn=%2B79270000001&text=x', '{"msisdn":"79270000001","text":"x"}'])
+        await expect(call('/messages', { 'content-type': type }, body)).resolves.toBe(422);
+      expect(gateway.requests.post).toBe(0);
+    },
+  );
+
+  it('may link here; the own page, programs and the provider go on', async () => {
+    const { gateway, host, port, call, order } = await startPaid();
+    await expect(order()).resolves.toBe(201);
+    const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+    for (const path of GETS) {
+      await expect(call(path)).resolves.toBe(200);
+      await expect(call(path, { 'sec-fetch-site': 'same-origin' })).resolves.toBe(200);
+      await expect(call(path, link)).resolves.toBe(200);
+    }
+    for (const own of [host, `localhost:${port}`, `sample.localhost:${port}`, `[::1]:${port}`, '192.168.0.7'])
+      await expect(order({ host: own, origin: `http://${own}`, 'sec-fetch-site': 'same-origin' })).resolves.toBe(201);
+
+    const [{ uid }] = gateway.messages as [(typeof gateway.messages)[number]];
+    const callback = `/rt-sms/callback/${SECRET}?id=${uid}&status=delivered`;
+    await expect(call(callback, { host: 'shop.example' })).resolves.toBe(200);
+    await expect(call(`/messages/${uid}`)).resolves.toBe(200);
+  });
+
+  it('is none under a name that ALLOWED_HOSTS has, whatever BIND_ADDRESS is', async () => {
+    const { order } = await startPaid({ BIND_ADDRESS: '0.0.0.0', ALLOWED_HOSTS: 'sms.test, Shop.Test' });
+    await expect(order({ host: 'shop.test', origin: 'https://shop.test' })).resolves.toBe(201);
+    await expect(order({ host: 'SMS.test:8443' })).resolves.toBe(201);
+    await expect(order({ host: 'sms.test', origin: 'https://shop.test' })).resolves.toBe(403);
+    await expect(order({ host: 'other.test' })).resolves.toBe(403);
+    await expect(order()).resolves.toBe(201);
   });
 });

@@ -1,18 +1,21 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { isRtSmsError } from 'nestjs-rt-sms';
 import { connectCallbacks, demonstrate, startGateway } from './demo.js';
 import { listening, portFrom, StartError } from './ports.js';
+import { keepStrangersOut } from './strangers.js';
 
 async function start(): Promise<void> {
   // First of all, for it reads the .env file; the account is read when the application is created, below.
   const { AppModule } = await import('./app.module.js');
   const port = portFrom('PORT', 3000);
-  const address = process.env.BIND_ADDRESS || '127.0.0.1';
+  const address = process.env.BIND_ADDRESS?.trim() || '127.0.0.1';
   const gateway = process.env.RT_SMS_LOGIN ? undefined : await startGateway(portFrom('GATEWAY_PORT', 4010));
 
-  const app = await NestFactory.create(AppModule, {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule, {
+    bodyParser: false,
     // Neither keep-alive connections nor clients of /events delay the end.
     forceCloseConnections: true,
     abortOnError: false,
@@ -20,10 +23,14 @@ async function start(): Promise<void> {
     bufferLogs: true,
     autoFlushLogs: false,
   });
+  // Before all that is served.
+  app.use(keepStrangersOut([address, ...(process.env.ALLOWED_HOSTS ?? '').split(',')]));
+  // A form is what a foreign page can send unasked, JSON is not.
+  app.useBodyParser('json');
   const docs = new DocumentBuilder().setTitle('nestjs-rt-sms sample').build();
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, docs));
   app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
-  await listening('PORT', port, () => app.listen(port, address));
+  await listening('PORT', port, () => app.listen(port, address), address);
   app.useLogger(['fatal', 'error', 'warn']);
   app.flushLogs();
   app.useLogger(['fatal', 'error', 'warn', 'log']);

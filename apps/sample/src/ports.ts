@@ -8,18 +8,35 @@ export function portFrom(variable: string, byDefault: number): number {
   throw new StartError(`${variable} must be a port, 0 to 65535 (0: any free one), not '${value}'`);
 }
 
-/** @throws StartError that names the port and the variable, if `listen` fails because of the port */
-export async function listening<T>(variable: string, port: number, listen: () => Promise<T>): Promise<T> {
+/**
+ * @param address what BIND_ADDRESS says, where that is listened on
+ * @throws StartError that names the variable to change, if the port or the address cannot be had
+ */
+export async function listening<T>(
+  variable: string,
+  port: number,
+  listen: () => Promise<T>,
+  address?: string,
+): Promise<T> {
   try {
     return await listen();
   } catch (error) {
-    const code = codeOf(error) ?? codeOf((error as Error).cause);
-    if (code === undefined) throw error;
-    const why = code === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${code})`;
-    throw new StartError(`Port ${port} ${why}. Set ${variable} to another one, or to 0 for any free one.`, {
-      cause: error,
-    });
+    const { code, syscall, hostname } = causeOf(error);
+    if (code === 'EADDRINUSE' || code === 'EACCES') {
+      const why = code === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${code})`;
+      const message = `Port ${port} ${why}. Set ${variable} to another one, or to 0 for any free one.`;
+      throw new StartError(message, { cause: error });
+    }
+    // An address that this machine does not have, or a name that nobody has.
+    if (address !== undefined && (syscall === 'listen' || hostname === address)) {
+      const message = `${address} cannot be listened on (${code}). Set BIND_ADDRESS to an address of this machine.`;
+      throw new StartError(message, { cause: error });
+    }
+    throw error;
   }
 }
 
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | undefined)?.code;
+const causeOf = (error: unknown) =>
+  ((error as NodeJS.ErrnoException).code ? error : ((error as Error).cause ?? {})) as NodeJS.ErrnoException & {
+    hostname?: string;
+  };
