@@ -121,6 +121,7 @@ const PROOFS: Record<FaultName, Proof> = {
   '401-html': { sees: whole('401 Unauthorized', HTML), ends: 'open' },
   '403-html': { sees: whole('403 Forbidden', HTML), ends: 'open' },
   '403-wrong-ip': { sees: whole('403 Forbidden', '\\{"reason":"wrong_ip","status":"error"\\}'), ends: 'open' },
+  '403-system-error': { sees: whole('403 Forbidden', '\\{"reason":"system_error","status":"error"\\}'), ends: 'open' },
   rejected: { sees: whole('200 OK', '\\{"reason":"invalid_source_address","status":"error"\\}'), ends: 'open' },
   'system-error': { sees: whole('200 OK', '\\{"reason":"system_error","status":"error"\\}'), ends: 'open' },
   healthy: { sees: whole('200 OK'), ends: 'open' },

@@ -609,6 +609,13 @@ const TABLE = [
     answer: answerWith('403 Forbidden', '{"reason":"wrong_ip","status":"error"}'),
   },
   {
+    name: '403-system-error',
+    description: '403 with the reason system_error, which may be repeated only at 200.',
+    expected: DENIED,
+    level: 'request',
+    answer: answerWith('403 Forbidden', '{"reason":"system_error","status":"error"}'),
+  },
+  {
     name: 'rejected',
     description: '200 with the reason invalid_source_address.',
     expected: REJECTED,

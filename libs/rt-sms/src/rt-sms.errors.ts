@@ -189,9 +189,8 @@ export class RtSmsRejectedError extends RtSmsError {
   /** Absent only where a 401 or 403 came without a readable one. */
   readonly reason?: RtSmsReason | (string & {});
 
-  constructor(reason: string | undefined, context: RtSmsErrorContext) {
+  constructor(reason: string | undefined, context: RtSmsErrorContext, retryable = reason === 'system_error') {
     const what = reason ?? `HTTP ${context.httpStatus}`;
-    const retryable = reason === 'system_error';
     super(`The gateway refused the request: ${what}. To mend it: ${advice(reason)}`, 'rejected', retryable, context);
     if (reason !== undefined) this.reason = reason;
   }
@@ -200,6 +199,10 @@ export class RtSmsRejectedError extends RtSmsError {
 /** 401 or 403: the request was not processed (§1.5). Repeating it changes nothing until login, password or IP list do. */
 export class RtSmsAuthError extends RtSmsRejectedError {
   override readonly code = 'RT_SMS_AUTH';
+
+  constructor(reason: string | undefined, context: RtSmsErrorContext) {
+    super(reason, context, false);
+  }
 }
 
 /** `transaction_not_found`: the uid is well formed, but the gateway has no such message. */
