@@ -768,6 +768,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     it.each([
       ['sms', 'sms/otp'],
       ['rt-sms/callback', 'rt-sms/callback/otp/x'],
+      ['SMS', 'sms/otp'],
     ])('two accounts, of which one path lies under the other, stop it: %s and %s', async (one, other) => {
       const imports = (first: string, second: string) => [
         EventEmitterModule.forRoot(),

@@ -262,6 +262,7 @@ describe('what stops the start', () => {
     ['hooks', 'hooks'],
     ['/hooks/', 'hooks'],
     ['rt-sms/callback', undefined],
+    ['Hooks', 'hooks'],
   ])('a path that is that of two accounts: %s and %s', async (one, other) => {
     const error = await refusal(
       application(
@@ -285,6 +286,13 @@ describe('what stops the start', () => {
       expect(() => register({ callbackPath: callbackPath as string })).toThrow(RtSmsConfigError);
       expect(() => register({ callbackPath: callbackPath as string })).toThrow(/callbackPath: must be a plain path/);
     },
+  );
+});
+
+it.each(['Public', () => undefined, [undefined], [SECRET]])('the decorators %j', (callbackDecorators) => {
+  const given = callbackDecorators as unknown as ClassDecorator[];
+  expect(() => register({ callbackDecorators: given })).toThrow(
+    /callbackDecorators: must be a list of class decorators/,
   );
 });
 

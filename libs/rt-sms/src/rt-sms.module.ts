@@ -49,6 +49,10 @@ function registration(extras: RtSmsExtras): Registration {
   if (path !== false && (typeof path !== 'string' || !/^[\w.~-]+(\/[\w.~-]+)*$/.test(path))) {
     problems.push(`callbackPath: must be a plain path such as 'rt-sms/callback', or false, not '${String(given)}'`);
   }
+  const { callbackDecorators = [] } = extras;
+  if (!Array.isArray(callbackDecorators) || callbackDecorators.some((decorate) => typeof decorate !== 'function')) {
+    problems.push('callbackDecorators: must be a list of class decorators, such as [Public()]');
+  }
   if (problems.length > 0) throw new RtSmsConfigError(problems, String(account));
   return { account, path };
 }
@@ -144,19 +148,23 @@ export class RtSmsModule extends ConfigurableModuleClass implements OnApplicatio
     const all = [...modules.values()]
       .map((module) => module.providers.get(REGISTRATION)?.instance as Registration | undefined)
       .filter((claimed) => claimed !== undefined);
-    const twice = (test: (claimed: Registration) => boolean) => all.filter(test).length > 1;
     const problems: string[] = [];
-    if (twice(({ account }) => account === own.account)) {
+    if (all.filter(({ account }) => account === own.account).length > 1) {
       problems.push(
         'name: this account is registered twice; register it once, in the root module, and set isGlobal, or give the other one a name',
       );
     }
-    if (own.path !== false && twice(({ path }) => path === own.path)) {
-      problems.push(`callbackPath: '${own.path}' is that of two accounts; give each its own`);
-    }
-    // What follows the one would be its secret.
-    if (all.some(({ path }) => path !== false && path.startsWith(`${own.path}/`))) {
-      problems.push(`callbackPath: that of another account lies under '${own.path}'; give it one beside it`);
+    // Express takes paths for one whatever their case.
+    const lower = ({ path }: Registration) => (path === false ? [] : [path.toLowerCase()]);
+    const paths = all.flatMap(lower);
+    for (const path of lower(own)) {
+      if (paths.filter((other) => other === path).length > 1) {
+        problems.push(`callbackPath: '${own.path}' is that of two accounts; give each its own`);
+      }
+      // What follows the one would be its secret.
+      if (paths.some((other) => other.startsWith(`${path}/`))) {
+        problems.push(`callbackPath: that of another account lies under '${own.path}'; give it one beside it`);
+      }
     }
     if (problems.length > 0) throw new RtSmsConfigError(problems, own.account);
   }

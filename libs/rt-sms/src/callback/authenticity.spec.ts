@@ -4,7 +4,7 @@ const SECRET = 'a-secret-of-sixteen';
 const OTHER = 'another-secret-of-mine';
 const check = (
   options: { secrets?: string[]; allowFrom?: string[] },
-  secret: string | undefined,
+  secret: unknown,
   ip: string | undefined = '203.0.113.7',
 ) => new Authenticity({ secrets: [], allowFrom: [], ...options }).check(secret, ip);
 
@@ -21,7 +21,10 @@ describe('the secret', () => {
     ['two at once', [SECRET, OTHER], `${SECRET},${OTHER}`, 'refused'],
     ['none where none is configured', [], undefined, 'hint'],
     ['one where none is configured', [], SECRET, 'refused'],
-  ])('%s', (_, secrets, secret, trust) => expect(check({ secrets }, secret)).toBe(trust));
+    ['the right one in a list', [SECRET], [SECRET], 'refused'],
+    ['an object', [SECRET], { secret: SECRET }, 'refused'],
+    ['null', [SECRET], null, 'refused'],
+  ])('%s', (_, secrets: string[], secret: unknown, trust) => expect(check({ secrets }, secret)).toBe(trust));
 });
 
 describe('allowFrom', () => {

@@ -26,10 +26,11 @@ export class Authenticity {
     this.networks = allowFrom.map(network);
   }
 
-  check(secret: string | undefined, ip: string | undefined): 'believed' | 'hint' | 'refused' {
+  /** A controller of the application's own may give a parameter as it came. */
+  check(secret: unknown, ip: string | undefined): 'believed' | 'hint' | 'refused' {
     if (this.networks.length > 0 && !this.isAllowed(ip)) return 'refused';
     if (this.secrets.length === 0) return secret === undefined ? 'hint' : 'refused';
-    if (secret === undefined) return 'refused';
+    if (typeof secret !== 'string') return 'refused';
     this.given.write(hash('sha256', secret, 'hex'));
     // All are compared, whichever matches: the time must not tell.
     let matches = false;

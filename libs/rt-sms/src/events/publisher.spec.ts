@@ -125,6 +125,16 @@ describe('handlers', () => {
     expect(settled).toBe(true);
   });
 
+  it('one that rejects with something that cannot even be looked at harms nobody', async () => {
+    const { publisher: it, emitter, log } = publisher();
+    const { proxy, revoke } = Proxy.revocable(new Error('boom'), {});
+    revoke();
+    listen(emitter, 'rt-sms.status', async () => Promise.reject(proxy));
+    await expect(it.status(statusEvent())).resolves.toBe(false);
+    expect(it.failures).toBe(1);
+    expect(log).toHaveLength(1);
+  });
+
   const failing: [string, () => unknown][] = [
     [
       'throws',

@@ -186,7 +186,7 @@ export class Publisher {
   private failed(who: string, error: unknown): void {
     this.failures++;
     const message = messageOf(error);
-    const stack = isError(error) ? String(error.stack) : '';
+    const stack = stackOf(error);
     // The frames only: a stack begins with the message as it was, whose lines may look like frames.
     const frames = stack
       .slice(stack.indexOf(message) + message.length)
@@ -194,6 +194,15 @@ export class Publisher {
       .filter((line) => /^\s+at .+:\d+:\d+\)?$/.test(line))
       .map((line) => redact(line));
     this.logger.error(redact(`${who} failed: ${message}`), frames.join('\n'));
+  }
+}
+
+/** Empty where there is none; never throws itself. */
+function stackOf(thrown: unknown): string {
+  try {
+    return isError(thrown) ? String(thrown.stack) : '';
+  } catch {
+    return '';
   }
 }
 
