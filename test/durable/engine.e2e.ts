@@ -1,13 +1,14 @@
 import { jest } from '@jest/globals';
 import { Injectable, Module, type INestApplication, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { EventEmitter2, EventEmitterModule, OnEvent } from '@nestjs/event-emitter';
 import { context, trace } from '@opentelemetry/api';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { BullMQOtel } from 'bullmq-otel';
 import {
   OnRtSmsStatus,
   RtSmsConfigError,
+  RtSmsEvents,
   RtSmsModule,
   RtSmsService,
   type RtSmsOptions,
@@ -134,6 +135,8 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     await api.sms.enqueue(hello, { id: 'a' });
     await expect(api.sms.find('a')).resolves.toEqual({ id: 'a', state: 'queued' });
     const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
+    // What finds out about the layout at the start leaves nothing.
+    expect(await store.dump()).not.toContain('probe');
     const { uid } = await worker.heard('accepted', 'a');
     await expect(api.sms.find('a')).resolves.toMatchObject({ state: 'accepted', uid });
     await expect(callback(api.url, uid!, 'delivered')).resolves.toBe(200);
@@ -189,6 +192,34 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     expect(accepted).toBe(2);
     expect(events.filter(({ event }) => event === 'accepted').every((event) => event.uid === uid)).toBe(true);
     expect(gateway.messages).toHaveLength(1);
+  });
+
+  it('a status waits until the handlers of accepted are done', async () => {
+    let done!: () => void;
+    const busy = new Promise<void>((resolve) => (done = resolve));
+    @Injectable()
+    class Handlers {
+      @OnEvent(RtSmsEvents.accepted)
+      accepted(): Promise<void> {
+        return busy;
+      }
+    }
+    const gateway = await gatewayOf();
+    const { sms, url, events, heard } = await run(gateway, store.options, { providers: [Handlers] });
+    atEnd(() => done());
+    await sms.enqueue(hello, { id: 'a' });
+    const { uid } = await heard('accepted');
+    await expect(callback(url, uid!, 'delivered')).resolves.toBe(200);
+    const queue = await bareQueue(store, rtSmsQueueNames().check);
+    atEnd(() => queue.close());
+    // It has been looked at, and put off.
+    await eventually(async () => {
+      const [job] = await queue.getJobs(['delayed', 'completed']);
+      return job && job.attemptsStarted > 0;
+    });
+    expect(events.map(({ event }) => event)).toEqual(['accepted']);
+    done();
+    await heard('status.delivered');
   });
 
   it('one replica that the gateway refuses hands its messages to the others; nothing is refused for it', async () => {
@@ -373,15 +404,38 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     await client.connect();
     atEnd(() => client.end());
     for (const [change, back, what] of [
-      ['ADD COLUMN shard text NOT NULL', 'DROP COLUMN shard', 'has the column shard'],
-      ['RENAME lock_token TO token', 'RENAME token TO lock_token', 'column "lock_token" does not exist'],
+      ['ADD COLUMN shard text NOT NULL', 'DROP COLUMN shard', 'null value in column "shard"'],
+      ['RENAME lock_token TO token', 'RENAME token TO lock_token', 'column "lock_token" .*does not exist'],
     ] as const) {
       await client.query(`ALTER TABLE bullmq.job ${change}`);
       await expect(problemsOf({ postgres: url })).resolves.toEqual([
-        expect.stringMatching(`does not know the tables of BullMQ .*${what}`),
+        expect.stringMatching(`does not know the layout of this BullMQ .*${what}`),
       ]);
       await client.query(`ALTER TABLE bullmq.job ${back}`);
     }
+  });
+
+  it.each([
+    ['the data of a job', ', "data", data', ', "payload", data'],
+    ['the lock', ':lock', ':held'],
+    ['the delayed jobs', '* 0x1000', '* 0x2000'],
+    ['the options', 'cjson.encode(opts)', 'cjson.encode({ o = opts })'],
+  ])('Redis with another BullMQ, which keeps %s otherwise', async (_, here, there) => {
+    const redis = await startStore('Redis');
+    atEnd(() => redis.close());
+    const { defineCommand } = Redis.prototype;
+    let changed = 0;
+    const spy = jest.spyOn(Redis.prototype, 'defineCommand').mockImplementation(function (this: Redis, name, script) {
+      const lua = name.startsWith('rtSms') ? script.lua : script.lua.replaceAll(here, there);
+      if (lua !== script.lua) changed++;
+      return defineCommand.call(this, name, { ...script, lua });
+    });
+    atEnd(() => spy.mockRestore());
+    await expect(problemsOf(redis.options as { connection: string })).resolves.toEqual([
+      expect.stringContaining('does not know the layout of this BullMQ'),
+    ]);
+    expect(changed).toBeGreaterThan(0);
+    expect(await redis.dump()).not.toContain('probe');
   });
 
   it.each<[string, object, RegExp]>([

@@ -13,6 +13,7 @@ import {
 } from 'nestjs-rt-sms';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { SendData } from './send-queue.js';
+import type { Keeping } from './own-steps.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
 import { isMissing, reason } from './store-errors.js';
 
@@ -181,21 +182,15 @@ export class CheckQueue implements DeliveryTracker {
   }
 
   /**
-   * The check job of a message that was sent from the queue. Its words wait until `accepted` has been told. With `held` the
-   * job of the message is kept in the same go; false if that is no longer its worker's.
+   * The check job of a message that was sent from the queue, made in one go with what is kept of the message; false if that
+   * is no longer its worker's. Its words wait until `accepted` has been told.
    */
-  async expect(uid: string, sent: Sent, held?: { token: string; data: SendData }): Promise<boolean> {
-    const { check, steps } = this.store;
-    const job = this.job(uid, sent.at, { ...sent, unborn: true });
-    let done = { replaced: true, added: false };
-    if (held) done = await steps.replaceHeldAndAdd(sent.from, held.token, held.data, { ...job, queue: check });
-    else {
-      await check.add(job.name, job.data, job.opts);
-      done.added = (await check.getJob(job.opts.jobId))?.data.from === sent.from;
-    }
+  async expect(uid: string, sent: Sent, keeping: Keeping): Promise<boolean> {
+    const other = this.job(uid, sent.at, { ...sent, unborn: true });
+    const { replaced, added } = await this.store.steps.keep({ ...keeping, other });
     // A callback had made it already, and does not know whose message it is.
-    if (!done.added) await this.note(uid, { at: Date.now(), sent });
-    return done.replaced;
+    if (!added) await this.note(uid, { at: Date.now(), sent });
+    return replaced;
   }
 
   async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {

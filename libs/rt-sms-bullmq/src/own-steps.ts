@@ -1,10 +1,9 @@
 import type { IQueueBackend, JobsOptions, RedisClient } from 'bullmq';
-import type { StoredQueue } from './store.js';
+import { Together } from './together.js';
 
 /*
  * All that reaches into BullMQ's layout: steps that BullMQ has not, each of them one that no other worker can come between.
- * `LAYOUT_SQL` finds out at the start whether the tables are still those that are known here; the Redis ones rest on the
- * field `data` and the key `<job>:lock` with the token of the worker in it.
+ * `misfit` finds out at the start whether the layout is still the one that is known here.
  */
 
 interface RedisBackend {
@@ -15,28 +14,33 @@ interface PostgresBackend {
   query(sql: string, values: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
 }
 
-/** A job to be added to another queue, some time from now. */
-export interface DelayedJob<T> {
-  queue: StoredQueue<T>;
+/** What a worker writes into the job that it has in its hands. */
+export interface Keeping {
+  jobId: string;
+  /** Of the worker. Nothing is written where the job is no longer its own. */
+  token: string;
+  data: object;
+  /** Another job, of the queue of checks, that is added in the same go, whether or not the first one is written. */
+  other?: DelayedJob | undefined;
+}
+
+export interface DelayedJob {
   name: string;
-  data: T;
+  data: object;
   opts: JobsOptions & { jobId: string; delay: number; attempts: number };
+}
+
+export interface Kept {
+  replaced: boolean;
+  /** False where there was another one of its id. */
+  added: boolean;
 }
 
 export interface OwnSteps {
   /** Writes `data` where nobody works on the message, nor did. */
   replaceUnsent(jobId: string, data: object): Promise<boolean>;
-  /** Writes `data` where the job is still the one of the worker with this token. */
-  replaceHeld(jobId: string, token: string, data: object): Promise<boolean>;
-  /** The same, and adds another job whether or not it is. `added` is false where there was one of this id. */
-  replaceHeldAndAdd<T>(
-    jobId: string,
-    token: string,
-    data: object,
-    other: DelayedJob<T>,
-  ): Promise<{ replaced: boolean; added: boolean }>;
-  /** What in the layout is not as it should be. */
-  misfit(): Promise<string | undefined>;
+  /** Many that are asked for at once are one write. */
+  keep(keeping: Keeping): Promise<Kept>;
 }
 
 const REPLACE_UNSENT_LUA = `
@@ -46,85 +50,114 @@ const REPLACE_UNSENT_LUA = `
   if data.state or data.intent then return 0 end
   redis.call('HSET', KEYS[1], 'data', ARGV[1])
   return 1`;
-const REPLACE_HELD_LUA = `
-  local replaced = 0
-  if redis.call('GET', KEYS[2]) == ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then
-    redis.call('HSET', KEYS[1], 'data', ARGV[1])
-    replaced = 1
-  end`;
-const REPLACE_HELD_ONLY_LUA = `${REPLACE_HELD_LUA}
-  return replaced`;
-/** What was in the store before is not what was to be added. */
-const REPLACE_HELD_AND_LOOK_LUA = `${REPLACE_HELD_LUA}
-  local added = 0
-  if redis.call('HGET', KEYS[3], 'data') == ARGV[3] then added = 1 end
-  return { replaced, added }`;
+/** Of each: its job, token, data, and the id of the other one or nothing; then the name, data, options, times of that. */
+const KEEP_LUA = `
+  local jobs, others, now = KEYS[1], KEYS[2], tonumber(ARGV[1])
+  local done, at = {}, 2
+  local function add(key, id, name, data, opts, delay)
+    if redis.call('EXISTS', key) == 1 then
+      -- What is there may have been added by this very step, whose answer was lost.
+      return redis.call('HGET', key, 'data') == data and 2 or 0
+    end
+    redis.call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', 0)
+    redis.call('ZADD', others .. 'delayed', (now + delay) * 0x1000, id)
+    return 2
+  end
+  while ARGV[at] do
+    local key, kept = jobs .. ARGV[at], 0
+    if redis.call('GET', key .. ':lock') == ARGV[at + 1] and redis.call('EXISTS', key) == 1 then
+      redis.call('HSET', key, 'data', ARGV[at + 2])
+      kept = 1
+    end
+    local id = ARGV[at + 3]
+    at = at + 4
+    if id ~= '' then
+      kept = kept + add(others .. id, id, ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]))
+      at = at + 4
+    end
+    done[#done + 1] = kept
+  end
+  -- Workers sleep until the first one is due.
+  local first = redis.call('ZRANGE', others .. 'delayed', 0, 0, 'WITHSCORES')[2]
+  if first then redis.call('ZADD', others .. 'marker', tonumber(first) / 0x1000, '1') end
+  return done`;
 
-export function redisSteps(backend: IQueueBackend, toKey: (jobId: string) => string): OwnSteps {
+export function redisSteps(backend: IQueueBackend, jobs: string, others: string): OwnSteps {
   const defined = (backend as unknown as RedisBackend).client.then((client) => {
     client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
-    client.defineCommand('rtSmsReplaceHeld', { numberOfKeys: 2, lua: REPLACE_HELD_ONLY_LUA });
-    client.defineCommand('rtSmsReplaceHeldAndLook', { numberOfKeys: 3, lua: REPLACE_HELD_AND_LOOK_LUA });
+    client.defineCommand('rtSmsKeep', { numberOfKeys: 2, lua: KEEP_LUA });
     return client;
   });
-  const run = async (name: string, jobId: string, ...args: string[]): Promise<unknown> => {
-    const key = toKey(jobId);
-    return (await defined).runCommand(name, [key, `${key}:lock`, ...args]);
+  const write = async (all: Keeping[]): Promise<Kept[]> => {
+    const args: (string | number)[] = [jobs, others, Date.now()];
+    for (const { jobId, token, data, other } of all) {
+      args.push(jobId, token, JSON.stringify(data), other?.opts.jobId ?? '');
+      if (other) args.push(other.name, JSON.stringify(other.data), JSON.stringify(other.opts), other.opts.delay);
+    }
+    const done = (await (await defined).runCommand('rtSmsKeep', args)) as number[];
+    return done.map((kept) => ({ replaced: kept % 2 === 1, added: kept >= 2 }));
   };
+  const together = new Together<Keeping, Kept>(write, async (one) => (await write([one]))[0]!);
   return {
-    replaceUnsent: async (jobId, data) => (await run('rtSmsReplaceUnsent', jobId, JSON.stringify(data))) === 1,
-    replaceHeld: async (jobId, token, data) =>
-      (await run('rtSmsReplaceHeld', jobId, JSON.stringify(data), token)) === 1,
-    replaceHeldAndAdd: async (jobId, token, data, { queue, name, data: others, opts }) => {
-      await queue.add(name, others, opts);
-      const keys = [queue.toKey(opts.jobId), JSON.stringify(data), token, JSON.stringify(others)];
-      const [replaced, added] = (await run('rtSmsReplaceHeldAndLook', jobId, ...keys)) as [number, number];
-      return { replaced: replaced === 1, added: added === 1 };
+    replaceUnsent: async (jobId, data) => {
+      const keys = [`${jobs}${jobId}`, `${jobs}${jobId}:lock`];
+      return (await (await defined).runCommand('rtSmsReplaceUnsent', [...keys, JSON.stringify(data)])) === 1;
     },
-    misfit: () => Promise.resolve(undefined),
+    keep: (one) => together.do(one),
   };
 }
 
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
   AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
-const REPLACE_HELD_SQL = `UPDATE job SET data = $3::jsonb
-  WHERE queue = $1 AND id = $2 AND state = 'active' AND lock_token = $4 RETURNING id`;
-/** Workers are woken only where they would sleep for longer: those that notify commit one after the other. */
-const REPLACE_HELD_AND_ADD_SQL = `WITH replaced AS (${REPLACE_HELD_SQL}), added AS (
+/**
+ * Of many, those whose job another one has locked just now are left, for two that wait for each other would be a deadlock.
+ * Workers are woken only where they would sleep for longer: those that notify commit one after the other.
+ */
+const keepSql = (many: boolean) => `WITH step AS (
+    SELECT * FROM jsonb_to_recordset($3::jsonb) AS step(
+      n int, id text, token text, data jsonb, other text, name text, others jsonb, opts jsonb, delay bigint, attempts int)
+  ), held AS (
+    SELECT n FROM job JOIN step USING (id)
+    WHERE queue = $1 AND state = 'active' AND lock_token = token FOR UPDATE OF job ${many ? 'SKIP LOCKED' : ''}
+  ), replaced AS (
+    UPDATE job SET data = step.data FROM step JOIN held USING (n)
+    WHERE queue = $1 AND job.id = step.id AND state = 'active' AND lock_token = token RETURNING n
+  ), added AS (
     INSERT INTO job (queue, id, seq, name, state, data, opts, delay_ms, max_attempts, added_at_ms, process_at_ms)
-    VALUES ($5, $6, nextval('job_seq'), $7, 'delayed', $8::jsonb, $9::jsonb, $10, $11, $12::bigint, $12::bigint + $10)
-    ON CONFLICT (queue, id) DO NOTHING RETURNING id
+    SELECT $2, other, nextval('job_seq'), name, 'delayed', others, opts, delay, attempts, $4::bigint, $4::bigint + delay
+    FROM step WHERE other IS NOT NULL ${many ? 'AND n IN (SELECT n FROM replaced)' : ''}
+    ON CONFLICT (queue, id) DO NOTHING RETURNING id, process_at_ms
   ), woken AS (
-    SELECT pg_notify('bullmq_jobs', $5) FROM added WHERE NOT EXISTS (
-      SELECT 1 FROM job WHERE queue = $5 AND state = 'delayed' AND process_at_ms <= $12::bigint + $10)
+    SELECT pg_notify('bullmq_jobs', $2) FROM (SELECT min(process_at_ms) AS first FROM added) AS next
+    WHERE first IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM job WHERE queue = $2 AND state = 'delayed' AND process_at_ms <= first)
   )
-  SELECT EXISTS (SELECT 1 FROM replaced) AS replaced, EXISTS (SELECT 1 FROM added) AS added,
-    (SELECT count(*) FROM woken) AS woken`;
-const LAYOUT_SQL = `SELECT column_name AS name FROM information_schema.columns
-  WHERE table_schema = current_schema() AND table_name = 'job' AND is_nullable = 'NO' AND column_default IS NULL`;
-const GIVEN = ['queue', 'id', 'seq', 'name', 'state', 'added_at_ms'];
+  SELECT n, n IN (SELECT n FROM replaced) AS replaced, other IN (SELECT id FROM added) IS TRUE AS added,
+    (SELECT count(*) FROM woken) AS woken FROM step`;
 
-export function postgresSteps(backend: IQueueBackend, queue: string): OwnSteps {
+export function postgresSteps(backend: IQueueBackend, jobs: string, others: string): OwnSteps {
   const query = (sql: string, values: unknown[]) => (backend as unknown as PostgresBackend).query(sql, values);
-  const replaced = async (sql: string, ...values: unknown[]) =>
-    (await query(sql, [queue, ...values])).rows.length === 1;
+  const write = async (all: Keeping[], sql: string): Promise<Kept[]> => {
+    const steps = all.map(({ jobId, token, data, other }, n) => {
+      const step = { n, id: jobId, token, data };
+      if (!other) return step;
+      const { name, data: others, opts } = other;
+      return { ...step, other: opts.jobId, name, others, opts, delay: opts.delay, attempts: opts.attempts };
+    });
+    const { rows } = await query(sql, [jobs, others, JSON.stringify(steps), Date.now()]);
+    const kept: Kept[] = [];
+    for (const { n, replaced, added } of rows as unknown as (Kept & { n: number })[]) kept[n] = { replaced, added };
+    return kept;
+  };
+  const alone = async (one: Keeping) => (await write([one], keepSql(false)))[0]!;
+  const together = new Together<Keeping, Kept>(
+    async (all) => (await write(all, keepSql(true))).map((kept) => (kept.replaced ? kept : undefined)),
+    alone,
+  );
   return {
-    replaceUnsent: (jobId, data) => replaced(REPLACE_UNSENT_SQL, jobId, JSON.stringify(data)),
-    replaceHeld: (jobId, token, data) => replaced(REPLACE_HELD_SQL, jobId, JSON.stringify(data), token),
-    replaceHeldAndAdd: async (jobId, token, data, { queue: others, name, data: otherData, opts }) => {
-      const own = [queue, jobId, JSON.stringify(data), token];
-      const other = [others.name, opts.jobId, name, JSON.stringify(otherData), JSON.stringify(opts)];
-      const { rows } = await query(REPLACE_HELD_AND_ADD_SQL, [...own, ...other, opts.delay, opts.attempts, Date.now()]);
-      return rows[0] as { replaced: boolean; added: boolean };
-    },
-    misfit: async () => {
-      const { rows } = await query(LAYOUT_SQL, []);
-      const unknown = rows.map(({ name }) => String(name)).filter((name) => !GIVEN.includes(name));
-      if (unknown.length > 0) return `the table "job" has the column ${unknown.join(', ')}`;
-      // Planned, not run: it fails where a name or a type is another one.
-      await query(`EXPLAIN ${REPLACE_HELD_AND_ADD_SQL}`, ['', '', '{}', '', '', '', '', '{}', '{}', 0, 0, 0]);
-      return undefined;
-    },
+    replaceUnsent: async (jobId, data) =>
+      (await query(REPLACE_UNSENT_SQL, [jobs, jobId, JSON.stringify(data)])).rows.length === 1,
+    keep: (one) => together.do(one),
   };
 }

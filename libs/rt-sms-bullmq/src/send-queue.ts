@@ -16,7 +16,7 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import type { CheckData, CheckQueue, Sent } from './check-queue.js';
+import type { CheckData, CheckQueue } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
@@ -392,10 +392,9 @@ export class SendQueue {
 
   /** The outcome was kept before; its telling failed, or whoever was to tell it is gone. */
   private async retell(held: Held): Promise<string> {
-    const { job } = held;
-    const { error } = job.data;
-    if (isNews(job.data)) await this.store.insist(() => this.checks.expect(job.data.uid!, sentOf(job, job.data)));
-    return this.tell(held, error && revive(error, this.host.options.account));
+    const { data } = held.job;
+    if (isNews(data) && !(await this.keep(held, data))) throw new Error('Another worker has taken the job over');
+    return this.tell(held, data.error && revive(data.error, this.host.options.account));
   }
 
   /** Tells the application; as often as it takes, within reason. */
@@ -448,9 +447,10 @@ export class SendQueue {
   }
 
   private async replace({ job, token }: Held, data: SendData): Promise<boolean> {
+    const keeping = { jobId: job.id!, token, data };
     const ours = isNews(data)
-      ? await this.checks.expect(data.uid!, sentOf(job, data), { token, data })
-      : await this.store.steps.replaceHeld(job.id!, token, data);
+      ? await this.checks.expect(data.uid!, { at: data.sentAt!, ref: readRef(data), from: job.id! }, keeping)
+      : (await this.store.steps.keep(keeping)).replaced;
     if (ours) job.data = data;
     return ours;
   }
@@ -467,8 +467,6 @@ const readRef = ({ ref }: SendData): string | undefined =>
 
 /** Accepted, and nobody was told yet: it may have no check job. */
 const isNews = ({ state, failures }: SendData): boolean => state === 'accepted' && !failures;
-
-const sentOf = (job: SendJob, data: SendData): Sent => ({ at: data.sentAt!, ref: readRef(data), from: job.id! });
 
 /**
  * BullMQ counts in windows that begin with their first job, and two of them may stand together in one second. Ten short

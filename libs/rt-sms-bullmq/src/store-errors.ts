@@ -17,7 +17,7 @@ export const POLICY = (policy: string) =>
   `the eviction policy of this Redis is ${policy}, so it may throw queued messages away; set maxmemory-policy noeviction, or take another Redis for the queue`;
 
 export const LAYOUT = (what: string) =>
-  `this version of nestjs-rt-sms-bullmq does not know the tables of BullMQ (${what}); take a newer one`;
+  `this version of nestjs-rt-sms-bullmq does not know the layout of this BullMQ (${what}); take a newer one`;
 
 /** A store that answers, and that no retry makes usable. */
 export class Unfit extends Error {}
@@ -44,8 +44,9 @@ export function unfit(error: unknown, account: string): RtSmsConfigError | undef
   else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
     what = `this Redis refuses the user: ${reason(error)}`;
   else if (/could not load the optional/i.test(message)) what = reason(error);
-  // A column or a type that is not there, or another one.
-  else if (typeof code === 'string' && /^42(703|704|804)$/.test(code)) what = LAYOUT(reason(error));
+  // A column or a type that is not there, another one, or one more; a key of another type.
+  else if (/^(42703|42704|42804|42883|23502)$/.test(String(code)) || message.startsWith('WRONGTYPE'))
+    what = LAYOUT(reason(error));
   return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
 }
 

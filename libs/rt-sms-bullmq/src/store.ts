@@ -15,6 +15,7 @@ import {
 } from 'bullmq';
 import { isRtSmsError, type RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
 import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
+import { misfit } from './layout.js';
 import { postgresSteps, redisSteps, type OwnSteps } from './own-steps.js';
 import { EngineWorker, PacedWorker } from './workers.js';
 import { isMissing, LAYOUT, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
@@ -228,7 +229,8 @@ export class Store<Send, Check> {
       const make = <T>(name: 'send' | 'check', factory: typeof this.factory): StoredQueue<T> => {
         const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
           this.name(name),
-          { ...this.base('producer'), streams: EVENTS },
+          // The lock is for the job that finds out about the layout.
+          { ...this.base('producer'), streams: EVENTS, ...({ lockDuration: this.options.lockDurationMs } as object) },
           factory,
         );
         this.made.add(made);
@@ -239,23 +241,28 @@ export class Store<Send, Check> {
       try {
         await this.connected(first);
         const backend = first.getBackend();
-        this.own = this.isRedis
-          ? redisSteps(backend, (jobId) => first.toKey(jobId))
-          : postgresSteps(backend, this.name('send'));
-        const misfit = await this.own.misfit();
-        if (misfit !== undefined) throw new Unfit(LAYOUT(misfit));
         // By the connections of the first one.
         const second = make<Check>('check', (name) => backend.forQueue(name));
         queues.push(second);
+        const steps = (jobs: Queue, others: Queue) =>
+          this.isRedis
+            ? redisSteps(backend, jobs.toKey(''), others.toKey(''))
+            : postgresSteps(backend, jobs.name, others.name);
+        const wrong = await misfit(`${this.name('send')}-probe`, backend, (probe) => steps(probe, probe), JOB);
+        if (wrong !== undefined) throw new Unfit(LAYOUT(wrong));
+        this.own = steps(first as Queue, second as Queue);
         second.on('error', this.complain);
         await second.waitUntilReady();
         this.queues = [first, second];
         this.isReady = true;
         return;
       } catch (error) {
-        for (const queue of queues) void this.discard(queue);
+        const gone = Promise.all(queues.map((queue) => this.discard(queue)));
         this.unfit = unfit(error, this.account);
-        if (this.unfit) throw this.unfit;
+        if (this.unfit) {
+          await gone;
+          throw this.unfit;
+        }
         this.complain(error);
         await pause(PAUSE_MS);
       }

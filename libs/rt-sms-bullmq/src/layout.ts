@@ -1,0 +1,54 @@
+import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { Queue, type IQueueBackend, type JobsOptions } from 'bullmq';
+import type { OwnSteps } from './own-steps.js';
+
+const NAME = 'probe';
+const DELAY_MS = 60_000;
+
+/**
+ * Leads a job through BullMQ's steps and those of the engine's own, in a queue that is gone afterwards: they have to mean
+ * the same places. Returns where they do not.
+ */
+export async function misfit(
+  name: string,
+  backend: IQueueBackend,
+  steps: (queue: Queue) => OwnSteps,
+  options: JobsOptions & { attempts: number },
+): Promise<string | undefined> {
+  // Replicas start at the same time.
+  const unique = `${name}-${randomUUID()}`;
+  const probe = backend.forQueue(unique);
+  const queue = new Queue(unique, { connection: {} }, () => probe as never);
+  queue.on('error', () => undefined);
+  try {
+    const own = steps(queue);
+    const [token, data] = [randomUUID(), { step: 0 }];
+    const delayed = (jobId: string) => ({ ...options, jobId, delay: DELAY_MS });
+    const take = () =>
+      probe.moveToActive(token) as Promise<[job: unknown, id: unknown, limitedMs: unknown, next?: number]>;
+    const known = async (jobId: string): Promise<unknown> => {
+      const { name, data, opts, delay, priority } = (await queue.getJob(jobId))!;
+      return { name, data, delay, priority, opts: { ...opts, jobId: '' } };
+    };
+    await queue.add(NAME, data, { ...options, jobId: 'a' });
+    if (!(await own.replaceUnsent('a', { step: 1 }))) return 'a job that waits is not found';
+    if ((await take())[1] !== 'a') return 'a job is not taken';
+    if (await own.replaceUnsent('a', data)) return 'it is not seen that a job is taken';
+    if ((await own.keep({ jobId: 'a', token: randomUUID(), data })).replaced) return 'it is not seen whose a job is';
+    const other = { name: NAME, data, opts: delayed('b') };
+    const kept = await own.keep({ jobId: 'a', token, data: { step: 2 }, other });
+    if (!kept.replaced || !kept.added) return 'a job in its hands is not found';
+    const now = await queue.getJob('a');
+    if (now?.data.step !== 2) return 'the data of a job are elsewhere';
+    await queue.add(NAME, data, delayed('c'));
+    if (!isDeepStrictEqual(await known('b'), await known('c'))) return 'a job is made otherwise';
+    const [, , , dueAt = 0] = await take();
+    if (Math.abs(Date.now() + DELAY_MS - dueAt) > DELAY_MS / 2) return 'a job is due at another time';
+    await probe.promote('b');
+    return (await take())[1] === 'b' ? undefined : 'a delayed job does not come';
+  } finally {
+    await queue.obliterate({ force: true }).catch(() => undefined);
+    await queue.close();
+  }
+}
