@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { jest } from '@jest/globals';
 import {
@@ -51,14 +52,27 @@ describe('as a process', () => {
     const { RT_SMS_SHORTCODE: shortcode = '', ...rest } = env;
     const variables = Object.entries({ ...rest, RT_SMS_SHORTCODE: 'another' });
     const file = await write('.env', variables.map(([name, value]) => `${name}=${value}\n`).join(''));
-    const args = ['send', '79270000001', 'Hi', '--env-file', file];
+    const args = ['send', '79270000001', 'Hi', '--env', file];
     // What the environment has goes first.
     await expect(runToEnd(program.bin, args, { RT_SMS_SHORTCODE: shortcode })).resolves.toMatchObject({ code: 0 });
     expect(gateway.messages).toMatchObject([{ shortcode }]);
-    await expect(runHere(['doctor', '--env-file', '/none'])).resolves.toMatchObject({
-      code: 2,
-      stderr: expect.stringMatching(/^--env-file: .*ENOENT/),
-    });
+    for (const missing of [
+      ['--env', '/none'],
+      ['--env=/none', '--json'],
+    ]) {
+      const { code, stdout, stderr } = await runToEnd(program.bin, ['send', '79270000001', 'Hi', ...missing], env);
+      expect(stdout + stderr).toMatch(/--env: .*ENOENT/);
+      expect(code).toBe(2);
+    }
+    expect(gateway.messages).toHaveLength(1);
+  });
+
+  it('says which version it is', async () => {
+    const { version } = json(await readFile('libs/rt-sms/package.json', 'utf8'));
+    const told = { code: 0, stdout: `${String(version)}\n`, stderr: '' };
+    await expect(runToEnd(program.bin, ['--version'])).resolves.toEqual(told);
+    const { stdout } = await runToEnd(program.bin, ['send', '--version', '--json']);
+    expect(json(stdout)).toEqual({ version });
   });
 
   it('tells of wrong flags at once, before it has loaded anything', async () => {

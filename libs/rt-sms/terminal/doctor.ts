@@ -45,7 +45,7 @@ export async function doctor(wishes: Wishes): Promise<Answer> {
     });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    findings.configuration = finding('failed', error.message, 'set these variables, or name a file: --env-file');
+    findings.configuration = finding('failed', error.message, 'set these variables, or name a file: --env');
   }
   const checks = Object.entries(findings).map(([check, found]) => ({ check, ...found }));
   const ok = checks.every(({ result }) => result !== 'failed');

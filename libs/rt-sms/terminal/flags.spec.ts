@@ -28,6 +28,7 @@ it.each([
   [['bulk', 'm.csv', '--dryrun'], 'there is no --dryrun, maybe --dry-run?'],
   [['bulk', 'm.csv', '--colour'], 'there is no --colour\nThe flags of bulk are --shortcode, --results, --encoding,'],
   [['doctor', '-v'], 'there is no -v'],
+  [['doctor', '--env-file', 'x'], 'there is no --env-file, maybe --env?'],
   [['send', '7927', 'Hi', '--results', 'x'], '--results is for bulk'],
   [['status', 'x', '--shortcode', 'x'], '--shortcode is for send and bulk and doctor'],
   [['bulk', 'm.csv', '--results'], '--results needs a value: --results FILE'],
@@ -51,7 +52,7 @@ it('says all that is wrong at once', () => {
 });
 
 it('explains each command and each flag in a line', () => {
-  for (const what of ['send NUMBER TEXT', 'bulk FILE.csv', 'doctor', '--results FILE', '--json', '--help'])
+  for (const what of ['send NUMBER TEXT', 'bulk FILE.csv', 'doctor', '--results FILE', '--json', '--help', '--version'])
     expect(HELP).toContain(`\n  ${what} `);
   expect(Math.max(...HELP.split('\n').map((line) => line.length))).toBeLessThan(125);
 });

@@ -32,9 +32,11 @@ const FLAGS = {
   'callback-url': { of: ['doctor'], value: 'URL', says: 'where the application takes callbacks, without the secret' },
   url: { of: ['secret'], value: 'URL', says: 'the same; without a path, the usual one' },
   account: { of: ALL, value: 'NAME', says: 'a named account: reads RT_SMS_NAME_…' },
-  'env-file': { of: ALL, value: 'FILE', says: 'variables that the environment does not have' },
+  // Node itself takes --env-file, even behind a script, and ends where there is no such file.
+  env: { of: ALL, value: 'FILE', says: 'variables that the environment does not have' },
   json: { of: ALL, says: 'JSON on stdout' },
   help: { of: ALL, says: 'this text' },
+  version: { of: ALL, says: 'which version this is' },
 } as const satisfies Record<string, Flag>;
 type FlagName = keyof typeof FLAGS;
 
