@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import ts from 'typescript';
 
-const docs = resolve(import.meta.dirname, '../../docs');
-const page = readFileSync(resolve(docs, 'security.md'), 'utf8');
+const root = resolve(import.meta.dirname, '../..');
+const page = readFileSync(resolve(root, 'docs/security.md'), 'utf8');
 
 /** The rows of the table of threats. */
 const rows = page
@@ -10,33 +11,93 @@ const rows = page
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| threat'));
 
-/** What a row names: each file of tests, with the titles that stand nearest to it. */
-const proofsOf = (row: string) => {
-  const files = [...row.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e)\.ts)\)/g)].map(([, file]) => file!);
-  const titles = [
+/** What a row names: each file of tests, and the titles in its last cell. */
+const proofsOf = (row: string) => ({
+  files: [...row.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e)\.ts)\)/g)].map(([, file]) => file!),
+  titles: [
     ...row
       .split(' | ')
       .at(-1)!
       .matchAll(/(?<!\*)\*([^*]+)\*(?!\*)/g),
-  ].map(([, title]) => title!);
-  return { files, titles };
-};
-const sourceOf = (file: string) => readFileSync(resolve(docs, '..', file), 'utf8');
+  ].map(([, title]) => title!),
+});
+
+/**
+ * The titles of the tests that run in this source: not of what is a comment, is skipped or to be done, by itself or by what
+ * it is in; none if one of them alone is to run.
+ */
+function titlesIn(source: string): string[] {
+  const titles: (string | undefined)[] = [];
+  let only = false;
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node)) {
+      const [name = '', ...modifiers] = namesOf(node.expression);
+      if (/^x(it|test|describe)$/.test(name) || modifiers.some((one) => one === 'skip' || one === 'todo')) return;
+      only ||= /^f(it|describe)$/.test(name) || modifiers.includes('only');
+      if (name === 'it' || name === 'test') titles.push(titleOf(node.arguments[0]));
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile('source.ts', source, ts.ScriptTarget.Latest));
+  return only ? [] : titles.filter((title) => title !== undefined);
+}
+
+/** `it.each(rows)` is it and each. */
+function namesOf(node: ts.Expression): string[] {
+  if (ts.isIdentifier(node)) return [node.text];
+  if (ts.isPropertyAccessExpression(node)) return [...namesOf(node.expression), node.name.text];
+  if (ts.isCallExpression(node)) return namesOf(node.expression);
+  return ts.isTaggedTemplateExpression(node) ? namesOf(node.tag) : [];
+}
+
+/** What a template puts into its title is `…`. */
+function titleOf(node: ts.Expression | undefined): string | undefined {
+  if (!node || ts.isStringLiteralLike(node)) return node?.text;
+  if (!ts.isTemplateExpression(node)) return undefined;
+  return [node.head, ...node.templateSpans.map(({ literal }) => literal)].map(({ text }) => text).join('…');
+}
 
 it('has threats enough to be read', () => expect(rows.length).toBeGreaterThanOrEqual(18));
 
 it.each(rows.map((row) => [row.split(' | ')[0]!.slice(2), row]))('a test proves the control against: %s', (_, row) => {
   const { files, titles } = proofsOf(row);
   expect(files.length).toBeGreaterThan(0);
-  expect(files.filter((file) => !existsSync(resolve(docs, '..', file)))).toEqual([]);
-  const sources = files.map((file) => sourceOf(file).replaceAll("\\'", "'")).join('\n');
-  // At the beginning of a title, or after the figure that it begins with.
-  const isThere = (title: string) =>
-    [`'${title}`, `"${title}`, `\`${title}`, `} ${title}`].some((one) => sources.includes(one));
-  expect(titles.filter((title) => !isThere(title))).toEqual([]);
+  expect(files.filter((file) => !existsSync(resolve(root, file)))).toEqual([]);
+  const run = files.flatMap((file) => titlesIn(readFileSync(resolve(root, file), 'utf8')));
+  expect(titles.filter((title) => !run.includes(title))).toEqual([]);
 });
 
+describe('a test that is named', () => {
+  it.each([
+    "it('a title', () => {})",
+    "test('a title', async () => {})",
+    'it(`a title`, () => {})',
+    "it.each(rows)('a title', () => {})",
+    "describe.each([1])('%s', () => { describe('x', () => { it('a title', () => {}) }) })",
+  ])('runs: %s', (source) => expect(titlesIn(source)).toContain('a title'));
+
+  it.each([
+    "// it('a title', () => {})",
+    "const title = 'a title';",
+    "it('a title that is longer', () => {})",
+    "it('a title: %s', () => {})",
+    "describe('a title', () => {})",
+    "it.skip('a title', () => {})",
+    "it.todo('a title')",
+    "xit('a title', () => {})",
+    "it.skip.each([1])('a title', () => {})",
+    "it.each([1]).skip('a title', () => {})",
+    "describe.skip('x', () => { it('a title', () => {}) })",
+    "xdescribe('x', () => { it('a title', () => {}) })",
+    "it('a title', () => {}); it.only('another', () => {})",
+    "it('a title', () => {}); fit('another', () => {})",
+    'it(`${a} title`, () => {})',
+  ])('does not: %s', (source) => expect(titlesIn(source)).not.toContain('a title'));
+});
+
+it('names what a template puts into a title …', () => expect(titlesIn('it(`${a} b ${c}`)')).toEqual(['… b …']));
+
 it('SECURITY.md leads here, and back', () => {
-  expect(readFileSync(resolve(docs, '../SECURITY.md'), 'utf8')).toContain('(docs/security.md)');
+  expect(readFileSync(resolve(root, 'SECURITY.md'), 'utf8')).toContain('(docs/security.md)');
   expect(page).toContain('(../SECURITY.md)');
 });
