@@ -76,7 +76,7 @@ export interface CheckData {
   /** The words that were emitted. */
   words?: string[];
   last?: SmsStatus;
-  final?: { report: Omit<DeliveryReport, 'uid'>; source: 'callback' | 'poll'; confirmed: boolean; at: number };
+  final?: Word;
   corrected?: boolean;
   /** Given up: nothing is asked any more. */
   closed?: boolean;
@@ -88,6 +88,8 @@ export interface CheckData {
 }
 
 type CheckJob = StoredJob<CheckData>;
+/** A note that says something of the message. */
+type Word = Required<Omit<Note, 'sent'>>;
 type Taken = 'nothing' | 'emitted' | 'failed' | 'doubt';
 
 /**
@@ -272,7 +274,7 @@ export class CheckQueue implements DeliveryTracker {
         );
         const peek = async (first: boolean): Promise<void> => {
           const job = await this.store.ask('', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
-          if (job?.data.final) return resolve(this.finalOf(uid, job.data));
+          if (job?.data.final) return resolve(this.event(uid, job.data, job.data.final));
           if (job?.data.closed)
             return reject(new RtSmsTimeoutError(`${uid} stays without a final status`, 'not_sent', context()));
           if (first) {
@@ -424,7 +426,7 @@ export class CheckQueue implements DeliveryTracker {
     for (const note of notes) {
       if (note.report) {
         said = true;
-        const taken = await this.take(uid, data, note as Required<Note>);
+        const taken = await this.take(uid, data, note as Word);
         if (taken === 'failed') return this.putOff(job, token, data);
         doubt ||= taken === 'doubt';
       }
@@ -436,11 +438,8 @@ export class CheckQueue implements DeliveryTracker {
       const left = await this.look(job, token, uid, data, doubt, hinted);
       if (left) return left;
     }
-    if (!data.final && !data.closed) {
-      await job.updateData(data);
-      return postpone(job, token, data.dueAt);
-    }
     await job.updateData(data);
+    if (!data.final && !data.closed) return postpone(job, token, data.dueAt);
     return data.final?.report.status ?? 'unresolved';
   }
 
@@ -527,11 +526,7 @@ export class CheckQueue implements DeliveryTracker {
   }
 
   /** Takes in what was said; steps only go forward, and each word is emitted once. */
-  private async take(
-    uid: string,
-    data: CheckData,
-    note: Required<Pick<Note, 'report' | 'source' | 'confirmed' | 'at'>>,
-  ): Promise<Taken> {
+  private async take(uid: string, data: CheckData, note: Word): Promise<Taken> {
     const { report, source, confirmed, at } = note;
     const { status } = report;
     const isFinal = !NOT_FINAL.includes(status);
@@ -583,7 +578,7 @@ export class CheckQueue implements DeliveryTracker {
   private event(
     uid: string,
     data: CheckData,
-    { report, source, confirmed, at }: Required<Pick<Note, 'report' | 'source' | 'confirmed' | 'at'>>,
+    { report, source, confirmed, at }: Word,
     corrects?: SmsStatus,
   ): RtSmsStatusEvent {
     const ref = readRef(data);
@@ -603,10 +598,6 @@ export class CheckQueue implements DeliveryTracker {
     });
   }
 
-  private finalOf(uid: string, data: CheckData): RtSmsStatusEvent {
-    return this.event(uid, data, data.final!);
-  }
-
   private nextLook({ sentAt, step = 0 }: CheckData): number {
     const delayMs = this.steps[Math.min(step, this.steps.length - 1)]! * (1 + 0.2 * Math.random());
     // The last look is at the end of its time, not after it.
@@ -614,7 +605,7 @@ export class CheckQueue implements DeliveryTracker {
   }
 }
 
-const readRef = ({ ref }: CheckData): string | undefined =>
+export const readRef = ({ ref }: { ref?: string | undefined }): string | undefined =>
   ref === undefined ? undefined : (JSON.parse(ref) as string);
 
 /** A status answer holds the number and the text, too; they stay out of the store. */

@@ -16,7 +16,7 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import type { CheckData, CheckQueue } from './check-queue.js';
+import { readRef, type CheckData, type CheckQueue } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
@@ -274,7 +274,7 @@ export class SendQueue {
     }
     if (!marked) {
       ticket?.giveBack();
-      throw new Error('Another worker has taken the job over');
+      throw overtaken();
     }
     const [msisdn, shortcode, text] = JSON.parse(data.message!) as [string, string, string];
     try {
@@ -338,7 +338,7 @@ export class SendQueue {
       return this.settle(held, { state: 'refused' }, error);
     // It provably was not sent: the mark goes, and another attempt may come.
     const kept = { ...data, attempts: refused || ending ? attempts - 1 : attempts };
-    if (!(await this.keep(held, kept))) throw new Error('Another worker has taken the job over');
+    if (!(await this.keep(held, kept))) throw overtaken();
     if (refused) return this.handOver(held);
     return this.later(held, ending ? Date.now() : Date.now() + 100 + backoffMs(attempts, 500, LAST_PAUSE_MS));
   }
@@ -393,7 +393,7 @@ export class SendQueue {
   /** The outcome was kept before; its telling failed, or whoever was to tell it is gone. */
   private async retell(held: Held): Promise<string> {
     const { data } = held.job;
-    if (isNews(data) && !(await this.keep(held, data))) throw new Error('Another worker has taken the job over');
+    if (isNews(data) && !(await this.keep(held, data))) throw overtaken();
     return this.tell(held, data.error && revive(data.error, this.host.options.account));
   }
 
@@ -426,7 +426,7 @@ export class SendQueue {
           `${data.uid} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
         );
     }
-    throw new Error('Another worker has taken the job over');
+    throw overtaken();
   }
 
   /** Writes what is known, whatever it takes; the check job of an accepted message with it. False if the job is no longer ours. */
@@ -456,14 +456,13 @@ export class SendQueue {
   }
 }
 
+const overtaken = () => new Error('Another worker has taken the job over');
+
 const taken = (id: string) =>
   `id: '${id.replace(/\d{9,}/g, '***').slice(0, 128)}' stands for a message with another text, number or sender already`;
 
 const backoffMs = (attempt: number, baseMs: number, capMs: number): number =>
   (0.5 + Math.random() / 2) * Math.min(capMs, baseMs * 2 ** (attempt - 1));
-
-const readRef = ({ ref }: SendData): string | undefined =>
-  ref === undefined ? undefined : (JSON.parse(ref) as string);
 
 /** Accepted, and nobody was told yet: it may have no check job. */
 const isNews = ({ state, failures }: SendData): boolean => state === 'accepted' && !failures;
