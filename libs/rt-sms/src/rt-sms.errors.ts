@@ -22,6 +22,9 @@ export const RT_SMS_REASONS = [
 /** A reason of the gateway (§1.6.1). */
 export type RtSmsReason = (typeof RT_SMS_REASONS)[number];
 
+/** Stands for a reason that is no identifier, or part of what was sent: it may hold a text, a number or a secret. */
+export const UNREPEATED_REASON = 'not_repeated';
+
 /** Where and how an operation failed; every field of it is safe to log. */
 export interface RtSmsErrorContext {
   /** What was being done. @default 'send' */
@@ -178,6 +181,8 @@ const ADVICE: Record<RtSmsReason, string> = {
 };
 
 function advice(reason: string | undefined): string {
+  if (reason === UNREPEATED_REASON)
+    return 'its words may be those of the message, so they are not shown; ask its support, with the request id';
   if (reason === undefined) return `${ADVICE.wrong_credentials}; if they are right, ${ADVICE.wrong_ip}`;
   const known = RT_SMS_REASONS.find((other) => other === reason);
   return known ? ADVICE[known] : 'see the table of errors in the documentation of the gateway';

@@ -5,11 +5,11 @@ import {
   RtSmsNotFoundError,
   RtSmsRejectedError,
   RtSmsUnexpectedResponseError,
+  UNREPEATED_REASON,
   type RtSmsError,
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
 import { defined } from '../defined.js';
-import { redact } from '../redact.js';
 import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
 
 /** What a POST carries (§2.1.1), credentials aside. */
@@ -69,6 +69,10 @@ export function readObject(data: unknown): Fields | undefined {
 const KNOWN_REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
 const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip', 'wrong_credentials']);
 
+/** A word of the table is what it is, even where it is part of somebody's text; any other may echo what was sent. */
+const isRepeatable = (reason: string, confidential: readonly string[] = []) =>
+  KNOWN_REASONS.has(reason) || (/^[a-z][\w-]*$/i.test(reason) && !confidential.some((text) => text.includes(reason)));
+
 /**
  * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
  * decides only for 401 and 403 ("not processed"); outside of 2xx nothing else is believed.
@@ -84,8 +88,7 @@ function readResult(
   if (succeeded && envelope?.['status'] === 'ok' && result) return result;
   const at = { ...context, httpStatus: status };
   const word = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
-  // A word of the table is what it is, even where it is part of somebody's text; any other may echo what was sent.
-  const reason = word === undefined || KNOWN_REASONS.has(word) ? word : redact(word, confidential);
+  const reason = word === undefined || isRepeatable(word, confidential) ? word : UNREPEATED_REASON;
   if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
   if (!succeeded) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
   if (reason !== undefined) {
