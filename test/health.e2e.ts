@@ -48,7 +48,7 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
   }
   /** Moves the clock, and nothing else, on. */
   function passMs(ms: number) {
-    const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + ms);
+    const clock = jest.spyOn(performance, 'now').mockReturnValue(performance.now() + ms);
     atEnd(() => clock.mockRestore());
   }
 

@@ -4,6 +4,7 @@ import {
   RtSmsAbortedError,
   RtSmsAuthError,
   RtSmsModule,
+  RtSmsOverloadedError,
   RtSmsService,
   RtSmsValidationError,
   type RtSmsOptions,
@@ -24,7 +25,7 @@ async function account(given: Partial<RtSmsOptions> = {}, simulator: RtSmsSimula
   class AppModule {}
   const { app } = await start('fastify', { imports: [AppModule] });
   const startedAt = starts(gateway.url);
-  return { sms: app.get(RtSmsService), gateway, startedAt };
+  return { app, sms: app.get(RtSmsService), gateway, startedAt };
 }
 
 /** Rows that count how many were taken, and whether the source was closed. */
@@ -233,6 +234,63 @@ describe('sendMany', () => {
       expect(rows.closed).toBe(1);
     },
   );
+
+  it('ends with whatever the source ends with, be it nothing at all', async () => {
+    const { sms } = await account();
+    async function* rows() {
+      yield* source(1).rows();
+      await Promise.reject();
+    }
+    const results = sms.sendMany(rows())[Symbol.asyncIterator]();
+    await expect(results.next()).resolves.toMatchObject({ value: { ok: true } });
+    await expect(results.next()).rejects.toBeUndefined();
+  });
+
+  it('leaves the process its turn, though no message needs a request', async () => {
+    const { sms } = await account();
+    let ticks = 0;
+    const abort = new AbortController();
+    const ticking = setInterval(() => ++ticks > 2 && abort.abort(), 1);
+    const rows = source(Infinity, () => ({ msisdn: 'nobody', text: '' }));
+    let count = 0;
+    const reading = (async () => {
+      for await (const { ok } of sms.sendMany(rows.rows(), { signal: abort.signal })) {
+        expect(ok).toBe(false);
+        // Where the process has no turn nothing else would end it.
+        if (++count > 100_000) return;
+      }
+    })();
+    await expect(reading).rejects.toBeInstanceOf(RtSmsAbortedError);
+    clearInterval(ticking);
+  });
+
+  it('takes nothing more from the source when the application ends', async () => {
+    const { app, sms, gateway } = await account({}, { latencyMs: 20 });
+    const rows = source(Infinity);
+    const sending = all(sms.sendMany(rows.rows(), { concurrency: 5 }));
+    await new Promise((resolve) => gateway.once('exchange', resolve));
+    await app.close();
+    const { results, error } = await sending;
+    expect(error).toBeInstanceOf(RtSmsOverloadedError);
+    expect(rows.pulled).toBe(results.length);
+    expect(rows.closed).toBe(1);
+    expect(results.filter(({ ok }) => !ok).length).toBeLessThanOrEqual(5);
+    const after = source(3);
+    expect((await all(sms.sendMany(after.rows()))).error).toBeInstanceOf(RtSmsOverloadedError);
+    expect(after.pulled).toBe(0);
+  });
+
+  it.each([undefined, null, 7, 'abc', {}])('messages that are %p are refused', async (messages) => {
+    const { sms } = await account();
+    const { error } = await all(sms.sendMany(messages as unknown as SmsMessage[]));
+    expect((error as RtSmsValidationError).problems).toEqual([expect.stringMatching(/^messages must be an array/)]);
+  });
+
+  it('a signal that is none is refused', async () => {
+    const { sms } = await account();
+    const { error } = await all(sms.sendMany([], { signal: {} as AbortSignal }));
+    expect((error as RtSmsValidationError).problems).toEqual(['signal must be an AbortSignal']);
+  });
 
   it.each([0, -1, 1.5, Number.NaN])('a concurrency of %d is refused', async (concurrency) => {
     const { sms, gateway } = await account();

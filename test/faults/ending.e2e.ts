@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text as textOf } from 'node:stream/consumers';
 import type { AddressInfo } from 'node:net';
-import type { RtSmsError } from 'nestjs-rt-sms';
+import { EventEmitter2 } from '@nestjs/event-emitter';
+import { RtSmsEvents, type RtSmsError, type RtSmsFailedEvent } from 'nestjs-rt-sms';
 import { atEnd } from '../platforms.js';
 import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.js';
 
@@ -63,6 +64,28 @@ describe('app.close()', () => {
     expect(tookMs).toBeGreaterThan(GRACE_MS - 50);
     expect(tookMs).toBeLessThan(GRACE_MS + 1_000);
     expect(gateway.texts.toSorted()).toEqual(['never', 'slow']);
+  }, 30_000);
+
+  it('has one grace for all, also with a queue; what has not left is told so at once', async () => {
+    const gateway = await startGateway();
+    const { sms, app } = await startAccount(gateway, { connections: 1 });
+    const outcomes: string[] = [];
+    const emitter = app.get(EventEmitter2);
+    for (const name of [RtSmsEvents.refused, RtSmsEvents.outcomeUnknown])
+      emitter.on(name, ({ id, error }: RtSmsFailedEvent) => outcomes.push(`${name} ${id} ${error.name}`));
+    await sms.enqueue({ msisdn: msisdnOf(1), text: 'never' }, { id: 'first' });
+    await gateway.read('never');
+    await sms.enqueue({ msisdn: msisdnOf(2), text: 'queued' }, { id: 'second' });
+    const waiting = outcomeOf(sms.send({ msisdn: msisdnOf(3), text: 'waiting' }));
+    const closing = timed(app.close());
+    expect(await timed(waiting)).toBeLessThan(500);
+    expect(await waiting).toBe('not_sent RtSmsOverloadedError');
+    expect(await closing).toBeLessThan(GRACE_MS + 1_000);
+    expect(outcomes.toSorted()).toEqual([
+      'rt-sms.outcome-unknown first RtSmsAbortedError',
+      'rt-sms.refused second RtSmsOverloadedError',
+    ]);
+    expect(gateway.texts).toEqual(['never']);
   }, 30_000);
 
   it('ends as soon as the last has finished', async () => {

@@ -19,7 +19,7 @@ export const DEFAULT_URL = 'https://sms.rt.ru/api/v2/send_message';
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 const DAY_MS = 24 * 3_600_000;
 
-const isObject = (value: unknown): value is object =>
+export const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */

@@ -19,7 +19,7 @@ import {
 } from './delivery/engine.js';
 import { InFlight } from './delivery/in-flight.js';
 import { MemoryEngine } from './delivery/memory-engine.js';
-import { sendAll, type SendResult } from './delivery/send-many.js';
+import { isIterable, sendAll, type SendResult } from './delivery/send-many.js';
 import { MemoryTracker } from './delivery/tracker.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
@@ -32,6 +32,7 @@ import { readUid } from './message/status.js';
 import {
   isRtSmsError,
   RtSmsAuthError,
+  RtSmsConfigError,
   RtSmsNotFoundError,
   type RtSmsError,
   type RtSmsRejectedError,
@@ -40,7 +41,7 @@ import {
 } from './rt-sms.errors.js';
 import { defined } from './defined.js';
 import { Telemetry } from './telemetry.js';
-import type { OpenUid, ResolvedOptions } from './rt-sms.options.js';
+import { isObject, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
 export interface RtSmsHealth {
@@ -78,6 +79,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private readonly telemetry: Telemetry;
   private readonly authenticity: Authenticity;
   private readonly inFlight = new InFlight();
+  private readonly ending = new AbortController();
   private waitingHints = 0;
   private health: Promise<RtSmsHealth> | undefined;
   private healthUntil = 0;
@@ -106,6 +108,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     this.authenticity = new Authenticity(options.callback);
     const host = this.engineHost();
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
+    if (!isObject(this.engine))
+      throw new RtSmsConfigError(['engine: must return an engine, such as that of bullMq(…)'], this.account);
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     ready
       .then(
@@ -147,13 +151,18 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * Sends many messages, `concurrency` (10) at a time, and yields each result as it comes; never stops at a message that
    * failed. No more messages than that are taken from the source ahead of the consumer.
    * @throws RtSmsAuthError after the results in flight, when login, password or address are refused
-   * @throws RtSmsAbortedError after the results in flight, when `signal` fires; what the source throws, likewise
+   * @throws RtSmsAbortedError after the results in flight, when `signal` fires; RtSmsOverloadedError, when the application
+   * ends; what the source throws, likewise
    */
   sendMany(
     messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
-    return sendAll(messages, (message) => this.send(message), { ...options, account: this.account });
+    return sendAll(messages, (message) => this.send(message), {
+      ...options,
+      ending: this.ending.signal,
+      account: this.account,
+    });
   }
 
   /**
@@ -169,6 +178,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
+    if (!isIterable(items)) throw new RtSmsValidationError(['items must be an array, or another iterable'], this);
     const results = Array.from(items, (item) => this.checkItem(item));
     const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
     const problems = results.flatMap((result, index) =>
@@ -204,9 +214,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** Follows messages of an earlier run, or of another process, until their final status. */
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
-    const one = typeof uids === 'string' || 'uid' in uids;
+    const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
     for await (const item of one ? [uids] : uids) {
-      const { uid, ...about } = typeof item === 'string' ? { uid: item } : item;
+      const { uid, ...about } = isObject(item) ? item : { uid: item };
       await this.tracker.follow(this.uid(uid, 'status'), about);
     }
   }
@@ -261,9 +271,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * For readiness, not liveness: a new process mends nothing here. Never throws.
    */
   checkHealth(): Promise<RtSmsHealth> {
-    if (!this.health || Date.now() >= this.healthUntil) {
+    if (!this.health || performance.now() >= this.healthUntil) {
       this.healthUntil = Infinity;
-      this.health = this.probe().finally(() => (this.healthUntil = Date.now() + HEALTH_TTL_MS));
+      this.health = this.probe().finally(() => (this.healthUntil = performance.now() + HEALTH_TTL_MS));
     }
     return this.health;
   }
@@ -276,7 +286,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** Called by Nest: nothing new is begun, what was begun is let finish. */
   async beforeApplicationShutdown(): Promise<void> {
-    await this.engine.stop();
+    const stopped = this.engine.stop();
+    this.ending.abort();
+    // What has not left yet is told so at once, in the queue as elsewhere; what has left has one grace for all.
+    await Promise.all([stopped, this.gateway.stop()]);
     await this.tracker.stop();
     this.gate.close();
     await this.publisher.close(HANDLERS_GRACE_MS);
@@ -355,6 +368,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   }
 
   private checkItem(item: { message: SmsMessage } & EnqueueOptions): EngineItem | string[] {
+    if (!isObject(item)) return ['must be an object with a message'];
     const { message, id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = item;
     const checked = checkMessage(message, this.options.shortcode);
     const problems = 'problems' in checked ? checked.problems : [];
@@ -379,8 +393,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     throw new RtSmsValidationError([problem], { operation, account: this.account });
   }
 
-  private checkLimits({ timeoutMs, signal }: CallOptions, operation: RtSmsErrorContext['operation'] & string): void {
+  private checkLimits(limits: CallOptions, operation: RtSmsErrorContext['operation'] & string): void {
     const problems: string[] = [];
+    const { timeoutMs, signal } = isObject(limits) ? limits : {};
+    if (!isObject(limits)) problems.push('options must be an object');
     if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs < 2 ** 31)) {
       problems.push('timeoutMs must be a number of milliseconds from 1 to 2147483647');
     }

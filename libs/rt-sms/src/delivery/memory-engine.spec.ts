@@ -54,6 +54,39 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   for (const [, ms] of timers.mock.calls) expect(ms).toBeLessThan(2 ** 31);
 });
 
+it('a delay is not longer where the clock of the day is set back, nor an id remembered for less', async () => {
+  const sent: string[] = [];
+  const host = {
+    options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+    gate: { error: undefined, onOpen: () => undefined },
+    slot: (go: (ticket: undefined) => void) => {
+      go(undefined);
+      return () => undefined;
+    },
+    send: async ({ id }: { id: string }) => {
+      sent.push(id);
+      return { uid: `message-id-${id}`, attempts: 1 };
+    },
+    job: <T>(work: () => Promise<T>) => work(),
+    during: <T>(work: () => Promise<T>) => work(),
+    follow: () => undefined,
+    emit: { accepted: async () => true },
+  };
+  const engine = new MemoryEngine(host as unknown as EngineHost);
+  engine.start();
+  const item = { ...MESSAGE, id: 'later', notBefore: Date.now() + 10_000 };
+  await engine.enqueue([item]);
+  jest.setSystemTime(Date.now() - DAY_MS);
+  await jest.advanceTimersByTimeAsync(9_000);
+  expect(sent).toEqual([]);
+  await jest.advanceTimersByTimeAsync(2_000);
+  expect(sent).toEqual(['later']);
+  jest.setSystemTime(Date.now() + 2 * DAY_MS);
+  await engine.enqueue([item]);
+  await jest.advanceTimersByTimeAsync(20_000);
+  expect(sent).toEqual(['later']);
+});
+
 it('a start under the rate that comes when nothing waits any more is given back', async () => {
   const starts: ((ticket: RateTicket) => void)[] = [];
   const host = {

@@ -13,8 +13,6 @@ const CONCURRENCY = 10;
 /** How often a message that provably was not sent is tried again before it is refused; a day, at the last pause. */
 const MAX_ATTEMPTS = 1_440;
 const LAST_PAUSE_MS = 60_000;
-/** What is on its way when the application ends may take so long. */
-const GRACE_MS = 5_000;
 /** Ids that are remembered after their message settled; what is over it goes in one sweep, as each costs the same. */
 const REMEMBER = 100_000;
 const SLACK = 1.01;
@@ -35,6 +33,7 @@ class Entry implements HeapItem {
   readonly id: string;
   readonly ref: string | undefined;
   readonly expiresAt: number;
+  /** By `performance.now()`: the clock of the day may be set back. */
   notBefore: number;
 
   constructor(
@@ -47,7 +46,7 @@ class Entry implements HeapItem {
     this.id = item.id;
     this.ref = item.ref;
     this.expiresAt = item.expiresAt ?? Infinity;
-    this.notBefore = item.notBefore;
+    this.notBefore = performance.now() + item.notBefore - Date.now();
   }
 }
 
@@ -65,7 +64,6 @@ export class MemoryEngine implements SmsEngine {
   private started = false;
   private stopped = false;
   private readonly running = new Set<Promise<void>>();
-  private readonly end = new AbortController();
 
   constructor(private readonly host: EngineHost) {
     host.gate.onOpen(() => void this.pump());
@@ -127,9 +125,8 @@ export class MemoryEngine implements SmsEngine {
   async stop(): Promise<void> {
     this.stopped = true;
     this.leaveSlot?.();
-    const grace = setTimeout(() => this.end.abort(), GRACE_MS);
+    // Not for long: the gateway ends its calls.
     await Promise.allSettled(this.running);
-    clearTimeout(grace);
     const { account } = this.host.options;
     const why = 'It was not sent: the application ended, and its queue is in memory';
     for (const entry of this.queued.values()) {
@@ -139,17 +136,17 @@ export class MemoryEngine implements SmsEngine {
 
   /** Puts an entry where it belongs by now, and again when that changes. */
   private arrange(entry: Entry): void {
-    const { notBefore, expiresAt } = entry;
-    const now = Date.now();
-    if (expiresAt <= now) return this.settle(entry, 'expired');
-    if (notBefore <= now) this.ready.put(entry);
-    const changesAt = notBefore > now ? Math.min(notBefore, expiresAt) : expiresAt;
-    if (changesAt === Infinity) return;
+    const waitMs = entry.notBefore - performance.now();
+    const leftMs = entry.expiresAt - Date.now();
+    if (leftMs <= 0) return this.settle(entry, 'expired');
+    if (waitMs <= 0) this.ready.put(entry);
+    const changesInMs = waitMs > 0 ? Math.min(waitMs, leftMs) : leftMs;
+    if (changesInMs === Infinity) return;
     const changed = () => {
       this.arrange(entry);
       void this.pump();
     };
-    entry.timer = setTimeout(changed, Math.min(changesAt - now, MAX_TIMER_MS)).unref();
+    entry.timer = setTimeout(changed, Math.min(Math.ceil(changesInMs), MAX_TIMER_MS)).unref();
   }
 
   private get mayBegin(): boolean {
@@ -185,10 +182,9 @@ export class MemoryEngine implements SmsEngine {
   }
 
   private async attempt(entry: Entry, item: EngineItem, ticket: RateTicket | undefined): Promise<void> {
-    const { signal } = this.end;
     entry.attempts++;
     try {
-      ({ uid: entry.uid } = await this.host.send(item, { ticket, signal, startBefore: item.expiresAt }));
+      ({ uid: entry.uid } = await this.host.send(item, { ticket, startBefore: item.expiresAt }));
     } catch (error) {
       return this.failed(entry, error as RtSmsError);
     }
@@ -202,7 +198,7 @@ export class MemoryEngine implements SmsEngine {
     // The gate holds it until the gateway takes this process again; anything else gets a pause that grows.
     if (error instanceof RtSmsAuthError) entry.notBefore = 0;
     else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
-      entry.notBefore = Date.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
+      entry.notBefore = performance.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
     else if (entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
     this.arrange(entry);
   }
@@ -217,7 +213,7 @@ export class MemoryEngine implements SmsEngine {
     entry.item = undefined;
     entry.state = state;
     entry.errorCode = error?.code;
-    entry.settledAt = Date.now();
+    entry.settledAt = performance.now();
     this.forget();
     const { emit } = this.host;
     if (state === 'accepted') void emit.accepted(id, entry.uid!, ref);
@@ -229,7 +225,7 @@ export class MemoryEngine implements SmsEngine {
 
   private known(id: string): Entry | undefined {
     const entry = this.queued.get(id) ?? this.settled.get(id);
-    if (!entry || entry.settledAt > Date.now() - this.host.options.idempotencyMs) return entry;
+    if (!entry || entry.settledAt > performance.now() - this.host.options.idempotencyMs) return entry;
     this.settled.delete(id);
     return undefined;
   }

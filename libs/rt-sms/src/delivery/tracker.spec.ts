@@ -353,6 +353,21 @@ describe('the schedule', () => {
     }
   });
 
+  it('does not wait longer where the clock of the day is set back', async () => {
+    const it = await started({ schedule: [10 * SECOND] });
+    it.tracker.follow(ONE);
+    await pass(SECOND);
+    jest.setSystemTime(Date.now() - HOUR);
+    await pass(12 * SECOND);
+    expect(it.asked).toHaveLength(1);
+    jest.setSystemTime(Date.now() - HOUR);
+    it.tracker.hint(ONE, false);
+    await pass(2 * SECOND);
+    expect(it.asked).toHaveLength(2);
+    await pass(12 * SECOND);
+    expect(it.asked).toHaveLength(3);
+  });
+
   it('spreads what was sent together', async () => {
     const it = await started({ schedule: [100 * SECOND], perSecond: 10_000 }, 1_000);
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);

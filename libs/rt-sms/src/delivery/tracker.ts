@@ -50,13 +50,13 @@ class Delivery {
   }
 }
 
-/** When and why a message is asked for. */
+/** When and why a message is asked for. Its times are those of `performance.now()`: the clock of the day may be set back. */
 class Look implements HeapItem {
   place = -1;
   dueAt = 0;
   step = 0;
-  sentAt = Date.now();
-  askedAt = 0;
+  sentAt = performance.now();
+  askedAt = -Infinity;
   missingSince: number | undefined;
   /** The request on its way; its error comes out of it as a value. */
   asking: Promise<unknown> | undefined;
@@ -145,9 +145,9 @@ export class MemoryTracker implements DeliveryTracker {
     this.open.set(uid, delivery);
     delivery.ref = ref ?? delivery.ref;
     const look = this.lookOf(delivery);
-    const now = Date.now();
+    const now = performance.now();
     // A journal may give a date back as text, or null.
-    look.sentAt = Math.min(now, (sentAt && new Date(sentAt).getTime()) || now);
+    look.sentAt = now - Math.max(0, (sentAt && Date.now() - new Date(sentAt).getTime()) || 0);
     // What is taken up again goes on where its age has brought it, not at the first step.
     look.step = 0;
     let at = look.sentAt + steps[0]!;
@@ -177,7 +177,7 @@ export class MemoryTracker implements DeliveryTracker {
     const about = () => this.context(cause, performance.now() - began);
     const aborted = () => new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', about());
     const late = () => {
-      const what = `No final status of ${uid} within ${limitMs} ms; it is still followed`;
+      const what = `No final status of ${uid} within ${limitMs} ms${this.follows(uid) ? '; it is still followed' : ''}`;
       return new RtSmsTimeoutError(what, 'not_sent', about());
     };
     if (signal?.aborted) throw aborted();
@@ -306,14 +306,14 @@ export class MemoryTracker implements DeliveryTracker {
     this.withdraw(look);
     look.hinted = true;
     if (look.asking) return;
-    look.dueAt = Math.max(Date.now(), look.askedAt + HINT_PAUSE_MS);
+    look.dueAt = Math.max(performance.now(), look.askedAt + HINT_PAUSE_MS);
     this.urgent.put(look);
     this.pump();
   }
 
   private schedule(look: Look, at: number): void {
     // The last look is at the end of its time, not after it.
-    look.dueAt = Math.max(Date.now(), Math.min(at, look.sentAt + this.options.maxAgeMs));
+    look.dueAt = Math.max(performance.now(), Math.min(at, look.sentAt + this.options.maxAgeMs));
     this.due.put(look);
     this.pump();
   }
@@ -337,7 +337,7 @@ export class MemoryTracker implements DeliveryTracker {
   private get next(): Look | undefined {
     const urgent = this.urgent.first;
     const due = this.due.first;
-    return urgent && (!due || urgent.dueAt <= Math.max(due.dueAt, Date.now())) ? urgent : due;
+    return urgent && (!due || urgent.dueAt <= Math.max(due.dueAt, performance.now())) ? urgent : due;
   }
 
   private get mayLook(): boolean {
@@ -347,7 +347,7 @@ export class MemoryTracker implements DeliveryTracker {
   /** Looks at what is due, as many at once and as many in a second as may be, and sets the timer for the next. */
   private pump(): void {
     for (let look = this.next; look && this.mayLook; look = this.next) {
-      const waitMs = Math.max(look.dueAt - Date.now(), this.rate.waitMs);
+      const waitMs = Math.max(look.dueAt - performance.now(), this.rate.waitMs);
       if (waitMs > 0) return this.pumpIn(waitMs);
       this.rate.take().start();
       if (!look.hinted) look.step++;
@@ -360,7 +360,7 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   private pumpIn(ms: number): void {
-    const at = Date.now() + ms;
+    const at = performance.now() + ms;
     // An earlier one sets the next by itself; to set it anew for each message that is followed costs more than all the rest.
     if (this.timerAt <= at) return;
     clearTimeout(this.timer);
@@ -378,7 +378,7 @@ export class MemoryTracker implements DeliveryTracker {
     const { delivery } = look;
     const source = look.hinted ? 'callback' : 'poll';
     this.withdraw(look);
-    look.askedAt = Date.now();
+    look.askedAt = performance.now();
     const asked = (report?: SmsStatusReport, error?: Error) => {
       look.asking = undefined;
       if (error) this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
@@ -396,7 +396,7 @@ export class MemoryTracker implements DeliveryTracker {
     const { delivery } = look;
     if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
     const { schedule, maxAgeMs } = this.options;
-    const now = Date.now();
+    const now = performance.now();
     let why: string | undefined;
     if (error instanceof RtSmsNotFoundError) {
       look.missingSince ??= now;

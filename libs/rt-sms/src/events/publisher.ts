@@ -120,7 +120,7 @@ export class Publisher {
 
   private start(run: Run): void {
     if (this.closed || !this.ready) return this.drop(run);
-    run.since = Date.now();
+    run.since = performance.now();
     this.running.add(run);
     this.timer ??= setTimeout(this.warn, SLOW_HANDLER_MS).unref();
     for (const name of run.names) {
@@ -171,7 +171,7 @@ export class Publisher {
   private readonly warn = (): void => {
     this.timer = undefined;
     for (const run of this.running) {
-      const restMs = run.since + SLOW_HANDLER_MS - Date.now();
+      const restMs = run.since + SLOW_HANDLER_MS - performance.now();
       if (restMs > 0) {
         this.timer = setTimeout(this.warn, restMs).unref();
         return;

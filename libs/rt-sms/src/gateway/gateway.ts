@@ -47,7 +47,7 @@ export class Gateway {
   /** Not settled yet, in no order. No Set, for the reason that the transport's queue is none. */
   private readonly calls: Call[] = [];
   private readonly path: string;
-  private closing: Promise<void> | undefined;
+  private stopping: Promise<void> | undefined;
 
   constructor(
     readonly options: ResolvedOptions,
@@ -91,9 +91,15 @@ export class Gateway {
     });
   }
 
-  /** Takes no more, lets what has left finish (5 s at most), settles the rest honestly and closes the connections. */
-  close(): Promise<void> {
-    return (this.closing ??= this.end());
+  /** Takes no more, lets what has left finish (5 s at most) and settles the rest honestly. */
+  stop(): Promise<void> {
+    return (this.stopping ??= this.end());
+  }
+
+  /** The same, and closes the connections. */
+  async close(): Promise<void> {
+    await this.stop();
+    await this.transport.close();
   }
 
   private async end(): Promise<void> {
@@ -103,7 +109,6 @@ export class Gateway {
     const grace = setTimeout(() => left.forEach((call) => call.stop('ending')), GRACE_MS);
     await Promise.allSettled(left.map((call) => call.result));
     clearTimeout(grace);
-    await this.transport.close();
   }
 
   private call<T extends CallEnd>(question: Question<T>): Promise<T> {
@@ -116,7 +121,7 @@ export class Gateway {
 
   private begin(call: Call): void {
     call.place = this.calls.push(call) - 1;
-    if (this.closing) call.stop('ending');
+    if (this.stopping) call.stop('ending');
     else call.begin();
   }
 
