@@ -282,7 +282,7 @@ describe('sendMany', () => {
 
   it.each([undefined, null, 7, 'abc', {}])('messages that are %p are refused', async (messages) => {
     const { sms } = await account();
-    const { error } = await all(sms.sendMany(messages as unknown as SmsMessage[]));
+    const { error } = await all(sms.sendMany(messages as SmsMessage[]));
     expect((error as RtSmsValidationError).problems).toEqual([expect.stringMatching(/^messages must be an array/)]);
   });
 

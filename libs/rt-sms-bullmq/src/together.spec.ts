@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { Together } from './together.js';
 
 /** Writes that end when they are told to; a step is its own result, and one with `!` is none of company. */
@@ -60,6 +61,24 @@ describe('steps that are asked for together', () => {
     await turn();
     ends[1]!();
     await expect(next).resolves.toBe('c');
+  });
+
+  it('do not wait for ever for a write that has no end', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+    const { together, ends, turn } = writes();
+    const lost = together.do('a');
+    await turn();
+    const next = together.do('b');
+    await jest.advanceTimersByTimeAsync(4_999);
+    expect(ends).toHaveLength(1);
+    await jest.advanceTimersByTimeAsync(1);
+    await turn();
+    ends[1]!();
+    await expect(next).resolves.toBe('b');
+    // Late, but it has an end.
+    ends[0]!();
+    await expect(lost).resolves.toBe('a');
+    jest.useRealTimers();
   });
 
   it('are never more than a hundred in one write', async () => {

@@ -1,5 +1,7 @@
 /** A single write of so many steps does not keep the store from others for long. */
 const MOST = 100;
+/** Others do not wait longer for a write that has no end. */
+const SLOW_MS = 5_000;
 
 interface Asked<Step, Done> {
   step: Step;
@@ -36,14 +38,20 @@ export class Together<Step, Done> {
 
   private async go(): Promise<void> {
     while (this.asked.length > 0) {
-      const batch = this.asked.splice(0, MOST);
-      const done = await this.write(batch.map(({ step }) => step)).catch((): undefined[] => []);
-      for (const [index, { step, resolve, reject }] of batch.entries()) {
-        const own = done[index];
-        if (own === undefined) this.alone(step).then(resolve, reject);
-        else resolve(own);
-      }
+      let timer: NodeJS.Timeout | undefined;
+      const slow = new Promise((resolve) => (timer = setTimeout(resolve, SLOW_MS)));
+      await Promise.race([this.end(this.asked.splice(0, MOST)), slow]);
+      clearTimeout(timer);
     }
     this.isUnderWay = false;
+  }
+
+  private async end(batch: Asked<Step, Done>[]): Promise<void> {
+    const done = await this.write(batch.map(({ step }) => step)).catch((): undefined[] => []);
+    for (const [index, { step, resolve, reject }] of batch.entries()) {
+      const own = done[index];
+      if (own === undefined) this.alone(step).then(resolve, reject);
+      else resolve(own);
+    }
   }
 }

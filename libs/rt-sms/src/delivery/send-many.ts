@@ -112,7 +112,7 @@ export async function* sendAll(
       } else if (ended && pending === 0) break;
       else await new Promise<void>((resolve) => (wake = resolve));
     }
-    if (failure) throw (failure as { error: unknown }).error;
+    if (failure) throw failure.error;
   } finally {
     ended = true;
     signal?.removeEventListener('abort', abort);
