@@ -21,8 +21,10 @@ interface Manifest {
 }
 const manifestIn = (folder: string) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
 
-/** Where Node finds the package from this folder. */
+/** Where Node finds the package from this folder; one of ours is where it is made, linked or not. */
 function find(name: string, from: string): string | undefined {
+  const own = LIBRARIES.find((library) => name === `nestjs-${library}`);
+  if (own) return join(root, 'libs', own);
   const folder = join(from, 'node_modules', name);
   if (existsSync(join(folder, 'package.json'))) return folder;
   return from === dirname(from) ? undefined : find(name, dirname(from));
