@@ -178,13 +178,15 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    if (!isIterable(items)) throw new RtSmsValidationError(['items must be an array, or another iterable'], this);
+    const { account } = this;
+    if (!isIterable(items))
+      throw new RtSmsValidationError(['items must be an array, or another iterable'], { account });
     const results = Array.from(items, (item) => this.checkItem(item));
     const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
     const problems = results.flatMap((result, index) =>
       Array.isArray(result) ? result.map((problem) => place(index) + problem) : [],
     );
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account: this.account });
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     const checked = results as EngineItem[];
     await this.engine.enqueue(checked);
     return checked.map(({ id }) => ({ id }));

@@ -12,6 +12,16 @@ const MESSAGE = {
   priority: 'normal',
   notBefore: 0,
 } as const;
+/** What is the same of all hosts here: no rate, and nothing around a job. */
+const HOST = {
+  options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+  slot: (go: (ticket: undefined) => void) => {
+    go(undefined);
+    return () => undefined;
+  },
+  job: <T>(work: () => Promise<T>) => work(),
+  during: <T>(work: () => Promise<T>) => work(),
+};
 
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => {
@@ -23,15 +33,9 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   const outcomes: string[] = [];
   let fail: ((error: Error) => void) | undefined;
   const host = {
-    options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+    ...HOST,
     gate: { error: undefined, onOpen: () => undefined },
-    slot: (go: (ticket: undefined) => void) => {
-      go(undefined);
-      return () => undefined;
-    },
     send: () => new Promise((_, reject) => (fail = reject)),
-    job: <T>(work: () => Promise<T>) => work(),
-    during: <T>(work: () => Promise<T>) => work(),
     emit: { expired: async (id: string) => outcomes.push(`expired ${id}`) },
   };
   const timers = jest.spyOn(globalThis, 'setTimeout');
@@ -57,18 +61,12 @@ it('an expiry further off than a timer reaches holds, also where the message is 
 it('a delay is not longer where the clock of the day is set back, nor an id remembered for less', async () => {
   const sent: string[] = [];
   const host = {
-    options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+    ...HOST,
     gate: { error: undefined, onOpen: () => undefined },
-    slot: (go: (ticket: undefined) => void) => {
-      go(undefined);
-      return () => undefined;
-    },
     send: async ({ id }: { id: string }) => {
       sent.push(id);
       return { uid: `message-id-${id}`, attempts: 1 };
     },
-    job: <T>(work: () => Promise<T>) => work(),
-    during: <T>(work: () => Promise<T>) => work(),
     follow: () => undefined,
     emit: { accepted: async () => true },
   };
@@ -90,7 +88,7 @@ it('a delay is not longer where the clock of the day is set back, nor an id reme
 it('a start under the rate that comes when nothing waits any more is given back', async () => {
   const starts: ((ticket: RateTicket) => void)[] = [];
   const host = {
-    options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
+    ...HOST,
     gate: { error: undefined, onOpen: () => undefined },
     slot: (go: (ticket: RateTicket) => void) => {
       starts.push(go);
