@@ -160,18 +160,21 @@ async function startRedis(): Promise<Service> {
   };
 }
 
+// A script, because it sees one moment: read key by key, some would be gone before their turn.
+const DUMP = `
+local readers = {
+  string = { 'GET' }, hash = { 'HGETALL' }, list = { 'LRANGE', 0, -1 },
+  set = { 'SMEMBERS' }, zset = { 'ZRANGE', 0, -1 }, stream = { 'XRANGE', '-', '+' },
+}
+local dump = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local reader = readers[redis.call('TYPE', key).ok]
+  dump[#dump + 1] = { key, redis.call(reader[1], key, unpack(reader, 2)) }
+end
+return cjson.encode(dump)`;
+
 async function dumpOf(client: Redis): Promise<string> {
-  const readers: Record<string, (key: string) => Promise<unknown>> = {
-    string: (key) => client.get(key),
-    hash: (key) => client.hgetall(key),
-    list: (key) => client.lrange(key, 0, -1),
-    set: (key) => client.smembers(key),
-    zset: (key) => client.zrange(key, '0', '-1'),
-    stream: (key) => client.xrange(key, '-', '+'),
-  };
-  const keys = await client.keys('*');
-  const values = await Promise.all(keys.map(async (key) => [key, await readers[await client.type(key)]!(key)]));
-  return JSON.stringify(values);
+  return String(await client.eval(DUMP, 0));
 }
 
 async function startPostgres(): Promise<Service> {
