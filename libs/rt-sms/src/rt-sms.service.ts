@@ -241,7 +241,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     query: Record<string, unknown>,
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
-    const trust = this.authenticity.check(request.secret, request.ip);
+    const trust = this.authenticity.check(request);
     const instruments = this.telemetry.on;
     if (trust === 'refused') {
       instruments?.heard('refused');

@@ -26,9 +26,10 @@ export class Authenticity {
     this.networks = allowFrom.map(network);
   }
 
-  /** A controller of the application's own may give a parameter as it came. */
-  check(secret: unknown, ip: string | undefined): 'believed' | 'hint' | 'refused' {
-    if (this.networks.length > 0 && !this.isAllowed(ip)) return 'refused';
+  /** A controller of the application's own may give a parameter as it came. The address is read only where it matters. */
+  check(request: { secret?: unknown; ip?: string | undefined }): 'believed' | 'hint' | 'refused' {
+    const { secret } = request;
+    if (this.networks.length > 0 && !this.isAllowed(request.ip)) return 'refused';
     if (this.secrets.length === 0) return secret === undefined ? 'hint' : 'refused';
     if (typeof secret !== 'string') return 'refused';
     this.given.write(hash('sha256', secret, 'hex'));

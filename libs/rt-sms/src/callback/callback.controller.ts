@@ -23,8 +23,11 @@ interface PlatformRequest {
   query?: Record<string, unknown>;
 }
 
-/** Both forms of the path, each with and without a trailing slash; these four work on Express and on Fastify. */
-const ROUTES = ['', '//', ':secret', ':secret//'];
+/**
+ * Both forms of the path, each with and without a trailing slash; these four work on Express and on Fastify. The usual one
+ * is the first: Express tries one after the other.
+ */
+const ROUTES = [':secret', ':secret//', '', '//'];
 
 /**
  * The controller of the provider's callbacks (§3.1) for one account. A class of its own for each registration: a shared one
@@ -46,10 +49,16 @@ export function callbackController(account: string, path: string, decorators: re
 
     async canActivate(context: ExecutionContext): Promise<boolean> {
       const request = context.switchToHttp().getRequest<PlatformRequest>();
-      const { method, query = {}, params, ip } = request;
+      const { method, query = {}, params } = request;
+      const from = {
+        secret: params?.secret,
+        // Express works it out anew each time it is asked.
+        get ip() {
+          return request.ip;
+        },
+      };
       // A HEAD runs a GET's handler on both platforms.
-      if (method === 'GET' && (await this.sms.handleCallback(query, { secret: params?.secret, ip })) === 'accepted')
-        return true;
+      if (method === 'GET' && (await this.sms.handleCallback(query, from)) === 'accepted') return true;
       throw new NotFoundException(`Cannot ${method} ${this.host.httpAdapter.getRequestUrl(request)}`);
     }
   }
