@@ -1,6 +1,11 @@
+import { ConfigModule, ConfigService } from '@nestjs/config';
+import { EventEmitterModule } from '@nestjs/event-emitter';
+import { Test } from '@nestjs/testing';
 import { rtSmsConfig, rtSmsConfigFor } from './rt-sms.config.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
+import { RtSmsModule } from './rt-sms.module.js';
 import { resolveOptions, type RtSmsOptions } from './rt-sms.options.js';
+import { getRtSmsToken } from './rt-sms.tokens.js';
 
 const before = { ...process.env };
 afterEach(() => {
@@ -107,7 +112,33 @@ describe('rtSmsConfig', () => {
 
   it('is a namespace of its own for each account', () => {
     expect(rtSmsConfig.KEY).toBe('CONFIGURATION(rtSms)');
-    expect(rtSmsConfigFor('otp').KEY).toBe('CONFIGURATION(rtSms.otp)');
+    expect(rtSmsConfigFor('otp').KEY).toBe('CONFIGURATION(rtSms:otp)');
     expect(rtSmsConfig.asProvider()).toMatchObject({ imports: [expect.anything()], inject: [rtSmsConfig.KEY] });
+  });
+});
+
+describe('two accounts in one application, both from the environment', () => {
+  const account = (name?: string) =>
+    RtSmsModule.forRootAsync({
+      ...(name === undefined ? rtSmsConfig : rtSmsConfigFor(name)).asProvider(),
+      ...(name === undefined ? {} : { name }),
+    });
+
+  it.each([
+    ['the named one last', ConfigModule.forRoot({ ignoreEnvFile: true }), [undefined, 'otp']],
+    ['the named one first', ConfigModule.forRoot({ ignoreEnvFile: true }), ['otp', undefined]],
+    [
+      'both loaded',
+      ConfigModule.forRoot({ ignoreEnvFile: true, load: [rtSmsConfig, rtSmsConfigFor('otp')] }),
+      [undefined, 'otp'],
+    ],
+  ])('%s', async (_, config, names: (string | undefined)[]) => {
+    env({ ...REQUIRED, RT_SMS_OTP_LOGIN: 'otp', RT_SMS_OTP_PASSWORD: 'password' });
+    const module = await Test.createTestingModule({
+      imports: [EventEmitterModule.forRoot(), config, ...names.map(account)],
+    }).compile();
+    for (const name of names) expect(module.get(getRtSmsToken(name), { strict: false })).toBeDefined();
+    expect(module.get(ConfigService).get('rtSms')).not.toHaveProperty('otp');
+    await module.close();
   });
 });

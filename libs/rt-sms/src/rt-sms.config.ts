@@ -41,7 +41,11 @@ function read(prefix: string): RtSmsOptions {
  */
 export const rtSmsConfig: Namespace = registerAs('rtSms', () => read('RT_SMS'));
 
-/** The same for a named account: `rtSmsConfigFor('otp')` reads `RT_SMS_OTP_*`; `-` in the name is `_` there. */
+/**
+ * The same for a named account: `rtSmsConfigFor('otp')` is the namespace `rtSms:otp` and reads `RT_SMS_OTP_*`; `-` in the
+ * name is `_` there.
+ */
 export function rtSmsConfigFor(account: string): Namespace {
-  return registerAs(`rtSms.${account}`, () => read(`RT_SMS_${account.toUpperCase().replaceAll('-', '_')}`));
+  // No dot: it would put this account's settings into those of `rtSms`, where it is no option.
+  return registerAs(`rtSms:${account}`, () => read(`RT_SMS_${account.toUpperCase().replaceAll('-', '_')}`));
 }
