@@ -13,6 +13,7 @@ import {
 } from 'nestjs-rt-sms';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { atEnd, start } from './platforms.js';
+import { lateBy } from './timing.js';
 
 /** What a test tells the maker of its engine. */
 export interface EngineSetting {
@@ -272,13 +273,20 @@ export function engineConformance(
       });
 
       it('belongs to its account: another account may use it for another message', async () => {
-        const { app, sms, settled, gateway } = await run({}, {}, ['otp']);
+        const { app, sms, until, events, gateway } = await run({}, {}, ['otp']);
         const otp = app.get<RtSmsService>(getRtSmsToken('otp'));
         await sms.enqueue(hello, { id: 'a' });
-        await otp.enqueue({ ...hello, text: 'Your code is 1234' }, { id: 'a', delayMs: 1_000 });
-        await settled('a');
-        await expect(otp.find('a')).resolves.toMatchObject({ state: 'queued' });
-        await gateway.waitForMessage(({ text }) => text.includes('1234'));
+        await otp.enqueue({ ...hello, text: 'Your code is 1234' }, { id: 'a' });
+        await until(() => events.length === 2);
+        const [own, others] = ['Hello', 'Your code is 1234'].map(
+          (words) => gateway.messages.find(({ text }) => text === words)!.uid,
+        );
+        await expect(sms.find('a')).resolves.toEqual({ id: 'a', state: 'accepted', uid: own });
+        await expect(otp.find('a')).resolves.toEqual({ id: 'a', state: 'accepted', uid: others });
+        expect(events.map(({ event, account, uid }) => [event, account, uid]).toSorted()).toEqual([
+          ['rt-sms.accepted', 'default', own],
+          ['rt-sms.accepted', 'otp', others],
+        ]);
         expect(gateway.messages).toHaveLength(2);
       });
     });
@@ -350,13 +358,14 @@ export function engineConformance(
         const { sms, settled, startedAt } = await run();
         const began = performance.now();
         await sms.enqueueMany([
+          { message: hello, id: 'much later', delayMs: 600_000 },
           { message: hello, id: 'later', delayMs: 400 },
           { message: hello, id: 'now' },
         ]);
-        await settled('now');
-        await expect(sms.find('later')).resolves.toMatchObject({ state: 'queued' });
-        await settled('later');
-        expect(startedAt[0]! - began).toBeLessThan(400);
+        // Neither waits for one that has to.
+        await settled('now', 'later');
+        await expect(sms.find('much later')).resolves.toMatchObject({ state: 'queued' });
+        expect(startedAt).toHaveLength(2);
         expect(startedAt[1]! - began).toBeGreaterThanOrEqual(399);
       });
 
@@ -366,11 +375,13 @@ export function engineConformance(
         await sms.enqueueMany([
           { message: hello, id: 'over', expiresAt: new Date(began - 1) },
           { message: { ...hello, ref: 'order 1' }, id: 'soon', delayMs: 60_000, expiresAt: new Date(began + 200) },
-          { message: hello, id: 'ample', expiresAt: new Date(began + 60_000) },
+          { message: hello, id: 'ample', delayMs: 1_500, expiresAt: new Date(began + 60_000) },
         ]);
-        await settled('over', 'soon', 'ample');
+        await settled('over', 'soon');
         expect(Date.now() - began).toBeGreaterThanOrEqual(199);
-        expect(Date.now() - began).toBeLessThan(2_000);
+        await settled('ample');
+        // By the order, for each of them may be late: the one whose time is over is told of before the next one's has come.
+        expect(events.map(({ id }) => id)).toEqual(['over', 'soon', 'ample']);
         expect(events.filter(({ event }) => event === 'rt-sms.expired')).toEqual([
           { event: 'rt-sms.expired', id: 'over', account: 'default' },
           { event: 'rt-sms.expired', id: 'soon', account: 'default', ref: 'order 1' },
@@ -380,7 +391,7 @@ export function engineConformance(
       });
 
       it('expiresAt is looked at immediately before the POST: one that waits for a connection expires', async () => {
-        const { sms, settled, gateway, outcomes } = await run({ connections: 1 }, { latencyMs: 600 });
+        const { sms, settled, gateway, outcomes } = await run({ connections: 1 }, { latencyMs: 2_000 });
         await sms.enqueue(hello, { id: 'first' });
         await gateway.waitForMessage();
         await sms.enqueue(hello, { id: 'second', expiresAt: new Date(Date.now() + 200) });
@@ -392,8 +403,8 @@ export function engineConformance(
       });
 
       it('expiresAt cuts no POST that is on its way: it is accepted', async () => {
-        const { sms, settled, outcomes } = await run({}, { latencyMs: 1_500 });
-        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 1_000) });
+        const { sms, settled, outcomes } = await run({}, { latencyMs: 3_500 });
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 3_000) });
         await settled('a');
         expect(outcomes('a')).toEqual(['accepted']);
       });
@@ -401,7 +412,7 @@ export function engineConformance(
       it('expiresAt holds for repetitions, too', async () => {
         const { sms, settled, gateway, outcomes } = await run();
         gateway.nextSend('system_error', Infinity);
-        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 1_500) });
+        await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 3_000) });
         await settled('a');
         const { post } = gateway.requests;
         expect(post).toBeGreaterThan(0);
@@ -424,11 +435,12 @@ export function engineConformance(
       });
 
       it('slow answers do not slow the pace', async () => {
-        const { sms, settled, startedAt } = await run({ rate: { perSecond: 5 } }, { latencyMs: 3_000 });
+        const { sms, gateway, startedAt } = await run({ rate: { perSecond: 5 } }, { latencyMs: 5_000 });
         const all = ids(10);
+        const answered = new Promise((resolve) => gateway.once('exchange', resolve));
         await sms.enqueueMany(all.map((id) => ({ message: hello, id })));
-        await settled(...all);
-        expect(startedAt.at(-1)! - startedAt[0]!).toBeLessThan(2_500);
+        await answered;
+        expect(startedAt).toHaveLength(10);
       });
 
       it('is shared with send()', async () => {
@@ -443,33 +455,34 @@ export function engineConformance(
       });
 
       it('priority: what is urgent goes before what waits already', async () => {
-        const { sms, settled, gateway } = await run({ rate: { perSecond: 5 } });
-        const queue = (priority: 'otp' | 'normal' | 'bulk', count: number) =>
-          sms.enqueueMany(ids(count, priority).map((id) => ({ message: { ...hello, text: id }, id, priority })));
-        await queue('bulk', 12);
+        // One connection, so that messages arrive in the order in which they start.
+        const { sms, settled, gateway, startedAt } = await run({ rate: { perSecond: 5 }, connections: 1 });
+        const items = (priority: 'otp' | 'normal' | 'bulk', count: number) =>
+          ids(count, priority).map((id) => ({ message: { ...hello, text: id }, id, priority }));
+        await sms.enqueueMany(items('bulk', 12));
         await gateway.waitForMessage();
-        await queue('normal', 2);
-        await queue('otp', 2);
+        // At once, or the first of them might have had its turn before the last came.
+        await sms.enqueueMany([...items('normal', 2), ...items('otp', 2)]);
+        const before = startedAt.length;
         await settled(...ids(12, 'bulk'), ...ids(2, 'normal'), ...ids(2, 'otp'));
         const order = gateway.messages.map(({ text }) => text.replace(/\d+/, ''));
-        // A few had their turn already when the urgent ones came.
-        const [otp, normal, bulk] = ['otp', 'normal', 'bulk'].map((word) => order.lastIndexOf(word));
-        expect(otp).toBeLessThan(normal!);
-        expect(normal).toBeLessThan(bulk!);
-        expect(order.slice(order.indexOf('otp'))).toEqual([
+        const turn = order.indexOf('otp');
+        expect(order.slice(turn)).toEqual([
           'otp',
           'otp',
           'normal',
           'normal',
-          ...Array<string>(order.length - order.indexOf('otp') - 4).fill('bulk'),
+          ...Array<string>(order.length - turn - 4).fill('bulk'),
         ]);
-        expect(order.indexOf('otp')).toBeLessThanOrEqual(7);
+        // As many as the rate has places may have had their turn already when the urgent ones came.
+        expect(turn).toBeLessThanOrEqual(before + 5);
+        expect(turn).toBeLessThan(12);
       });
     });
 
     describe('find and cancel', () => {
       it('find tells each state, and why', async () => {
-        const { sms, settled, gateway } = await run({ timeouts: { sendMs: 300 } });
+        const { sms, settled, gateway } = await run({ timeouts: { sendMs: 2_000 } });
         await sms.enqueue(hello, { id: 'queued', delayMs: 60_000 });
         await sms.enqueue(hello, { id: 'cancelled', delayMs: 60_000 });
         await sms.cancel('cancelled');
@@ -495,8 +508,9 @@ export function engineConformance(
       });
 
       it('cancel is true if it will not be sent, also the second time, and false if it was or may have been', async () => {
-        const { sms, settled, gateway, events, outcomes } = await run({ timeouts: { sendMs: 300 } });
-        await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'waiting', delayMs: 300 });
+        const { sms, settled, gateway, events, outcomes } = await run();
+        await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'waiting', delayMs: 2_000 });
+        const due = later(2_400);
         await expect(sms.cancel('waiting')).resolves.toBe(true);
         await expect(sms.cancel('waiting')).resolves.toBe(true);
         await settled('waiting');
@@ -504,11 +518,11 @@ export function engineConformance(
         await sms.enqueue(hello, { id: 'sent' });
         await settled('sent');
         await expect(sms.cancel('sent')).resolves.toBe(false);
-        gateway.nextSend({ fault: 'timeout', accepted: true });
+        gateway.nextSend({ fault: 'reset', accepted: true });
         await sms.enqueue(hello, { id: 'unknown' });
         await settled('unknown');
         await expect(sms.cancel('unknown')).resolves.toBe(false);
-        await later(400);
+        await due;
         expect(gateway.messages).toHaveLength(2);
         expect(outcomes('waiting')).toEqual(['cancelled']);
       });
@@ -520,7 +534,9 @@ export function engineConformance(
           all.map(async (id, n) => {
             await later(n % 20);
             await sms.enqueue({ ...hello, text: id }, { id, delayMs: n % 3 });
-            await later(n % 7);
+            // How long one takes to be sent is the machine's: some are cancelled a while after they have arrived at the latest.
+            if (n % 10 === 0) await gateway.waitForMessage(({ text }) => text === id);
+            else await later(n % 7);
             return sms.cancel(id);
           }),
         );
@@ -548,7 +564,8 @@ export function engineConformance(
           all.map((id, n) => ({
             message: { ...hello, text: id, ref: id },
             id,
-            delayMs: n * 5,
+            // Half of those that are to be cancelled surely are, the others race.
+            delayMs: n % 20 === 18 ? 60_000 : n * 5,
             ...(n % 10 === 9 && { expiresAt: new Date() }),
           })),
         );
@@ -759,18 +776,16 @@ export function engineConformance(
         gateway.nextSend({ fault: 'timeout', accepted: true });
         await sms.enqueue(hello, { id: 'a' });
         await gateway.waitForMessage();
-        const began = performance.now();
-        await app.close();
-        expect(performance.now() - began).toBeLessThan(7_000);
+        expect(await lateBy(5_000, app.close())).toBeLessThan(1_000);
         expect(outcomes('a')).toEqual(['outcome-unknown']);
-      }, 10_000);
+      });
     });
 
     if (!inProcess) return;
 
     it('is bounded: beyond engineLimit nothing of a batch is queued, and there is room again once something is sent', async () => {
       const { sms, settled, gateway } = await run({ engineLimit: 3 });
-      await sms.enqueueMany(['a', 'b'].map((id) => ({ message: hello, id, delayMs: 300 })));
+      await sms.enqueueMany(['a', 'b'].map((id) => ({ message: hello, id, delayMs: 2_000 })));
       await expect(sms.enqueueMany(['c', 'd'].map((id) => ({ message: hello, id })))).rejects.toMatchObject({
         name: 'RtSmsOverloadedError',
         outcome: 'not_sent',

@@ -3,7 +3,7 @@ import { bullMq } from 'nestjs-rt-sms-bullmq';
 import { engineConformance } from '../engine-conformance.js';
 import { startStore, STORES, type Service } from './services.js';
 
-jest.setTimeout(20_000);
+jest.setTimeout(60_000);
 
 describe.each(STORES)('on %s', (kind) => {
   let store: Service;
