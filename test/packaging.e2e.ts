@@ -33,7 +33,7 @@ describe('the packages', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'rt-sms-pack-'));
     tarballs = await pack(folder);
-  }, 120_000);
+  }, 300_000);
   afterAll(() => rm(folder, { recursive: true, force: true }), 60_000);
 
   it.each(LIBRARIES)('%s holds its builds, its README and its licence, and nothing else', async (name) => {
@@ -59,7 +59,7 @@ describe('the packages', () => {
       await run('npx', ['publint', '--strict', tarballs[name]!], { cwd: root, env });
       await run('npx', ['attw', '--no-color', tarballs[name]!], { cwd: root, env });
     },
-    60_000,
+    180_000,
   );
 
   it.each(LIBRARIES)(
@@ -92,7 +92,7 @@ describe('the packages', () => {
       if (schematics)
         await run(process.execPath, ['-e', `require('${schematics.replace('collection.json', 'nest-add.cjs')}')`], how);
     },
-    60_000,
+    180_000,
   );
 
   it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
@@ -223,7 +223,7 @@ describe('the packages', () => {
     const ended = new Promise((done) => child.once('exit', (...how) => done(how)));
     child.kill('SIGINT');
     expect(await ended).toEqual([null, 'SIGINT']);
-  }, 120_000);
+  }, 300_000);
 });
 
 describe('README.ru.md', () => {

@@ -101,7 +101,7 @@ describe.each(LIBRARIES)('what comes with %s', (library) => {
       paths.filter((path) => !named.some((name) => path === name || (name.endsWith('/') && path.startsWith(name)))),
     ).toEqual([]);
     expect(paths.filter((path) => /\.map$|\.spec\.|(^|\/)\.|(?<!\.d)\.ts$|\.(pem|key|env)$/.test(path))).toEqual([]);
-  }, 30_000);
+  }, 120_000);
 });
 
 it('the walk goes deep, and finds a licence that is none', () => {
@@ -168,5 +168,5 @@ describe('npm audit', () => {
     } else {
       expect(verdict.vulnerable).toEqual([]);
     }
-  }, 60_000);
+  }, 120_000);
 });

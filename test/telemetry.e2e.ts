@@ -94,7 +94,7 @@ describe('with an OpenTelemetry SDK', () => {
 
   it('a failure is told by its code and reason, in the span and in the metrics', async () => {
     const { spans, points } = registerSdk();
-    const { gateway, sms } = await run({ timeouts: { sendMs: 300 } });
+    const { gateway, sms } = await run({ timeouts: { sendMs: 2_000 } });
     gateway.nextSend('invalid_field_shortcode');
     await expect(sms.send(MESSAGE)).rejects.toThrow('invalid_field_shortcode');
     gateway.nextSend('timeout');
@@ -117,7 +117,7 @@ describe('with an OpenTelemetry SDK', () => {
 
   it('callbacks are counted by verdict, statuses by source, and those that no callback told as lost', async () => {
     const { spans, points } = registerSdk();
-    const { gateway, sms, callback } = await run({ tracking: { schedule: [50] } });
+    const { gateway, sms, callback } = await run({ tracking: { schedule: [1_500] } });
     const told = await sms.send(MESSAGE);
     await gateway.report(told.uid, 'delivered');
     await callback('status=delivered');

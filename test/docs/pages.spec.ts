@@ -123,7 +123,7 @@ describe('the pages', () => {
         return `${block.page}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
       }),
     ).toEqual([]);
-  }, 60_000);
+  }, 240_000);
 
   it('have JSON that parses', () => {
     expect(inLanguage('json').map(({ code }) => JSON.parse(code) as unknown)).not.toHaveLength(0);

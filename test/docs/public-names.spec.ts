@@ -66,4 +66,4 @@ describe.each(ENTRIES)('%s', (entry) => {
 it('the site of them builds without a warning', async () => {
   const typedoc = resolve(root, 'node_modules/typedoc/bin/typedoc');
   await promisify(execFile)(process.execPath, [typedoc, '--emit', 'none'], { cwd: root });
-}, 90_000);
+}, 240_000);

@@ -19,12 +19,14 @@ import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testin
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
+import { quickest } from '../timing.js';
 import { SECRET } from './replica.js';
 import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
-const hello = { msisdn: '79271234567', text: 'Your code is 735519' };
+/** The code is none that times and digests may have by chance, as digits would be. */
+const hello = { msisdn: '79271234567', text: 'Your code is QX-ZJKW' };
 
 interface Seen {
   event: string;
@@ -244,7 +246,7 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     const gateway = await gatewayOf({ password: 'n0b0dy-knows' });
     const { sms, url, heard } = await run(gateway, store.options);
     const { password } = gateway.options;
-    const personal = new RegExp([hello.msisdn, '9271234567', '735519', 'Your code', password].join('|'));
+    const personal = new RegExp([hello.msisdn, '9271234567', 'QX-ZJKW', 'Your code', password].join('|'));
     await sms.enqueue(hello, { id: 'later', delayMs: 60_000 });
     // Or the test is blind.
     expect(await store.dump()).toMatch(personal);
@@ -272,15 +274,15 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
 
   it('an id is forgotten idempotencyMs after its message settled, and not before', async () => {
     const gateway = await gatewayOf();
-    const { sms, heard } = await run(gateway, store.options, { options: { idempotencyMs: 1_000 } });
-    await sms.enqueue(hello, { id: 'a', delayMs: 1_200 });
+    const { sms, heard } = await run(gateway, store.options, { options: { idempotencyMs: 3_000 } });
+    await sms.enqueue(hello, { id: 'a', delayMs: 3_200 });
     await gateway.waitForMessage();
     const sentAt = Date.now();
     await heard('accepted');
     const other = { ...hello, text: 'Other' };
     await expect(sms.enqueue(other, { id: 'a' })).rejects.toThrow("id: 'a'");
     await eventually(async () => (await sms.find('a')) === undefined);
-    expect(Date.now() - sentAt).toBeGreaterThanOrEqual(1_000);
+    expect(Date.now() - sentAt).toBeGreaterThanOrEqual(3_000);
     await sms.enqueue(other, { id: 'a' });
     await gateway.waitForMessage(({ text }) => text === 'Other');
   });
@@ -307,18 +309,19 @@ describe.each(STORES)('the durable engine on %s', (kind) => {
     const { send } = rtSmsQueueNames();
     expect([...names].some((name) => name.includes(send))).toBe(true);
     const told = JSON.stringify(spans.map(({ name, attributes, events }) => ({ name, attributes, events })));
-    expect(told).not.toMatch(/9271234567|735519|Your code/);
+    expect(told).not.toMatch(/9271234567|QX-ZJKW|Your code/);
   });
 
   it('a store that is not there at the start: the application starts, fails fast, and sends when it comes', async () => {
     const gateway = await gatewayOf();
     await store.kill();
     const { sms, url, heard } = await run(gateway, store.options);
-    const began = performance.now();
-    await expect(sms.enqueue(hello)).rejects.toMatchObject({ name: 'RtSmsOverloadedError', outcome: 'not_sent' });
-    // A callback that could not be kept is not confirmed.
-    await expect(callback(url, 'message-id-1', 'delivered')).resolves.toBeGreaterThanOrEqual(500);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    const tookMs = await quickest(async () => {
+      await expect(sms.enqueue(hello)).rejects.toMatchObject({ name: 'RtSmsOverloadedError', outcome: 'not_sent' });
+      // A callback that could not be kept is not confirmed.
+      await expect(callback(url, 'message-id-1', 'delivered')).resolves.toBeGreaterThanOrEqual(500);
+    });
+    expect(tookMs).toBeLessThan(1_000);
     await expect(sms.send({ ...hello, text: 'At once' })).resolves.toMatchObject({ attempts: 1 });
     await store.restart();
     await eventually(() => sms.enqueue(hello, { id: 'a' }));

@@ -6,14 +6,16 @@ import type { AddressInfo } from 'node:net';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { RtSmsEvents, type RtSmsError, type RtSmsFailedEvent } from 'nestjs-rt-sms';
 import { atEnd } from '../platforms.js';
+import { lateBy } from '../timing.js';
 import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.js';
 
 const GRACE_MS = 5_000;
-const SLOW_MS = 300;
 
-/** A gateway that does what the text says: `slow` answers later, `never` not at all, `unsaved` later that it did not save. */
+/** A gateway that does what the text says: `slow` is answered when the test says so, `unsaved` then by that it was not saved. */
 async function startGateway() {
   const texts: string[] = [];
+  let release = () => undefined as void;
+  const released = new Promise<void>((resolve) => (release = resolve));
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const { text } = JSON.parse(await textOf(request)) as { text: string };
     texts.push(text);
@@ -21,7 +23,8 @@ async function startGateway() {
     if (text === 'never') return;
     const said =
       text === 'unsaved' ? { reason: 'system_error', status: 'error' } : { result: { uid: text }, status: 'ok' };
-    setTimeout(() => response.end(JSON.stringify(said)), SLOW_MS);
+    await released;
+    response.end(JSON.stringify(said));
   };
   const server = createServer((request, response) => void answer(request, response));
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -33,7 +36,7 @@ async function startGateway() {
   const read = async (...wanted: string[]) => {
     while (!wanted.every((text) => texts.includes(text))) await once(server, 'text');
   };
-  return { url: `http://127.0.0.1:${port}/api/v2/send_message`, texts, read };
+  return { url: `http://127.0.0.1:${port}/api/v2/send_message`, texts, read, release };
 }
 
 async function timed(work: Promise<unknown>) {
@@ -56,13 +59,14 @@ describe('app.close()', () => {
     const [slow, never, queued] = [send('slow'), send('never'), send('queued')];
     await gateway.read('slow', 'never');
     const closing = timed(app.close());
+    const late = lateBy(GRACE_MS, closing);
     expect(await queued).toBe('not_sent RtSmsOverloadedError');
     expect(await send('late')).toBe('not_sent RtSmsOverloadedError');
+    gateway.release();
     expect(await slow).toBe('sent');
     expect(await never).toBe('unknown RtSmsAbortedError');
-    const tookMs = await closing;
-    expect(tookMs).toBeGreaterThan(GRACE_MS - 50);
-    expect(tookMs).toBeLessThan(GRACE_MS + 1_000);
+    expect(await closing).toBeGreaterThan(GRACE_MS - 50);
+    expect(await late).toBeLessThan(1_000);
     expect(gateway.texts.toSorted()).toEqual(['never', 'slow']);
   }, 30_000);
 
@@ -77,10 +81,10 @@ describe('app.close()', () => {
     await gateway.read('never');
     await sms.enqueue({ msisdn: msisdnOf(2), text: 'queued' }, { id: 'second' });
     const waiting = outcomeOf(sms.send({ msisdn: msisdnOf(3), text: 'waiting' }));
-    const closing = timed(app.close());
-    expect(await timed(waiting)).toBeLessThan(500);
+    const closing = lateBy(GRACE_MS, app.close());
+    expect(await lateBy(250, waiting)).toBeLessThan(250);
     expect(await waiting).toBe('not_sent RtSmsOverloadedError');
-    expect(await closing).toBeLessThan(GRACE_MS + 1_000);
+    expect(await closing).toBeLessThan(1_000);
     expect(outcomes.toSorted()).toEqual([
       'rt-sms.outcome-unknown first RtSmsAbortedError',
       'rt-sms.refused second RtSmsOverloadedError',
@@ -93,16 +97,23 @@ describe('app.close()', () => {
     const { sms, app } = await startAccount(gateway);
     const slow = outcomeOf(sms.send({ msisdn: msisdnOf(1), text: 'slow' }));
     await gateway.read('slow');
-    expect(await timed(app.close())).toBeLessThan(SLOW_MS + 500);
+    const closing = app.close();
+    gateway.release();
+    expect(await lateBy(300, closing)).toBeLessThan(500);
     expect(await slow).toBe('sent');
   });
 
   it('repeats nothing any more', async () => {
     const gateway = await startGateway();
-    const { sms, app } = await startAccount(gateway, { retry: { send: 10 } });
+    const { sms, app } = await startAccount(gateway, { connections: 1, retry: { send: 10 } });
     const unsaved = failureOf(sms.send({ msisdn: msisdnOf(1), text: 'unsaved' }));
     await gateway.read('unsaved');
-    await app.close();
+    const queued = failureOf(sms.send({ msisdn: msisdnOf(2), text: 'queued' }));
+    const closing = app.close();
+    // By this one it is known that the end has begun.
+    expect(await queued).toMatchObject({ outcome: 'not_sent' });
+    gateway.release();
+    await closing;
     expect(await unsaved).toMatchObject({ outcome: 'rejected', reason: 'system_error', attempts: 1 });
     expect(gateway.texts).toEqual(['unsaved']);
   });
@@ -113,7 +124,7 @@ describe('app.close()', () => {
     const send = outcomeOf(sms.send({ msisdn: msisdnOf(1), text: TEXT }));
     // Until it is on its way.
     await new Promise(setImmediate);
-    expect(await timed(app.close())).toBeLessThan(500);
+    expect(await lateBy(250, app.close())).toBeLessThan(250);
     expect(await send).toBe('not_sent RtSmsOverloadedError');
   });
 });
@@ -131,7 +142,16 @@ async function endProcess(mode: 'signal' | 'close') {
   await gateway.read('slow', 'never');
   child.send('end');
   if (mode === 'signal') child.kill('SIGTERM');
-  const tookMs = await timed(ended);
+  const took = timed(ended);
+  // Not before it has told that it takes no more, or the connection would be free for the next.
+  const said = { text: '' };
+  child.stdout!.on('data', (data) => (said.text += String(data)));
+  while (!/queued/.test(said.text) || !/paced/.test(said.text)) {
+    const more = await Promise.race([once(child.stdout!, 'data'), ended.then(() => undefined)]);
+    if (!more) break;
+  }
+  gateway.release();
+  const tookMs = await took;
   return {
     tookMs,
     ended: await ended,

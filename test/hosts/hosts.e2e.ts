@@ -91,7 +91,7 @@ describe.each(PLATFORMS)('%s, an application with', (platform) => {
     const failed = once(child, 'exit').then(() => Promise.reject(new Error('the applications did not start')));
     [addresses] = (await Promise.race([once(child, 'message'), failed])) as [Addresses];
     failed.catch(() => undefined);
-  }, 30_000);
+  }, 120_000);
   afterAll(async () => {
     const ended = once(child, 'exit');
     child.disconnect();

@@ -78,7 +78,7 @@ describe('a file of messages', () => {
   });
 
   it('stops when told to: what is on its way settles, the rest stays unsent', async () => {
-    const { gateway, post, progress } = await startSample({ latencyMs: 30 });
+    const { gateway, post, progress } = await startSample({ latencyMs: 300 });
     const { id } = (await post('/bulk', ROWS)).body;
     const seen = gateway.waitForMessage(({ text }) => text === 'Row 20');
     await post(`/bulk/${id}/start`, '');
@@ -96,7 +96,7 @@ describe('a file of messages', () => {
     class SlowJournal extends InMemoryJournal {
       override async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
         const begun = await super.beginMany(messages);
-        await pause(30);
+        await pause(200);
         return begun;
       }
     }

@@ -8,7 +8,7 @@ import { atEnd } from '../platforms.js';
 import { compileSample, SampleProcess } from './compiled.js';
 
 // Processes start on a busy machine, and some of them are killed.
-jest.setTimeout(90_000);
+jest.setTimeout(180_000);
 
 interface Listed {
   id: string;
@@ -159,7 +159,7 @@ describe('the sample with a durable engine', () => {
   it('on Redis alone: queues to look at, without number and text once a message is sent', async () => {
     await redis.clear();
     const gateway = await startGateway();
-    gateway.nextSend({ delayMs: 1_500 });
+    gateway.nextSend({ delayMs: 5_000 });
     const running = startSample(gateway, { REDIS_URL: urls.REDIS_URL });
     const url = await running.url();
     gateway.callTo(`${url}/rt-sms/callback`);

@@ -8,12 +8,12 @@ import { compileSample, SampleProcess } from './compiled.js';
 import { SECRET } from './environment.js';
 
 // A process that starts on a busy machine takes its time; what must be quick is measured.
-jest.setTimeout(30_000);
+jest.setTimeout(90_000);
 
 let sample: Awaited<ReturnType<typeof compileSample>>;
 beforeAll(async () => {
   sample = await compileSample();
-}, 60_000);
+}, 120_000);
 afterAll(() => sample.remove());
 
 const startSample = (variables?: Record<string, string>) => new SampleProcess(sample.main, variables);
@@ -121,7 +121,8 @@ describe('npm start', () => {
 
     const began = performance.now();
     await expect(running.end('SIGINT')).resolves.toBe(0);
-    expect(performance.now() - began).toBeLessThan(1_500);
+    // Each of those that it must not wait for would take five seconds.
+    expect(performance.now() - began).toBeLessThan(4_000);
     expect(running.stderr).not.toMatch(/ at .*\.js:/);
   });
 

@@ -17,12 +17,12 @@ import {
   TerminalProcess,
 } from './compiled.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 let program: Awaited<ReturnType<typeof compileTerminal>>;
 beforeAll(async () => {
   program = await compileTerminal();
-}, 60_000);
+}, 120_000);
 afterAll(() => program.remove());
 
 const bulk = (args: string[], env: Record<string, string>) => runToEnd(program.bin, ['bulk', ...args], env);
