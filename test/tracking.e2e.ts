@@ -15,13 +15,14 @@ import {
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { later } from './engine-conformance.js';
 import { atEnd, PLATFORMS, start, type Platform } from './platforms.js';
+import { lateBy } from './timing.js';
 
 const SECRET = 'a-secret-of-sixteen';
 const MESSAGES = 10_000;
 /** In turn: delivered, failed, rejected, insufficient_balance. */
 const NUMBERS = ['79270000001', '79990000002', '79990000003', '79990000004'];
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 /** Passes connections on to the gateway, until it is down: then they are cut, and new ones are refused. */
 class Relay {
@@ -135,7 +136,10 @@ async function world(given: Partial<RtSmsOptions>, simulator: RtSmsSimulatorOpti
 }
 type World = Awaited<ReturnType<typeof world>>;
 
-/** Sends `count` messages; in the middle the gateway is down, for at least `ms`. What provably did not leave is sent again. */
+/**
+ * Sends `count` messages; in the middle the gateway is down, for at least `ms` and until a hundred could not leave. What
+ * provably did not leave is sent again.
+ */
 async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, count: number, ms: number, calls = true) {
   const uids: string[] = [];
   let rows = Array.from({ length: count }, (_, n) => ({
@@ -146,6 +150,8 @@ async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, coun
   let settled = 0;
   let failures = 0;
   let settledAll = () => undefined as void;
+  let felt = () => undefined as void;
+  const isFelt = new Promise<void>((resolve) => (felt = resolve));
   async function* source(part: typeof rows) {
     for (const [n, row] of part.entries()) {
       // The gateway goes while nothing is on its way: what was cut in the middle nobody could know.
@@ -153,7 +159,7 @@ async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, coun
         if (settled < n) await new Promise<void>((resolve) => (settledAll = resolve));
         gateway.callTo(undefined);
         await relay.down();
-        void later(ms).then(async () => {
+        void Promise.all([later(ms), isFelt]).then(async () => {
           await relay.up();
           gateway.callTo(calls ? callbacks : undefined);
         });
@@ -166,8 +172,9 @@ async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, coun
     for await (const result of sms.sendMany(source(rows), { concurrency: 100 })) {
       if (++settled === count / 2) settledAll();
       if (result.ok) uids.push(result.sent.uid);
-      else if (result.error.outcome === 'not_sent') again.push(result.message as (typeof rows)[number]);
-      else if (result.error.outcome !== 'unknown') throw result.error;
+      else if (result.error.outcome === 'not_sent') {
+        if (again.push(result.message as (typeof rows)[number]) > 100) felt();
+      } else if (result.error.outcome !== 'unknown') throw result.error;
       else {
         // A connection that was cut as it opened. What an application cannot, the test can: look whether it has arrived.
         const taken = gateway.messages.find(({ text }) => text === result.message.text);
@@ -388,12 +395,15 @@ describe('the end of the application', () => {
     while (it.gateway.requests.get < 100) await once(it.gateway, 'exchange');
     it.events.splice(0);
     const began = performance.now();
-    await it.app.close();
-    const tookMs = performance.now() - began;
+    const closing = it.app.close().then(() => performance.now() - began);
+    const lateMs = await lateBy(1_000, closing);
+    const tookMs = await closing;
     await ended;
+    // What was being written when it ended has arrived by now.
+    await later(100);
     const requests = it.gateway.requests.get;
     await later(300);
-    expect(tookMs).toBeLessThan(1_500);
+    expect(lateMs).toBeLessThan(500);
     expect(it.gateway.requests.get).toBe(requests);
     expect(it.events.filter(({ final }) => final)).toEqual([]);
     note(`close() with 10,000 followed: ${Math.round(tookMs)} ms`);
@@ -423,8 +433,8 @@ describe.each(PLATFORMS)('forged hints over HTTP on %s', (platform) => {
     const { uid } = await it.sms.send({ msisdn: NUMBERS[0]!, text: 'Hello' });
     const began = performance.now();
     for (let n = 0; n < 1_000; n++) await it.sms.handleCallback({ id: uid, status: 'delivered' });
+    while (it.gateway.requests.get < 1) await once(it.gateway, 'exchange');
     await later(100);
-    expect(it.gateway.requests.get).toBeGreaterThanOrEqual(1);
     expect(it.gateway.requests.get).toBeLessThanOrEqual(1 + (performance.now() - began) / 1_000);
     expect(it.events.filter(({ final }) => final)).toEqual([]);
   });
