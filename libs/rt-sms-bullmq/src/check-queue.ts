@@ -53,12 +53,12 @@ interface Note {
   sent?: Sent;
 }
 
-/** What the sender of a message from the queue knows of it. */
+/** What the sender of a message knows of it. */
 export interface Sent {
   at: number;
   ref: string | undefined;
-  /** The job of the message. */
-  from: string;
+  /** The job of the message, where it came from the queue. */
+  from?: string;
 }
 
 /** All that is known of one uid. Only the worker that has the job writes it. */
@@ -174,7 +174,14 @@ export class CheckQueue implements DeliveryTracker {
     if (!this.host.options.tracking) return;
     const now = Date.now();
     const sentAt = Math.min(now, about.sentAt?.getTime() ?? now);
-    const register = () => this.add(uid, sentAt, { ref: about.ref });
+    const { ref } = about;
+    const register = async () => {
+      await this.add(uid, sentAt, { ref });
+      if (ref === undefined) return;
+      // A callback that overtook the answer to its POST has made it, and does not know whose message it is.
+      const job = await this.store.check.getJob(checkIdOf(uid));
+      if (job && job.data.ref === undefined) await this.note(uid, { at: now, sent: { at: sentAt, ref } });
+    };
     try {
       await this.store.ask('It is not followed yet', register);
     } catch (error) {
@@ -223,10 +230,10 @@ export class CheckQueue implements DeliveryTracker {
     };
     try {
       // It may have overtaken the answer to its POST.
-      if (!(await this.store.ask('It is not kept', wake))) this.owe(uid, wake, OVERTAKING_MS);
+      if (!(await this.store.ask('It is not kept', wake))) this.owe(wakingOf(uid), wake, OVERTAKING_MS);
     } catch (error) {
       this.store.complain(error);
-      if (ask) this.owe(uid, wake);
+      if (ask) this.owe(wakingOf(uid), wake);
     }
   }
 
@@ -365,7 +372,7 @@ export class CheckQueue implements DeliveryTracker {
       if (job && (state === 'failed' || news)) await job.retry(state).catch(() => undefined);
     } else if (state === 'active') {
       // It may have read its notes already.
-      this.owe(id, () => this.wake(uid, said), OVERTAKING_STEP_MS);
+      this.owe(wakingOf(uid), () => this.wake(uid, said), OVERTAKING_STEP_MS);
     }
     return true;
   }
@@ -412,8 +419,9 @@ export class CheckQueue implements DeliveryTracker {
       if (!sent) continue;
       if (sent.ref !== undefined) data.ref = JSON.stringify(sent.ref);
       data.sentAt = sent.at;
-      data.from = sent.from;
-      data.unborn = true;
+      if (sent.from !== undefined) Object.assign(data, { from: sent.from, unborn: true });
+      // One that was sent at once has no `accepted` to wait for.
+      else if (data.from === undefined) delete data.unborn;
     }
     if (data.unborn && (await this.isUnborn(data))) {
       const ageMs = Date.now() - data.sentAt;
@@ -604,6 +612,9 @@ export class CheckQueue implements DeliveryTracker {
     return Math.round(Math.min(Date.now() + delayMs, Math.max(Date.now(), sentAt + this.maxAgeMs)));
   }
 }
+
+/** That it has to be woken is owed beside its registration, not instead of it. */
+const wakingOf = (uid: string): string => `wake ${uid}`;
 
 export const readRef = ({ ref }: { ref?: string | undefined }): string | undefined =>
   ref === undefined ? undefined : (JSON.parse(ref) as string);

@@ -74,6 +74,8 @@ export function resolveBullMqOptions(given: BullMqOptions, account: string) {
   if ((given.connection === undefined) === (given.postgres === undefined)) {
     problems.push('engine: bullMq needs either connection (Redis) or postgres');
   }
+  if (typeof given.connection === 'object' && 'keyPrefix' in given.connection)
+    problems.push("engine: bullMq's connection takes no keyPrefix; use prefix");
   if (given.connection !== undefined && given.schema !== undefined)
     problems.push("engine: bullMq's schema is for postgres; with Redis use prefix");
   if (given.postgres !== undefined && given.prefix !== undefined)

@@ -61,7 +61,6 @@ export interface SendData {
   /** Since when a POST may be on its way. Where it is set, nothing may be sent. */
   intent?: number | undefined;
   state?: Exclude<QueuedSmsState['state'], 'queued'>;
-  settledAt?: number;
   sentAt?: number;
   uid?: string;
   error?: StoredError | undefined;
@@ -70,6 +69,12 @@ export interface SendData {
 }
 
 type SendJob = StoredJob<SendData>;
+
+/** A message that is to be queued. */
+interface Entry {
+  item: EngineItem;
+  digest: string;
+}
 
 /** A job in the hands of this worker. */
 interface Held {
@@ -132,7 +137,8 @@ export class SendQueue {
   async enqueue(items: EngineItem[]): Promise<void> {
     const { account } = this.host.options;
     if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });
-    const entries = new Map<string, { item: EngineItem; digest: string }>();
+    const began = Date.now();
+    const entries = new Map<string, Entry>();
     const problems: string[] = [];
     const digests = await this.digests.of(items);
     for (const [index, item] of items.entries()) {
@@ -143,24 +149,25 @@ export class SendQueue {
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     const named = [...entries.values()].filter(({ item }) => !item.fresh);
-    const [only] = items;
     await this.store.ask(
       'Nothing was queued',
       async () => {
-        if (entries.size > 1) await this.compare(named);
-        if (only && entries.size === 1) {
-          const { name, data, opts } = this.job(only, digests[0]!);
-          await this.store.send.add(name, data, opts);
-        } else await this.addAll([...entries.values()]);
-        // Only now is it certain whose message has the id.
-        await this.compare(named);
+        if (entries.size > 1) await this.compare(named, began);
+        await this.addAll([...entries.values()]);
+        await this.confirm(named, began);
       },
       entries.size,
     );
   }
 
   /** A large batch goes in parts: as one it would keep the store, and all of its memory, for seconds. */
-  private async addAll(entries: { item: EngineItem; digest: string }[]): Promise<void> {
+  private async addAll(entries: Entry[]): Promise<void> {
+    const [only] = entries;
+    if (only && entries.length === 1) {
+      const { name, data, opts } = this.job(only.item, only.digest);
+      await this.store.send.add(name, data, opts);
+      return;
+    }
     const add = (begin: number) =>
       this.store.send.addBulk(entries.slice(begin, begin + BATCH).map(({ item, digest }) => this.job(item, digest)));
     let before: Promise<unknown> = Promise.resolve();
@@ -179,7 +186,7 @@ export class SendQueue {
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
     const job = await this.store.ask('It cannot be looked up', () => this.store.send.getJob(jobIdOf(id)));
-    if (!job || this.isOver(job.data)) return undefined;
+    if (!job || this.isOver(job, Date.now())) return undefined;
     const { state = 'queued', uid, error } = job.data;
     const ref = readRef(job.data);
     return {
@@ -198,8 +205,12 @@ export class SendQueue {
       if (!job) return false;
       const { state, intent, digest, ref } = job.data;
       if (state !== undefined || intent !== undefined) return state === 'cancelled';
-      const data: SendData = { digest, ref, state: 'cancelled', settledAt: Date.now() };
-      if (!(await this.store.steps.replaceUnsent(jobId, data))) return false;
+      const data: SendData = { digest, ref, state: 'cancelled' };
+      if (!(await this.store.steps.replaceUnsent(jobId, data))) {
+        // Another call was quicker; or this one, whose answer was lost.
+        const now = await this.store.send.getJob(jobId);
+        if (now?.data.state !== 'cancelled') return false;
+      }
       // That it is cancelled is told by a worker, now; or when its time would have come.
       await this.store.hasten(this.store.send, jobId).catch(() => undefined);
       return true;
@@ -222,26 +233,49 @@ export class SendQueue {
     };
   }
 
-  /** @throws RtSmsValidationError if one of the ids stands for another message already */
-  private async compare(entries: { item: EngineItem; digest: string }[]): Promise<void> {
-    const problems: string[] = [];
-    await Promise.all(
-      entries.map(async ({ item, digest }) => {
-        const known = await this.store.send.getJob(jobIdOf(item.id));
-        if (!known) return;
-        // BullMQ clears up when other jobs end; until then it may be there although its time is over.
-        if (this.isOver(known.data)) {
-          await known.remove();
-          const { name, data, opts } = this.job(item, digest);
-          await this.store.send.add(name, data, opts);
-        } else if (Digests.differ(known.data.digest, digest)) problems.push(taken(item.id));
-      }),
-    );
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account: this.host.options.account });
+  /** Only after it was added is it certain whose message has an id. */
+  private async confirm(entries: Entry[], began: number): Promise<void> {
+    try {
+      const free = await this.compare(entries, began);
+      if (free.length === 0) return;
+      // An earlier message had the id when this one was added, unless this one itself may be over and gone by now.
+      if (Date.now() - began >= this.host.options.idempotencyMs) throw new Error('It took too long');
+      await this.addAll(free);
+      if ((await this.compare(free, began)).length > 0) throw new Error('What is over cannot be cleared up');
+    } catch (error) {
+      if (isRtSmsError(error)) throw error;
+      // What was added is going to be sent: no error of the store may read as "not queued" any more.
+      throw new Error('it may be queued, but was not looked at', { cause: error });
+    }
   }
 
-  private isOver({ settledAt }: SendData): boolean {
-    return settledAt !== undefined && settledAt + this.host.options.idempotencyMs < Date.now();
+  /**
+   * Clears up what has the ids of these although its time was over at `now`; returns those whose ids nobody has.
+   * @throws RtSmsValidationError if one of the ids stands for another message already
+   */
+  private async compare(entries: Entry[], now: number): Promise<Entry[]> {
+    const { account, idempotencyMs } = this.host.options;
+    const problems: string[] = [];
+    const free: Entry[] = [];
+    let isCrowded = false;
+    await Promise.all(
+      entries.map(async (entry) => {
+        const known = await this.store.send.getJob(jobIdOf(entry.item.id));
+        const isOver = known && this.isOver(known, now);
+        if (isOver) isCrowded = true;
+        if (isOver || !known) free.push(entry);
+        else if (Digests.differ(known.data.digest, entry.digest)) problems.push(taken(entry.item.id));
+      }),
+    );
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    // BullMQ does so when other jobs end. By age, not by id: by now the id may be a new message's.
+    if (isCrowded) await this.store.send.clean(idempotencyMs, 0, 'completed');
+    return free;
+  }
+
+  /** Not before its outcome was told. */
+  private isOver({ finishedOn }: SendJob, now: number): boolean {
+    return finishedOn !== undefined && finishedOn + this.host.options.idempotencyMs < now;
   }
 
   /** Nothing of a job may get into the store by way of an error. */
@@ -385,7 +419,7 @@ export class SendQueue {
     error?: RtSmsError,
   ): Promise<string> {
     const { digest, ref } = held.job.data;
-    const data: SendData = { digest, ref, ...outcome, settledAt: Date.now(), error: error && stored(error) };
+    const data: SendData = { digest, ref, ...outcome, error: error && stored(error) };
     if (await this.keep(held, data)) return this.tell(held, error);
     return this.overtaken(held, data);
   }

@@ -43,5 +43,6 @@ describe('what was certainly not done', () => {
 describe('the reason that is logged', () => {
   it('holds no password of a URL and no number', () => {
     expect(reason(failed('redis://me:s3cret@host said\n79270000001'))).toBe('redis://***@host said ***');
+    expect(reason(failed('redis://me:s3@cret@host'))).toBe('redis://***@host');
   });
 });

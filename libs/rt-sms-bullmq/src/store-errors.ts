@@ -5,7 +5,8 @@ import { RtSmsConfigError } from 'nestjs-rt-sms';
 /** What a foreign error says, fit for the log: one line, nothing that looks like a number or a password in a URL. */
 export const reason = (error: unknown): string =>
   String((error as Error | undefined)?.message || (error as { code?: unknown } | undefined)?.code || error)
-    .replace(/\/\/[^@\s]*@/g, '//***@')
+    // Up to the last one: a password may hold an @ too.
+    .replace(/\/\/\S*@/g, '//***@')
     .replace(/\d{9,}/g, '***')
     .replace(/\s+/g, ' ')
     .slice(0, 200);
@@ -35,6 +36,8 @@ export function unfit(error: unknown, account: string): RtSmsConfigError | undef
   let what: string | undefined;
   if (error instanceof Unfit) what = message;
   else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
+  else if (code === 'ERR_INVALID_URL')
+    what = 'the URL of the store is none; percent-encode what is no letter or digit in its user and password';
   else if (name === 'UnsupportedPostgresVersionError')
     what = 'this PostgreSQL is too old; 13 is the oldest that serves';
   else if (name === 'SchemaMigrationRequiredError')

@@ -1,0 +1,134 @@
+import { jest } from '@jest/globals';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
+import { bullMq, rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { Client } from 'pg';
+import { jobIdOf } from '../../libs/rt-sms-bullmq/src/job-id.js';
+import { atEnd } from '../platforms.js';
+import { SECRET } from './replica.js';
+import { eventually, startStore, STORES, type Service } from './services.js';
+
+jest.setTimeout(60_000);
+
+const hello = { msisdn: '79271234567', text: 'Hello' };
+
+async function gatewayOf(): Promise<RtSmsSimulator> {
+  const gateway = await RtSmsSimulator.start({ lifecycle: false });
+  atEnd(() => gateway.close());
+  return gateway;
+}
+
+async function run(gateway: RtSmsSimulator, store: object, options: Partial<RtSmsOptions> = {}) {
+  const { login, password, url } = gateway.options;
+  @Module({
+    imports: [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot({
+        login,
+        password,
+        url,
+        shortcode: 'SHOP',
+        callback: { secrets: SECRET },
+        engine: bullMq(store),
+        ...options,
+      }),
+    ],
+  })
+  class AppModule {}
+  const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
+  atEnd(() => app.close());
+  const statuses: string[] = [];
+  app.get(EventEmitter2).on('rt-sms.status', ({ status, ref }) => statuses.push(`${status} of ${ref}`));
+  await app.listen(0, '127.0.0.1');
+  return { sms: app.get(RtSmsService), url: `${await app.getUrl()}/rt-sms/callback`, statuses };
+}
+
+describe.each(STORES)('what happens at the same time, on %s', (kind) => {
+  let store: Service;
+  beforeAll(async () => {
+    store = await startStore(kind);
+  }, 120_000);
+  beforeEach(() => store.clear());
+  afterAll(() => store.close());
+
+  it('callbacks that overtake the answer to send(): they have its ref', async () => {
+    const gateway = await gatewayOf();
+    const { sms, url, statuses } = await run(gateway, store.options);
+    gateway.nextSend({ delayMs: 300 });
+    const sending = sms.send({ ...hello, ref: 'order 1' });
+    const { uid } = await gateway.waitForMessage();
+    for (const status of ['awaiting_report', 'delivered'])
+      expect((await fetch(`${url}/${SECRET}?id=${uid}&status=${status}`)).status).toBe(200);
+    await sending;
+    await eventually(async () => statuses.length === 2);
+    expect(statuses).toEqual(['awaiting_report of order 1', 'delivered of order 1']);
+  });
+
+  it('a hint about a message that is yet to be registered does not take its place', async () => {
+    const gateway = await gatewayOf();
+    const { sms, url, statuses } = await run(gateway, store.options, { callback: {}, tracking: { schedule: [300] } });
+    await store.kill();
+    const { uid } = await sms.send({ ...hello, ref: 'order 1' });
+    await gateway.report(uid, 'delivered');
+    await store.restart();
+    await eventually(() => sms.find('any').then(() => true));
+    expect((await fetch(`${url}?id=${uid}&status=delivered`)).status).toBe(200);
+    await eventually(async () => statuses.length === 1);
+    expect(statuses).toEqual(['delivered of order 1']);
+  });
+
+  it('cancel() twice: both are told that it is cancelled', async () => {
+    const { sms } = await run(await gatewayOf(), store.options);
+    await sms.enqueue(hello, { id: 'a', delayMs: 60_000 });
+    await expect(Promise.all(['a', 'a', 'a'].map((id) => sms.cancel(id)))).resolves.toEqual([true, true, true]);
+  });
+
+  it('two messages for an id whose time is over: one is taken and sent, the other one is an error', async () => {
+    const gateway = await gatewayOf();
+    const idempotencyMs = 1_000;
+    const replicas = await Promise.all([1, 2].map(() => run(gateway, store.options, { idempotencyMs })));
+    const [{ sms }] = replicas as [(typeof replicas)[0]];
+    const ids = Array.from({ length: 20 }, (_, n) => `m${n}`);
+    await sms.enqueueMany(ids.map((id) => ({ id, message: hello })));
+    await eventually(async () => (await Promise.all(ids.map((id) => sms.find(id)))).every((found) => !found));
+    const taken = await Promise.all(
+      ids.map(async (id) => {
+        const texts = ['this', 'that'].map((text) => `${text} ${id}`);
+        const ends = await Promise.allSettled(
+          texts.map((text, n) => replicas[n]!.sms.enqueue({ ...hello, text }, { id, delayMs: 200 })),
+        );
+        return texts.filter((_, n) => ends[n]!.status === 'fulfilled');
+      }),
+    );
+    expect(taken.map((texts) => texts.length)).toEqual(ids.map(() => 1));
+    await eventually(async () => gateway.messages.length === 40);
+    expect(new Set(gateway.messages.slice(20).map(({ text }) => text))).toEqual(new Set(taken.flat()));
+  });
+
+  if (kind === 'PostgreSQL')
+    it('a store that fails between the adding and the comparing: nobody is told that it was not sent', async () => {
+      const { postgres } = store.options as { postgres: string };
+      const gateway = await gatewayOf();
+      const one = { connectionString: postgres, max: 1, connectionTimeoutMillis: 300 };
+      const { sms } = await run(gateway, { postgres: one, role: 'producer' });
+      // Another one adds `b` and does not end: the only connection waits for it.
+      const client = new Client({ connectionString: postgres });
+      await client.connect();
+      atEnd(() => client.end());
+      await client.query('BEGIN');
+      await client.query(
+        `INSERT INTO bullmq.job (queue, id, seq, name, state, data, opts, added_at_ms)
+         VALUES ($1, $2, nextval('bullmq.job_seq'), 'send', 'waiting', '{}', '{}', 0)`,
+        [rtSmsQueueNames().send, jobIdOf('b')],
+      );
+      const both = ['a', 'b'].map((id) => sms.enqueue(hello, { id }));
+      both[1]!.catch(() => undefined);
+      await expect(both[0]).rejects.toMatchObject({ name: 'RtSmsTimeoutError', outcome: 'unknown' });
+      await client.query('ROLLBACK');
+      await both[1];
+      await expect(sms.find('a')).resolves.toEqual({ id: 'a', state: 'queued' });
+    });
+});
