@@ -218,6 +218,15 @@ describe('what stops the start', () => {
   it('an option that there is not, beside the extras, too', async () => {
     const error = await refusal(application(RtSmsModule.forRoot({ ...GOOD, callbackUrl: 'x' } as RtSmsOptions)));
     expect(error.problems).toEqual(['callbackUrl: there is no such option']);
+    const beside = { callbackUrl: 'x', shortcode: 'SHOP', isGlobal: true };
+    for (const given of [{ useFactory: () => GOOD }, { useClass: factoryOf(GOOD) }])
+      expect(() => RtSmsModule.forRootAsync({ ...given, ...beside })).toThrow(
+        expect.objectContaining({
+          problems: ['callbackUrl', 'shortcode'].map((key) =>
+            expect.stringMatching(`^${key}: is none of name, .* beside the factory; return it from the factory$`),
+          ),
+        }),
+      );
   });
 
   it('a factory that throws: by its own error', async () => {

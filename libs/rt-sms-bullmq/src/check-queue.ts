@@ -1,11 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
 import {
-  RtSmsAbortedError,
   RtSmsNotFoundError,
   RtSmsStatusEvent,
   RtSmsTimeoutError,
-  type CallOptions,
   type DeliveryReport,
   type DeliveryTracker,
   type EngineHost,
@@ -104,8 +102,6 @@ export class CheckQueue implements DeliveryTracker {
   private readonly pace: Pace;
   private readonly parallel: number;
   private asking = 0;
-  private readonly waiters = new Map<string, Set<(event: RtSmsStatusEvent) => void>>();
-  private readonly endings = new Set<() => void>();
   /** What has to be done once the store is there again. */
   private readonly owed = new Map<string, () => Promise<unknown>>();
   private owedTimer: NodeJS.Timeout | undefined;
@@ -143,25 +139,9 @@ export class CheckQueue implements DeliveryTracker {
     await within(GRACE_MS, closing).catch(() => this.worker!.close(true));
   }
 
-  async start(): Promise<void> {
-    const { tracking } = this.host.options;
-    if (!tracking || !tracking.open) return;
-    try {
-      for await (const item of await tracking.open()) {
-        if (this.stopped) return;
-        const { uid, ...about } = typeof item === 'string' ? { uid: item } : item;
-        const known = uid.startsWith('message-id-') ? uid : `message-id-${uid}`;
-        await this.follow(known, about);
-      }
-    } catch (error) {
-      this.host.logger.error(`tracking.open failed, what it has not returned is not followed: ${reason(error)}`);
-    }
-  }
-
   stop(): void {
     this.stopped = true;
     clearTimeout(this.owedTimer);
-    for (const end of this.endings) end();
   }
 
   /** The store knows; and early words wait there. */
@@ -237,72 +217,23 @@ export class CheckQueue implements DeliveryTracker {
     }
   }
 
-  async waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
-    const began = performance.now();
-    const limitMs = Math.min(timeoutMs ?? this.maxAgeMs, 2 ** 31 - 1);
-    let timer: NodeJS.Timeout | undefined;
-    let look: NodeJS.Timeout | undefined;
-    let stop: (() => void) | undefined;
-    const context = () => ({
-      operation: 'wait' as const,
-      account: this.host.options.account,
-      durationMs: performance.now() - began,
-    });
-    const waiters = this.waiters.get(uid) ?? new Set();
-    this.waiters.set(uid, waiters);
-    let settled: ((event: RtSmsStatusEvent) => void) | undefined;
-    try {
-      return await new Promise<RtSmsStatusEvent>((resolve, reject) => {
-        settled = resolve;
-        waiters.add(resolve);
-        stop = () =>
-          reject(
-            new RtSmsAbortedError(
-              signal?.aborted
-                ? `The caller's signal ended the wait for ${uid}`
-                : `The wait for the final status of ${uid} was ended by the application's end`,
-              'not_sent',
-              context(),
-            ),
-          );
-        if (signal?.aborted || this.stopped) return stop();
-        signal?.addEventListener('abort', stop);
-        this.endings.add(stop);
-        timer = setTimeout(
-          () =>
-            reject(
-              new RtSmsTimeoutError(
-                `No final status of ${uid} within ${limitMs} ms; it is still followed`,
-                'not_sent',
-                context(),
-              ),
-            ),
-          limitMs,
-        );
-        const peek = async (first: boolean): Promise<void> => {
-          const job = await this.store.ask('', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
-          if (job?.data.final) return resolve(this.event(uid, job.data, job.data.final));
-          if (job?.data.closed)
-            return reject(new RtSmsTimeoutError(`${uid} stays without a final status`, 'not_sent', context()));
-          if (first) {
-            await this.follow(uid);
-            const report = await this.host.status(uid).catch(() => undefined);
-            if (report) await this.observe(report, 'poll', true);
-          }
-          if (waiters.has(resolve)) look = setTimeout(() => void peek(false), LOOK_MS);
-        };
-        void peek(true);
-      });
-    } finally {
-      clearTimeout(timer);
-      clearTimeout(look);
-      if (settled) waiters.delete(settled);
-      if (waiters.size === 0 && this.waiters.get(uid) === waiters) this.waiters.delete(uid);
-      if (stop) {
-        signal?.removeEventListener('abort', stop);
-        this.endings.delete(stop);
+  async seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
+    for (let first = true; !isOver(); first = false) {
+      const job = await this.store.ask('', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
+      if (job?.data.final) return this.event(uid, job.data, job.data.final);
+      if (job?.data.closed)
+        throw new RtSmsTimeoutError(`${uid} stays without a final status`, 'not_sent', {
+          operation: 'wait',
+          account: this.host.options.account,
+        });
+      if (first) {
+        await this.follow(uid);
+        const asked = this.host.status(uid).then((report) => this.observe(report, 'poll', true));
+        await asked.catch(() => undefined);
       }
+      await pause(LOOK_MS, undefined, { ref: false });
     }
+    return undefined;
   }
 
   private async add(...given: Parameters<CheckQueue['job']>): Promise<void> {
@@ -559,7 +490,6 @@ export class CheckQueue implements DeliveryTracker {
     if (isFinal) {
       data.final = { report, source, confirmed, at };
       data.closed = false;
-      for (const resolve of this.waiters.get(uid) ?? []) resolve(event);
     }
     return 'emitted';
   }

@@ -18,6 +18,7 @@ import { Transport } from './gateway/transport.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
 import {
   DEFAULT_ACCOUNT,
+  EXTRAS,
   resolveOptions,
   type ResolvedOptions,
   type RtSmsExtras,
@@ -38,9 +39,15 @@ interface Registration {
   path: string | false;
 }
 
-function registration(extras: RtSmsExtras): Registration {
+/** `beside` are the keys of what is given beside a factory. */
+function registration(extras: RtSmsExtras, beside: string[]): Registration {
   const account = extras.name ?? DEFAULT_ACCOUNT;
-  const problems: string[] = [];
+  const problems = beside
+    .filter((key) => !EXTRAS.includes(key))
+    .map(
+      (key) =>
+        `${key}: is none of ${EXTRAS.join(', ')}, which alone stand beside the factory; return it from the factory`,
+    );
   if (typeof account !== 'string' || !/^[a-z][a-z0-9-]*$/.test(account)) {
     problems.push(`name: must be of a-z, 0-9 and "-" and begin with a letter, not '${String(account)}'`);
   }
@@ -113,7 +120,8 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
   .setExtras<RtSmsExtras>(
     { name: undefined, isGlobal: false, callbackPath: undefined, callbackDecorators: [] } as unknown as RtSmsExtras,
     (definition, extras): DynamicModule => {
-      const claimed = registration(extras);
+      const isAsync = definition.providers?.some((provider) => 'useFactory' in provider);
+      const claimed = registration(extras, isAsync ? Object.keys(extras) : []);
       const tokens = [getRtSmsToken(claimed.account), getRtSmsHttpToken(claimed.account)];
       return {
         ...definition,

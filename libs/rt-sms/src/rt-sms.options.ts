@@ -241,7 +241,8 @@ const NESTED = {
   tracking: RtSmsTracking,
   tls: RtSmsTls,
 };
-const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
+/** What shapes the module, and so stands outside of the factory. */
+export const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
 
 /**
  * Checks the options of an account and fills in the defaults.

@@ -4,6 +4,7 @@ import type { BeforeApplicationShutdown, Logger, OnApplicationShutdown, OnModule
 import type { EventEmitter2 } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
+import { Arguments } from './arguments.js';
 import { Authenticity } from './callback/authenticity.js';
 import { AuthGate } from './delivery/auth-gate.js';
 import {
@@ -17,10 +18,11 @@ import {
   type QueuedSmsState,
   type SmsEngine,
 } from './delivery/engine.js';
+import { FinalWaits } from './delivery/final-waits.js';
 import { InFlight } from './delivery/in-flight.js';
 import { MemoryEngine } from './delivery/memory-engine.js';
 import { isIterable, sendAll, type SendResult } from './delivery/send-many.js';
-import { MemoryTracker } from './delivery/tracker.js';
+import { followOpen, MemoryTracker } from './delivery/tracker.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
 import type { CallOptions } from './gateway/calls.js';
@@ -41,7 +43,7 @@ import {
 } from './rt-sms.errors.js';
 import { defined } from './defined.js';
 import { Telemetry } from './telemetry.js';
-import { isObject, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
+import { isObject, TRACKING, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
 export interface RtSmsHealth {
@@ -71,6 +73,7 @@ const HANDLERS_GRACE_MS = 10_000;
 export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
   /** The name of the account. */
   readonly account: string;
+  private readonly given: Arguments;
   private readonly gateway: Gateway;
   private readonly publisher: Publisher;
   private readonly tracker: DeliveryTracker;
@@ -78,6 +81,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private readonly gate: AuthGate;
   private readonly telemetry: Telemetry;
   private readonly authenticity: Authenticity;
+  private readonly waits: FinalWaits;
   private readonly inFlight = new InFlight();
   private readonly ending = new AbortController();
   private waitingHints = 0;
@@ -94,6 +98,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     private readonly logger: Logger,
   ) {
     this.account = options.account;
+    this.given = new Arguments(options.account, options.shortcode);
     // A logger that is given the service must not show its options: the password is one.
     const shown = { value: () => `RtSmsService { account: '${this.account}' }` };
     Object.defineProperties(this, { [inspect.custom]: shown, toJSON: shown });
@@ -106,6 +111,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     this.publisher = new Publisher(emitter, ready, this.logger);
     this.gate = new AuthGate(() => this.gateway.status(NOBODYS_UID), this.logger);
     this.authenticity = new Authenticity(options.callback);
+    this.waits = new FinalWaits(this.account, (options.tracking || TRACKING).maxAgeMs);
     const host = this.engineHost();
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
     if (!isObject(this.engine))
@@ -115,7 +121,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       .then(
         async () => {
           await this.engine.start();
-          await this.tracker.start();
+          this.tracker.start?.();
+          if (options.tracking) await followOpen(options.tracking.open, this.tracker, this.logger, this.ending.signal);
         },
         (error: Error) =>
           this.logger.error(
@@ -135,7 +142,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * @throws RtSmsError with `outcome`: `not_sent`, `rejected`, or `unknown` where nobody can know; never repeat that blindly
    */
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
-    const checked = this.check(message, options);
+    const checked = this.given.message(message, options);
     const leave = this.inFlight.enter();
     try {
       const { uid, attempts, requestId } = await this.gateway.send(checked, options);
@@ -178,16 +185,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    const { account } = this;
-    if (!isIterable(items))
-      throw new RtSmsValidationError(['items must be an array, or another iterable'], { account });
-    const results = Array.from(items, (item) => this.checkItem(item));
-    const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
-    const problems = results.flatMap((result, index) =>
-      Array.isArray(result) ? result.map((problem) => place(index) + problem) : [],
-    );
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    const checked = results as EngineItem[];
+    const checked = this.given.items(items);
     await this.engine.enqueue(checked);
     return checked.map(({ id }) => ({ id }));
   }
@@ -207,8 +205,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * @throws RtSmsNotFoundError if the gateway does not know the uid; any other RtSmsError of operation `status`
    */
   async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
-    const known = this.uid(uid, 'status');
-    this.checkLimits(options, 'status');
+    const known = this.given.uid(uid, 'status');
+    this.given.limits(options, 'status');
     const report = await this.gateway.status(known, options);
     if (this.tracker.follows(known)) await this.tracker.observe(report, 'poll', true);
     return report;
@@ -219,7 +217,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
     for await (const item of one ? [uids] : uids) {
       const { uid, ...about } = isObject(item) ? item : { uid: item };
-      await this.tracker.follow(this.uid(uid, 'status'), about);
+      await this.tracker.follow(this.given.uid(uid, 'status'), about);
     }
   }
 
@@ -228,9 +226,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * @throws RtSmsTimeoutError of operation `wait` after `timeoutMs`, or when it is given up (`tracking.maxAgeMs`)
    */
   async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
-    const known = this.uid(uid, 'wait');
-    this.checkLimits(options, 'wait');
-    return this.tracker.waitForFinal(known, options);
+    const known = this.given.uid(uid, 'wait');
+    this.given.limits(options, 'wait');
+    return this.waits.wait(known, options, (...given) => this.tracker.seek(...given));
   }
 
   /**
@@ -293,6 +291,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     // What has not left yet is told so at once, in the queue as elsewhere; what has left has one grace for all.
     await Promise.all([stopped, this.gateway.stop()]);
     await this.tracker.stop();
+    this.waits.stop();
     this.gate.close();
     await this.publisher.close(HANDLERS_GRACE_MS);
   }
@@ -339,6 +338,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     const emit: EngineEvents = {
       status: (event) => {
         this.telemetry.on?.status(event);
+        this.waits.learn(event);
         return publisher.status(event);
       },
       accepted: (id, uid, ref) => tell(RtSmsEvents.accepted, id, { id, uid, ref }),
@@ -346,7 +346,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       outcomeUnknown: (id, error, ref) => tell(RtSmsEvents.outcomeUnknown, id, { id, error, ref }),
       expired: (id, ref) => tell(RtSmsEvents.expired, id, { id, ref }),
       cancelled: (id, ref) => tell(RtSmsEvents.cancelled, id, { id, ref }),
-      unresolved: (uid, { ref, lastStatus }) => tell(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus }),
+      unresolved: (uid, { ref, lastStatus }) => {
+        this.waits.giveUp(uid);
+        return tell(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus });
+      },
     };
     return {
       options: this.options,
@@ -360,49 +363,5 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
       emit,
     };
-  }
-
-  private check(message: SmsMessage, options: CallOptions): CheckedSmsMessage {
-    const checked = checkMessage(message, this.options.shortcode);
-    if ('problems' in checked) throw new RtSmsValidationError(checked.problems, { account: this.account });
-    this.checkLimits(options, 'send');
-    return checked;
-  }
-
-  private checkItem(item: { message: SmsMessage } & EnqueueOptions): EngineItem | string[] {
-    if (!isObject(item)) return ['must be an object with a message'];
-    const { message, id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = item;
-    const checked = checkMessage(message, this.options.shortcode);
-    const problems = 'problems' in checked ? checked.problems : [];
-    if (typeof id !== 'string' || id.length < 1 || id.length > 128)
-      problems.push('id must be a string of 1 to 128 characters');
-    if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= 31_536_000_000))
-      problems.push('delayMs must be a number from 0 to a year of milliseconds');
-    if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime())))
-      problems.push('expiresAt must be a valid Date');
-    if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
-    if ('problems' in checked || problems.length > 0) return problems;
-    const { msisdn, text, shortcode, ref } = checked;
-    const fresh = item.id === undefined ? true : undefined;
-    const times = { notBefore: Date.now() + delayMs, expiresAt: expiresAt?.getTime() };
-    return defined({ id, fresh, msisdn, text, shortcode, ref, ...times, priority });
-  }
-
-  private uid(uid: string, operation: RtSmsErrorContext['operation'] & string): string {
-    const known = readUid(uid);
-    if (known !== undefined) return known;
-    const problem = 'uid must be one that the gateway gave, such as message-id-VvkmLHkfhCX9';
-    throw new RtSmsValidationError([problem], { operation, account: this.account });
-  }
-
-  private checkLimits(limits: CallOptions, operation: RtSmsErrorContext['operation'] & string): void {
-    const problems: string[] = [];
-    const { timeoutMs, signal } = isObject(limits) ? limits : {};
-    if (!isObject(limits)) problems.push('options must be an object');
-    if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs < 2 ** 31)) {
-      problems.push('timeoutMs must be a number of milliseconds from 1 to 2147483647');
-    }
-    if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { operation, account: this.account });
   }
 }

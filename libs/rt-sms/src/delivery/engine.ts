@@ -1,5 +1,5 @@
 import type { Logger } from '@nestjs/common';
-import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from '../gateway/calls.js';
+import type { CallFacts, CheckedMessage, RateTicket, SendOptions } from '../gateway/calls.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
@@ -74,10 +74,13 @@ export interface DeliveryTracker {
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> | void;
   /** Something may have happened to `uid`; `ask` even if it is not followed. */
   hint(uid: string, ask: boolean): Promise<void> | void;
-  /** Settles with the final event. @throws RtSmsTimeoutError, RtSmsAbortedError */
-  waitForFinal(uid: string, limits: CallOptions): Promise<RtSmsStatusEvent>;
+  /**
+   * The final event of `uid`, if it is known; else it is followed and asked for once, and its event comes by `emit`. Where
+   * it may come on another replica, this looks for it until the wait `isOver`. What the request failed with may be returned.
+   */
+  seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | Error | undefined>;
   /** Once the application listens. */
-  start(): Promise<void> | void;
+  start?(): void;
   /** Emits nothing any more. */
   stop(): Promise<void> | void;
 }

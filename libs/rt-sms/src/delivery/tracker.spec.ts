@@ -12,9 +12,11 @@ import {
   RtSmsNotFoundError,
   RtSmsTimeoutError,
 } from '../rt-sms.errors.js';
-import { resolveOptions, type OpenUid, type RtSmsTracking } from '../rt-sms.options.js';
+import type { CallOptions } from '../gateway/calls.js';
+import { resolveOptions, TRACKING, type OpenUid, type RtSmsTracking } from '../rt-sms.options.js';
 import { AuthGate } from './auth-gate.js';
-import { MemoryTracker } from './tracker.js';
+import { FinalWaits } from './final-waits.js';
+import { followOpen, MemoryTracker } from './tracker.js';
 
 const report = (uid: string, word: string): DeliveryReport => {
   const status = (SMS_STATUSES as readonly string[]).includes(word) ? (word as SmsStatus) : 'unknown';
@@ -52,6 +54,7 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
         .map(({ status, corrects }) => (corrects ? `${corrects}->${status}` : status)),
     askedAt: (uid = 'message-id-1') => it.asked.filter((request) => request.uid === uid).map(({ at }) => at),
   };
+  const waits = new FinalWaits('default', (options.tracking || TRACKING).maxAgeMs);
   const tracker = new MemoryTracker({
     options,
     logger,
@@ -73,20 +76,40 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
       }
     },
     emit: {
-      status: async (event) => it.events.push(event) > 0,
-      unresolved: async (uid, about) => it.unresolved.push({ uid, ...about, at: Date.now() - began }) > 0,
+      status: async (event) => {
+        waits.learn(event);
+        return it.events.push(event) > 0;
+      },
+      unresolved: async (uid, about) => {
+        waits.giveUp(uid);
+        return it.unresolved.push({ uid, ...about, at: Date.now() - began }) > 0;
+      },
     } as ConstructorParameters<typeof MemoryTracker>[0]['emit'],
   });
-  atEnd.push(() => tracker.stop());
+  const ending = new AbortController();
+  const stop = () => {
+    ending.abort();
+    tracker.stop();
+    waits.stop();
+  };
+  atEnd.push(stop);
   return Object.assign(it, {
     tracker,
+    waits,
+    /** As the service does. */
+    start: () => {
+      tracker.start();
+      return followOpen(given ? given.open : undefined, tracker, logger, ending.signal);
+    },
+    stop,
+    waitForFinal: (limits: CallOptions = {}, uid = 'message-id-1') => waits.wait(uid, limits, () => tracker.seek(uid)),
     callback: (word: string, uid = 'message-id-1') => tracker.observe(report(uid, word), 'callback', false),
     gatewaySays: (word: string, uid = 'message-id-1') => tracker.observe(report(uid, word), 'poll', true),
   });
 }
 const started = async (...given: Parameters<typeof tracking>) => {
   const it = tracking(...given);
-  await it.tracker.start();
+  await it.start();
   return it;
 };
 const pass = (ms: number) => jest.advanceTimersByTimeAsync(ms);
@@ -262,7 +285,7 @@ describe('the status model', () => {
       const old = deferred<string>();
       it.answer = () => old.promise;
       it.tracker.follow(ONE);
-      void it.tracker.waitForFinal(ONE, {});
+      void it.waitForFinal();
       it.callback('delivered');
       it.callback('failed');
       it.answer = () => 'failed';
@@ -318,7 +341,7 @@ describe('the status model', () => {
           else await pass(each.ms);
         }
         await pass(MINUTE);
-        it.tracker.stop();
+        it.stop();
         expect(new Set(it.events.map(({ id }) => id)).size).toBe(it.events.length);
         for (const message of ['message-id-a', 'message-id-b']) {
           const events = it.events.filter((event) => event.uid === message);
@@ -636,7 +659,7 @@ describe('hints', () => {
     const it = await started();
     const slow = deferred<string>();
     it.answer = () => slow.promise;
-    const final = it.tracker.waitForFinal(ONE, {});
+    const final = it.waitForFinal();
     it.tracker.hint(ONE, false);
     it.answer = () => 'delivered';
     slow.resolve('awaiting_report');
@@ -755,7 +778,7 @@ describe('tracking.open', () => {
       open: () => open([ONE, '2', { uid: 'message-id-3', sentAt: new Date(Date.now() - HOUR), ref: 'order 3' }]),
     });
     expect(it.tracker.size).toBe(0);
-    await it.tracker.start();
+    await it.start();
     expect(['message-id-1', 'message-id-2', 'message-id-3'].map((uid) => it.tracker.follows(uid))).toEqual([
       true,
       true,
@@ -799,9 +822,9 @@ describe('tracking.open', () => {
         }
       },
     });
-    const over = it.tracker.start();
+    const over = it.start();
     await pass(100);
-    it.tracker.stop();
+    it.stop();
     await pass(20);
     await over;
     expect(read).toBeLessThan(15);
@@ -812,13 +835,13 @@ describe('waitForFinal', () => {
   it('resolves at once with what is final and remembered', async () => {
     const it = await started();
     it.callback('failed');
-    await expect(it.tracker.waitForFinal(ONE, {})).resolves.toStrictEqual(it.events[0]);
+    await expect(it.waitForFinal()).resolves.toStrictEqual(it.events[0]);
     expect(it.asked).toEqual([]);
   });
 
   it('makes one status request, then waits for events; the message is followed from then on', async () => {
     const it = await started();
-    const final = it.tracker.waitForFinal(ONE, {});
+    const final = it.waitForFinal();
     await pass(30 * SECOND);
     expect(it.askedAt()).toEqual([0]);
     expect(it.tracker.follows(ONE)).toBe(true);
@@ -831,7 +854,7 @@ describe('waitForFinal', () => {
 
   it('does so also with tracking: false', async () => {
     const it = await started(false);
-    const final = it.tracker.waitForFinal(ONE, {});
+    const final = it.waitForFinal();
     await pass(HOUR);
     expect(it.askedAt()).toEqual([0]);
     it.callback('delivered');
@@ -841,7 +864,7 @@ describe('waitForFinal', () => {
   it('any number of waits for one message share a request and end together', async () => {
     const it = await started();
     it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 100));
-    const waits = Array.from({ length: 100 }, () => it.tracker.waitForFinal(ONE, {}));
+    const waits = Array.from({ length: 100 }, () => it.waitForFinal());
     await pass(100);
     expect(new Set(await Promise.all(waits)).size).toBe(1);
     expect(it.asked).toHaveLength(1);
@@ -850,7 +873,7 @@ describe('waitForFinal', () => {
   it('its time-out is a RtSmsTimeoutError of the operation wait, with why the request failed; the message stays followed', async () => {
     const it = await started();
     it.answer = down;
-    const wait = it.tracker.waitForFinal(ONE, { timeoutMs: 5_000 });
+    const wait = it.waitForFinal({ timeoutMs: 5_000 });
     const failed = expect(wait).rejects.toMatchObject({
       name: 'RtSmsTimeoutError',
       operation: 'wait',
@@ -867,12 +890,10 @@ describe('waitForFinal', () => {
 
   it('ends by the signal of the caller, before and while it waits', async () => {
     const it = await started();
-    await expect(it.tracker.waitForFinal(ONE, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(
-      RtSmsAbortedError,
-    );
+    await expect(it.waitForFinal({ signal: AbortSignal.abort() })).rejects.toBeInstanceOf(RtSmsAbortedError);
     expect(it.asked).toEqual([]);
     const abort = new AbortController();
-    const wait = expect(it.tracker.waitForFinal(ONE, { signal: abort.signal })).rejects.toMatchObject({
+    const wait = expect(it.waitForFinal({ signal: abort.signal })).rejects.toMatchObject({
       name: 'RtSmsAbortedError',
       operation: 'wait',
     });
@@ -885,7 +906,7 @@ describe('waitForFinal', () => {
     const it = await started();
     const abort = new AbortController();
     const ends = Promise.allSettled(
-      Array.from({ length: 20 }, (_, n) => it.tracker.waitForFinal(`message-id-${n}`, { signal: abort.signal })),
+      Array.from({ length: 20 }, (_, n) => it.waitForFinal({ signal: abort.signal }, `message-id-${n}`)),
     );
     expect(getMaxListeners(abort.signal)).toBe(Infinity);
     abort.abort();
@@ -895,16 +916,16 @@ describe('waitForFinal', () => {
   it('ends with the application, with a wait for a message that is never heard of', async () => {
     const it = await started();
     const ended = { name: 'RtSmsAbortedError', message: expect.stringContaining("the application's end") };
-    const wait = expect(it.tracker.waitForFinal(ONE, {})).rejects.toMatchObject(ended);
-    it.tracker.stop();
+    const wait = expect(it.waitForFinal()).rejects.toMatchObject(ended);
+    it.stop();
     await wait;
-    await expect(it.tracker.waitForFinal(ONE, {})).rejects.toMatchObject(ended);
+    await expect(it.waitForFinal()).rejects.toMatchObject(ended);
     expect(jest.getTimerCount()).toBe(0);
   });
 
   it('ends when the message is given up', async () => {
     const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
-    const wait = expect(it.tracker.waitForFinal(ONE, { timeoutMs: 2 * HOUR })).rejects.toThrow('tracking.maxAgeMs');
+    const wait = expect(it.waitForFinal({ timeoutMs: 2 * HOUR })).rejects.toThrow('tracking.maxAgeMs');
     await pass(HOUR);
     await wait;
   });
@@ -914,15 +935,13 @@ describe('waitForFinal', () => {
     const abort = new AbortController();
     const removed = jest.spyOn(abort.signal, 'removeEventListener');
     const waits = Array.from({ length: 10 }, (_, n) =>
-      it.tracker
-        .waitForFinal(`message-id-${n}`, { timeoutMs: SECOND * (n + 1), signal: abort.signal })
-        .catch(() => 'late'),
+      it.waitForFinal({ timeoutMs: SECOND * (n + 1), signal: abort.signal }, `message-id-${n}`).catch(() => 'late'),
     );
     for (let n = 0; n < 5; n++) it.callback('delivered', `message-id-${n}`);
     await pass(20 * SECOND);
     await Promise.all(waits);
     expect(removed).toHaveBeenCalledTimes(10);
-    expect((it.tracker as unknown as { waiters: Map<string, unknown> }).waiters.size).toBe(0);
+    expect((it.waits as unknown as { ends: Map<string, unknown> }).ends.size).toBe(0);
   });
 });
 
@@ -932,7 +951,7 @@ describe('start and stop', () => {
     it.tracker.follow(ONE);
     await pass(MINUTE);
     expect(it.asked).toEqual([]);
-    await it.tracker.start();
+    await it.start();
     await pass(0);
     expect(it.askedAt()).toEqual([MINUTE]);
   });
@@ -944,7 +963,7 @@ describe('start and stop', () => {
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);
     await pass(2 * SECOND);
     const requests = it.asked.length;
-    it.tracker.stop();
+    it.stop();
     slow.resolve('delivered');
     it.callback('delivered');
     it.tracker.follow('message-id-new');

@@ -1,12 +1,9 @@
-import { setMaxListeners } from 'node:events';
 import type { Logger } from '@nestjs/common';
-import { firstValueFrom, fromEvent, merge, NEVER, Subject, switchMap, throwError, timeout } from 'rxjs';
 import { RtSmsStatusEvent } from '../events/events.js';
-import type { CallOptions } from '../gateway/calls.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
-import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsTimeoutError, type RtSmsErrorContext } from '../rt-sms.errors.js';
-import { MAX_TIMER_MS, TRACKING } from '../rt-sms.options.js';
+import { RtSmsNotFoundError } from '../rt-sms.errors.js';
+import { isObject, MAX_TIMER_MS, TRACKING, type RtSmsTracking } from '../rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryTracker, EngineHost } from './engine.js';
@@ -59,7 +56,7 @@ class Look implements HeapItem {
   askedAt = -Infinity;
   missingSince: number | undefined;
   /** The request on its way; its error comes out of it as a value. */
-  asking: Promise<unknown> | undefined;
+  asking: Promise<Error | undefined> | undefined;
   /** A callback wants a look: it stands in `urgent`, or waits for the end of a request whose answer may be older. */
   hinted = false;
   /** Followed or not, the gateway has to say something yet: which of two contradicting final statuses holds. */
@@ -82,8 +79,6 @@ export class MemoryTracker implements DeliveryTracker {
   /** What a callback told of goes before what is merely due. */
   private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
-  /** Per uid those who wait for its final status. */
-  private readonly waiters = new Map<string, Subject<RtSmsStatusEvent>>();
   private readonly options: typeof TRACKING;
   private readonly rate: SlidingRate;
   private readonly parallel: number;
@@ -113,27 +108,14 @@ export class MemoryTracker implements DeliveryTracker {
     return this.open.size;
   }
 
-  async start(): Promise<void> {
+  start(): void {
     this.started = true;
     this.pump();
-    try {
-      for await (const item of (await this.options.open?.()) ?? []) {
-        if (this.stopped) return;
-        const { uid, ...about } = typeof item === 'object' && item !== null ? item : { uid: item };
-        const known = readUid(uid);
-        if (known) this.follow(known, about);
-        else this.logger.warn(`tracking.open returned something that is no uid: ${redact(String(uid))}`);
-      }
-    } catch (error) {
-      const why = redact(messageOf(error));
-      this.logger.error(`tracking.open failed, what it has not returned is not followed: ${why}`);
-    }
   }
 
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
-    for (const [uid, waiter] of this.waiters) waiter.error(this.ended(uid));
   }
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
@@ -168,42 +150,11 @@ export class MemoryTracker implements DeliveryTracker {
     this.wake(look);
   }
 
-  async waitForFinal(uid: string, { timeoutMs, signal }: CallOptions): Promise<RtSmsStatusEvent> {
+  async seek(uid: string): Promise<RtSmsStatusEvent | Error | undefined> {
     const delivery = this.known(uid);
     if (delivery.final) return this.event(delivery, delivery.final);
-    const began = performance.now();
-    const limitMs = Math.min(timeoutMs ?? this.options.maxAgeMs, MAX_TIMER_MS);
-    let cause: unknown;
-    const about = () => this.context(cause, performance.now() - began);
-    const aborted = () => new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', about());
-    const late = () => {
-      const what = `No final status of ${uid} within ${limitMs} ms${this.follows(uid) ? '; it is still followed' : ''}`;
-      return new RtSmsTimeoutError(what, 'not_sent', about());
-    };
-    if (signal?.aborted) throw aborted();
-    if (this.stopped) throw this.ended(uid);
-    // Many waits may share a signal; that each has a listener on it while it lasts is no leak to warn of.
-    if (signal) setMaxListeners(Infinity, signal);
-    const waiter = this.waiters.get(uid) ?? new Subject<RtSmsStatusEvent>();
-    this.waiters.set(uid, waiter);
-    const aborts = signal ? fromEvent(signal, 'abort').pipe(switchMap(() => throwError(aborted))) : NEVER;
-    const final = firstValueFrom(merge(waiter, aborts).pipe(timeout({ first: limitMs, with: () => throwError(late) })));
     this.follow(uid);
-    void this.ask(this.lookOf(this.known(uid))).then((error) => (cause = error));
-    try {
-      return await final;
-    } finally {
-      if (!waiter.observed && this.waiters.get(uid) === waiter) this.waiters.delete(uid);
-    }
-  }
-
-  private ended(uid: string): RtSmsAbortedError {
-    const why = `The wait for the final status of ${uid} was ended by the application's end`;
-    return new RtSmsAbortedError(why, 'not_sent', this.context());
-  }
-
-  private context(cause?: unknown, durationMs = 0): RtSmsErrorContext {
-    return { operation: 'wait', account: this.host.options.account, durationMs, cause };
+    return this.ask(this.lookOf(this.known(uid)));
   }
 
   private event({ uid, ref }: Delivery, { at, ...known }: Known): RtSmsStatusEvent {
@@ -259,9 +210,7 @@ export class MemoryTracker implements DeliveryTracker {
     this.open.delete(delivery.uid);
     this.keep(delivery);
     this.drop(delivery);
-    const event = this.event(delivery, known);
-    void this.host.emit.status(event);
-    this.waiters.get(delivery.uid)?.next(event);
+    void this.host.emit.status(this.event(delivery, known));
   }
 
   /** Remembers one that is not followed as the newest of its kind. */
@@ -283,20 +232,17 @@ export class MemoryTracker implements DeliveryTracker {
     this.logger.warn(`${this.open.size - limit} messages stay without a final status: ${why}`);
     for (const delivery of this.open.values()) {
       if (this.open.size <= limit) break;
-      this.giveUp(delivery, why);
+      this.giveUp(delivery);
     }
   }
 
-  private giveUp(delivery: Delivery, why: string): void {
+  private giveUp(delivery: Delivery): void {
     const { uid, ref, look } = delivery;
     if (look) look.owed = false;
     this.drop(delivery);
     if (!this.open.delete(uid)) return;
     this.keep(delivery);
     void this.host.emit.unresolved(uid, { ref, lastStatus: delivery.last?.status });
-    const what = `${uid} stays without a final status: ${why}`;
-    this.waiters.get(uid)?.error(new RtSmsTimeoutError(what, 'not_sent', this.context()));
-    this.waiters.delete(uid);
   }
 
   /** Has it looked at soon; if it is being looked at, once more afterwards. */
@@ -373,7 +319,7 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   /** One status request at a time for each uid. Its error comes back as a value: a look that failed ends nothing. */
-  private ask(look: Look): Promise<unknown> {
+  private ask(look: Look): Promise<Error | undefined> {
     if (look.asking) return look.asking;
     const { delivery } = look;
     const source = look.hinted ? 'callback' : 'poll';
@@ -410,10 +356,31 @@ export class MemoryTracker implements DeliveryTracker {
       else this.schedule(look, now + jittered(schedule[look.step] ?? schedule.at(-1)!));
     } else {
       this.logger.warn(`${delivery.uid} is asked about no more: ${why}`);
-      this.giveUp(delivery, why);
+      this.giveUp(delivery);
     }
   }
 }
 
 /** Longer by up to a fifth, never shorter: what was sent together is not asked for together. */
 const jittered = (ms: number): number => ms * (1 + 0.2 * Math.random());
+
+/** Follows what `tracking.open` returns, until `signal` fires; what is no uid is named and left out. */
+export async function followOpen(
+  open: RtSmsTracking['open'],
+  tracker: Pick<DeliveryTracker, 'follow'>,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const item of (await open?.()) ?? []) {
+      if (signal.aborted) return;
+      const { uid, ...about } = isObject(item) ? item : { uid: item };
+      const known = readUid(uid);
+      if (known) await tracker.follow(known, about);
+      else logger.warn(`tracking.open returned something that is no uid: ${redact(String(uid))}`);
+    }
+  } catch (error) {
+    const why = redact(messageOf(error));
+    logger.error(`tracking.open failed, what it has not returned is not followed: ${why}`);
+  }
+}

@@ -174,6 +174,15 @@ describe('errors (§1.6)', () => {
       }
     },
   );
+
+  it.each([201, 202, 206, 299])('HTTP %i: an acceptance is believed, a refusal says nothing certain', (httpStatus) => {
+    expect(post(httpStatus, { result: { uid: UID }, status: 'ok' })).toBe(UID);
+    expect(reportOf(get(httpStatus, { result: EXAMPLE, status: 'ok' })).status).toBe('delivered');
+    for (const reason of ['system_error', 'wrong_ip']) {
+      expectUncertain(post(httpStatus, { status: 'error', reason }), httpStatus);
+      expect(errorOf(get(httpStatus, { status: 'error', reason })).constructor).toBe(RtSmsUnexpectedResponseError);
+    }
+  });
 });
 
 function expectUncertain(value: unknown, httpStatus = 200): void {

@@ -75,7 +75,8 @@ const isRepeatable = (reason: string, confidential: readonly string[] = []) =>
 
 /**
  * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
- * decides only for 401 and 403 ("not processed"); outside of 2xx nothing else is believed.
+ * decides only for 401 and 403 ("not processed"). An acceptance is believed with any 2xx, a refusal only with 200: what
+ * else answers so may not have been the gateway, and the message may be on its way.
  */
 function readResult(
   { status, data }: GatewayAnswer,
@@ -84,13 +85,12 @@ function readResult(
 ): Fields | RtSmsError {
   const envelope = readObject(data);
   const result = fields(envelope?.['result']);
-  const succeeded = status >= 200 && status <= 299;
-  if (succeeded && envelope?.['status'] === 'ok' && result) return result;
+  if (status >= 200 && status <= 299 && envelope?.['status'] === 'ok' && result) return result;
   const at = { ...context, httpStatus: status };
   const word = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
   const reason = word === undefined || isRepeatable(word, confidential) ? word : UNREPEATED_REASON;
   if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
-  if (!succeeded) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
+  if (status !== 200) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
   if (reason !== undefined) {
     if (AUTH_REASONS.has(reason)) return new RtSmsAuthError(reason, at);
     return reason === 'transaction_not_found' ? new RtSmsNotFoundError(reason, at) : new RtSmsRejectedError(reason, at);

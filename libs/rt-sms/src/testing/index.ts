@@ -2,10 +2,15 @@
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
+import { Arguments } from '../arguments.js';
+import { defined } from '../defined.js';
+import { FinalWaits } from '../delivery/final-waits.js';
 import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
-import { checkMessage, type SentSms, type SmsMessage } from '../message/sms-message.js';
-import { isFinal, readUid, type SmsStatus } from '../message/status.js';
-import { RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
+import type { CallOptions } from '../gateway/calls.js';
+import type { CheckedSmsMessage, SentSms, SmsMessage } from '../message/sms-message.js';
+import { isFinal, type SmsStatus } from '../message/status.js';
+import { redact } from '../redact.js';
+import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
 import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 import { DEFAULT_ACCOUNT, type OpenUid } from '../rt-sms.options.js';
@@ -42,11 +47,13 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   private readonly failures: Error[] = [];
   private readonly states = new Map<string, QueuedSmsState>();
   private emitter: EventEmitter2 | undefined;
-  private readonly shortcode: string;
+  private readonly given: Arguments;
+  private readonly waits: FinalWaits;
 
   constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
     this.account = account;
-    this.shortcode = shortcode;
+    this.given = new Arguments(account, shortcode);
+    this.waits = new FinalWaits(account, Infinity);
     const token = getRtSmsToken(account);
     const useFactory = (emitter?: EventEmitter2) => {
       this.emitter = emitter;
@@ -75,7 +82,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       Pick<RtSmsStatusEvent, 'parts' | 'errorCode' | 'gatewayStatus' | 'source' | 'confirmed' | 'corrects' | 'ref'>
     > = {},
   ): Promise<RtSmsStatusEvent> {
-    const known = this.uid(uid);
+    const known = this.given.uid(uid, 'status');
     const ref = this.sent.find((message) => message.uid === known)?.ref;
     const event = new RtSmsStatusEvent({
       account: this.account,
@@ -90,14 +97,19 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       ...more,
     });
     this.statuses.set(known, event);
+    this.waits.learn(event);
     for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${status}`])
       await this.emitter?.emitAsync(name, event);
     this.subject.next(event);
     return event;
   }
 
-  async send(message: SmsMessage): Promise<SentSms> {
-    const { msisdn, shortcode, segments, uid, attempts } = this.record(message);
+  async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
+    const checked = this.given.message(message, options);
+    if (options.signal?.aborted)
+      throw new RtSmsAbortedError("The caller's signal ended the send", 'not_sent', { account: this.account });
+    this.fail();
+    const { msisdn, shortcode, segments, uid, attempts } = this.record(checked);
     return { uid, msisdn, shortcode, segments, attempts };
   }
 
@@ -109,20 +121,28 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
-    const id = options.id ?? `queued-${this.states.size + 1}`;
-    if (!this.states.has(id)) {
-      const { uid } = this.record(message, id);
-      this.states.set(id, { id, state: 'accepted', uid });
-      const ref = message.ref === undefined ? {} : { ref: message.ref };
-      await this.emitter?.emitAsync(RtSmsEvents.accepted, { id, account: this.account, uid, ...ref });
-    }
-    return { id };
+    const [queued] = await this.enqueueMany([{ message, ...options }]);
+    return queued!;
   }
 
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    const queued: QueuedSms[] = [];
-    for (const { message, ...options } of items) queued.push(await this.enqueue(message, options));
-    return queued;
+    const checked = this.given.items(items);
+    const fresh = new Map<string, (typeof checked)[number]>();
+    for (const item of checked) {
+      const known = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
+      if (!known) fresh.set(item.id, item);
+      else if (known.text !== item.text || known.msisdn !== item.msisdn || known.shortcode !== item.shortcode) {
+        const problem = `id: '${redact(item.id)}' stands for a message with another text, number or sender already`;
+        throw new RtSmsValidationError([problem], { account: this.account });
+      }
+    }
+    this.fail();
+    for (const [id, item] of fresh) {
+      const { uid, ref } = this.record(item, id);
+      this.states.set(id, defined({ id, state: 'accepted' as const, uid, ref }));
+      await this.emitter?.emitAsync(RtSmsEvents.accepted, defined({ id, account: this.account, uid, ref }));
+    }
+    return checked.map(({ id }) => ({ id }));
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
@@ -133,8 +153,9 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return false;
   }
 
-  async getStatus(uid: string): Promise<SmsStatusReport> {
-    const known = this.uid(uid);
+  async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
+    const known = this.given.uid(uid, 'status');
+    this.given.limits(options, 'status');
     const sent = this.sent.find((message) => message.uid === known);
     const event = this.statuses.get(known);
     if (!sent && !event)
@@ -150,20 +171,14 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
     const one = typeof uids === 'string' || 'uid' in uids;
     for await (const item of one ? [uids] : uids)
-      this.tracked.push(this.uid(typeof item === 'string' ? item : item.uid));
+      this.tracked.push(this.given.uid(typeof item === 'string' ? item : item.uid, 'status'));
   }
 
-  async waitForFinal(uid: string): Promise<RtSmsStatusEvent> {
-    const known = this.uid(uid);
+  async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
+    const known = this.given.uid(uid, 'wait');
+    this.given.limits(options, 'wait');
     const event = this.statuses.get(known);
-    if (event?.final) return event;
-    return new Promise((resolve) => {
-      const subscription = this.subject.subscribe((next) => {
-        if (next.uid !== known || !next.final) return;
-        subscription.unsubscribe();
-        resolve(next);
-      });
-    });
+    return this.waits.wait(known, options, async () => (event?.final ? event : undefined));
   }
 
   async handleCallback(): Promise<'accepted' | 'refused'> {
@@ -174,21 +189,16 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return { ok: true, account: this.account, latencyMs: 0, checkedAt: new Date() };
   }
 
-  private record(message: SmsMessage, queueId?: string): RecordedSms {
-    const checked = checkMessage(message, this.shortcode);
-    if ('problems' in checked) throw new RtSmsValidationError(checked.problems, { account: this.account });
+  private fail(): void {
     const failure = this.failures.shift();
     if (failure) throw failure;
-    const uid = `message-id-test${String(this.sent.length + 1).padStart(8, '0')}`;
-    const recorded: RecordedSms = { uid, ...checked, attempts: 1, ...(queueId === undefined ? {} : { queueId }) };
-    this.sent.push(recorded);
-    return recorded;
   }
 
-  private uid(uid: string): string {
-    const known = readUid(uid);
-    if (known === undefined)
-      throw new RtSmsValidationError(['uid must be one that the gateway gave'], { account: this.account });
-    return known;
+  private record(message: CheckedSmsMessage, queueId?: string): RecordedSms {
+    const { msisdn, shortcode, text, segments, ref } = message;
+    const uid = `message-id-test${String(this.sent.length + 1).padStart(8, '0')}`;
+    const recorded = defined({ uid, msisdn, shortcode, text, segments, ref, attempts: 1, queueId });
+    this.sent.push(recorded);
+    return recorded;
   }
 }

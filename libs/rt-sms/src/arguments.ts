@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import { defined } from './defined.js';
+import { SMS_PRIORITIES, type EngineItem, type EnqueueOptions } from './delivery/engine.js';
+import { isIterable } from './delivery/send-many.js';
+import type { CallOptions } from './gateway/calls.js';
+import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './message/sms-message.js';
+import { readUid } from './message/status.js';
+import { RtSmsValidationError, type RtSmsErrorContext } from './rt-sms.errors.js';
+import { isObject, MAX_TIMER_MS } from './rt-sms.options.js';
+
+type Operation = RtSmsErrorContext['operation'];
+
+/** What callers of an account give, checked before any I/O. Each throws one RtSmsValidationError with all problems. */
+export class Arguments {
+  constructor(
+    private readonly account: string,
+    private readonly shortcode: string | undefined,
+  ) {}
+
+  message(message: SmsMessage, limits: CallOptions): CheckedSmsMessage {
+    const checked = checkMessage(message, this.shortcode);
+    if ('problems' in checked) return this.refuse(checked.problems);
+    this.limits(limits, 'send');
+    return checked;
+  }
+
+  items(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): (EngineItem & CheckedSmsMessage)[] {
+    if (!isIterable(items)) return this.refuse(['items must be an array, or another iterable']);
+    const results = Array.from(items, (item) => this.item(item));
+    const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
+    const checked: (EngineItem & CheckedSmsMessage)[] = [];
+    const problems: string[] = [];
+    for (const [index, result] of results.entries()) {
+      if (Array.isArray(result)) problems.push(...result.map((problem) => place(index) + problem));
+      else checked.push(result);
+    }
+    return problems.length > 0 ? this.refuse(problems) : checked;
+  }
+
+  uid(uid: string, operation: Operation): string {
+    const problem = 'uid must be one that the gateway gave, such as message-id-VvkmLHkfhCX9';
+    return readUid(uid) ?? this.refuse([problem], operation);
+  }
+
+  limits(limits: CallOptions, operation: Operation): void {
+    const problems: string[] = [];
+    const { timeoutMs, signal } = isObject(limits) ? limits : {};
+    if (!isObject(limits)) problems.push('options must be an object');
+    if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS))
+      problems.push(`timeoutMs must be a number of milliseconds from 1 to ${MAX_TIMER_MS}`);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
+    if (problems.length > 0) this.refuse(problems, operation);
+  }
+
+  private item(item: { message: SmsMessage } & EnqueueOptions): (EngineItem & CheckedSmsMessage) | string[] {
+    if (!isObject(item)) return ['must be an object with a message'];
+    const { message, id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = item;
+    const checked = checkMessage(message, this.shortcode);
+    const problems = 'problems' in checked ? checked.problems : [];
+    if (typeof id !== 'string' || id.length < 1 || id.length > 128)
+      problems.push('id must be a string of 1 to 128 characters');
+    if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= 31_536_000_000))
+      problems.push('delayMs must be a number from 0 to a year of milliseconds');
+    if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime())))
+      problems.push('expiresAt must be a valid Date');
+    if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
+    if ('problems' in checked || problems.length > 0) return problems;
+    const fresh = item.id === undefined ? true : undefined;
+    const times = { notBefore: Date.now() + delayMs, expiresAt: expiresAt?.getTime() };
+    return defined({ id, fresh, ...checked, ...times, priority });
+  }
+
+  private refuse(problems: string[], operation: Operation = 'send'): never {
+    throw new RtSmsValidationError(problems, { operation, account: this.account });
+  }
+}

@@ -1,0 +1,150 @@
+import { Module } from '@nestjs/common';
+import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { Test } from '@nestjs/testing';
+import { RtSmsModule } from '../rt-sms.module.js';
+import { RtSmsConnectionError } from '../rt-sms.errors.js';
+import { RtSmsService } from '../rt-sms.service.js';
+import { getRtSmsToken } from '../rt-sms.tokens.js';
+import { RtSmsRecorder } from './index.js';
+
+const hello = { msisdn: '+7 927 000-00-01', text: 'Hello' };
+const UID = 'message-id-1';
+
+async function recording(given?: ConstructorParameters<typeof RtSmsRecorder>[0]) {
+  const sms = new RtSmsRecorder(given);
+  const module = await Test.createTestingModule({
+    imports: [EventEmitterModule.forRoot()],
+    providers: sms.providers,
+  }).compile();
+  await module.init();
+  const events: unknown[] = [];
+  module.get(EventEmitter2).onAny((name, payload: object) => void events.push({ name, ...payload }));
+  return { sms, module, events };
+}
+
+describe('what is wrong is refused as by the real one', () => {
+  const bad: [string, (sms: RtSmsService | RtSmsRecorder) => Promise<unknown>][] = [
+    ['a number', (sms) => sms.send({ ...hello, msisdn: '12' })],
+    ['a text', (sms) => sms.enqueue({ ...hello, text: ' ' })],
+    ['timeoutMs of send', (sms) => sms.send(hello, { timeoutMs: 0 })],
+    ['the signal of getStatus', (sms) => sms.getStatus(UID, { signal: 'stop' as unknown as AbortSignal })],
+    ['timeoutMs of waitForFinal', (sms) => sms.waitForFinal(UID, { timeoutMs: Number.NaN })],
+    ['an empty id', (sms) => sms.enqueue(hello, { id: '' })],
+    ['delayMs', (sms) => sms.enqueue(hello, { delayMs: -1 })],
+    ['expiresAt', (sms) => sms.enqueue(hello, { expiresAt: new Date(Number.NaN) })],
+    ['what is no list', (sms) => sms.enqueueMany({} as [])],
+    ['one of many', (sms) => sms.enqueueMany([{ message: hello }, { message: { ...hello, text: '' } }])],
+    [
+      'an id for two texts',
+      (sms) =>
+        sms.enqueueMany([
+          { id: 'a', message: hello },
+          { id: 'a', message: { ...hello, text: 'Bye' } },
+        ]),
+    ],
+    ['a uid', (sms) => sms.getStatus('../..')],
+    ['a uid to wait for', (sms) => sms.waitForFinal('')],
+    ['a uid to follow', (sms) => sms.track(['a b'])],
+  ];
+
+  it.each(bad)('%s', async (_, call) => {
+    const { sms } = await recording();
+    @Module({
+      imports: [
+        EventEmitterModule.forRoot(),
+        RtSmsModule.forRoot({
+          login: 'l',
+          password: 'p',
+          shortcode: 'TEST',
+          url: 'http://127.0.0.1:1/',
+          callback: { secrets: 'a-secret-of-sixteen' },
+        }),
+      ],
+    })
+    class AppModule {}
+    const module = await Test.createTestingModule({ imports: [AppModule] }).compile();
+    const errors = [];
+    for (const one of [sms, module.get(RtSmsService)])
+      errors.push(
+        await call(one).then(
+          () => 'no error',
+          ({ name, message, operation }) => ({ name, message, operation }),
+        ),
+      );
+    await module.close();
+    expect(errors[0]).toMatchObject({ name: 'RtSmsValidationError' });
+    expect(errors[0]).toEqual(errors[1]);
+    expect(sms.sent).toEqual([]);
+  });
+});
+
+it('records what was sent, as it would be sent', async () => {
+  const { sms, module } = await recording({ account: 'otp', shortcode: 'BANK' });
+  expect(module.get(getRtSmsToken('otp'))).toBe(sms);
+  const sent = await sms.send({ ...hello, ref: 'order 1' });
+  expect(sent).toEqual({ uid: sent.uid, msisdn: '79270000001', shortcode: 'BANK', segments: 1, attempts: 1 });
+  expect(sms.sent).toEqual([{ ...sent, text: 'Hello', ref: 'order 1' }]);
+  await expect(sms.getStatus(sent.uid)).resolves.toMatchObject({ status: 'awaiting_report', final: false });
+  await expect(sms.getStatus('message-id-other')).rejects.toMatchObject({ name: 'RtSmsNotFoundError' });
+});
+
+it('failNext fails the next call, and nothing is recorded', async () => {
+  const { sms } = await recording();
+  const down = new RtSmsConnectionError('down', false, {});
+  sms.failNext(down).failNext(down);
+  await expect(sms.send(hello)).rejects.toBe(down);
+  await expect(sms.enqueueMany([{ message: hello }, { message: hello }])).rejects.toBe(down);
+  expect(sms.sent).toEqual([]);
+  await expect(sms.send(hello, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    name: 'RtSmsAbortedError',
+    outcome: 'not_sent',
+  });
+  await sms.send(hello);
+  expect(sms.sent).toHaveLength(1);
+});
+
+it('the same id is the same message, and another text for it an error that queues nothing', async () => {
+  const { sms, events } = await recording();
+  await expect(sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' })).resolves.toEqual({ id: 'a' });
+  await sms.enqueue(hello, { id: 'a' });
+  const items = ['b', 'a'].map((id) => ({ id, message: { ...hello, text: 'Bye' } }));
+  await expect(sms.enqueueMany(items)).rejects.toMatchObject({ name: 'RtSmsValidationError' });
+  expect(sms.sent).toMatchObject([{ queueId: 'a' }]);
+  const { uid } = sms.sent[0]!;
+  await expect(sms.find('a')).resolves.toEqual({ id: 'a', state: 'accepted', uid, ref: 'order 1' });
+  expect(events).toEqual([{ name: 'rt-sms.accepted', id: 'a', account: 'default', uid, ref: 'order 1' }]);
+});
+
+it('sendMany yields each result', async () => {
+  const { sms } = await recording();
+  const results = [];
+  for await (const result of sms.sendMany([hello, { ...hello, msisdn: '1' }])) results.push(result.ok);
+  expect(results.sort()).toEqual([false, true]);
+});
+
+describe('waitForFinal', () => {
+  it('ends with the final status, also where it is known', async () => {
+    const { sms, events } = await recording();
+    const { uid } = await sms.send({ ...hello, ref: 'order 1' });
+    const waiting = sms.waitForFinal(uid);
+    await sms.emitStatus(uid, 'awaiting_report');
+    const event = await sms.emitStatus(uid, 'delivered', { parts: 1 });
+    await expect(waiting).resolves.toBe(event);
+    await expect(sms.waitForFinal(uid)).resolves.toBe(event);
+    expect(event).toMatchObject({ uid, status: 'delivered', final: true, ref: 'order 1', parts: 1 });
+    expect(events).toHaveLength(4);
+    await expect(sms.getStatus(uid)).resolves.toMatchObject({ status: 'delivered', final: true });
+  });
+
+  it('ends by its limits as the real one does', async () => {
+    const { sms } = await recording();
+    const abort = new AbortController();
+    const aborted = sms.waitForFinal(UID, { signal: abort.signal });
+    abort.abort();
+    await expect(aborted).rejects.toMatchObject({ name: 'RtSmsAbortedError', operation: 'wait' });
+    await expect(sms.waitForFinal(UID, { timeoutMs: 5 })).rejects.toMatchObject({
+      name: 'RtSmsTimeoutError',
+      operation: 'wait',
+    });
+  });
+});
