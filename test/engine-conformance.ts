@@ -735,6 +735,62 @@ export function engineConformance(
       });
     });
 
+    describe('waitForFinal and tracking.open', () => {
+      it('a wait ends with what a callback tells, with what the gateway says, and at once with what is known', async () => {
+        const { sms, gateway, events } = await run();
+        const { uid } = await sms.send(hello);
+        const waits = [sms.waitForFinal(uid), sms.waitForFinal(uid)];
+        await gateway.report(uid, 'delivered', { parts: 1 });
+        const final = { uid, status: 'delivered', final: true };
+        await expect(Promise.all(waits)).resolves.toMatchObject([final, final]);
+        const asked = gateway.exchanges.length;
+        await expect(sms.waitForFinal(uid)).resolves.toMatchObject(final);
+        // A store may not have it yet.
+        if (inProcess) expect(gateway.exchanges).toHaveLength(asked);
+        gateway.callTo(undefined);
+        const other = await sms.send(hello);
+        await gateway.report(other.uid, 'failed');
+        await expect(sms.waitForFinal(other.uid)).resolves.toMatchObject({ uid: other.uid, status: 'failed' });
+        expect(events.filter(({ event }) => event === 'rt-sms.status').map(({ uid }) => uid)).toEqual([uid, other.uid]);
+      });
+
+      it('a wait ends by its limits, by the end of the message, and by that of the application', async () => {
+        const { app, sms } = await run({ tracking: { schedule: [100], maxAgeMs: 2_000 } });
+        const { uid } = await sms.send(hello);
+        const abort = new AbortController();
+        const wait = { operation: 'wait' };
+        const waits = [
+          [sms.waitForFinal(uid, { timeoutMs: 50 }), { name: 'RtSmsTimeoutError', durationMs: expect.any(Number) }],
+          [sms.waitForFinal(uid, { signal: abort.signal }), { name: 'RtSmsAbortedError' }],
+          [sms.waitForFinal(uid, { signal: AbortSignal.abort() }), { name: 'RtSmsAbortedError' }],
+          [
+            sms.waitForFinal(uid, { timeoutMs: 30_000 }),
+            { name: 'RtSmsTimeoutError', message: expect.stringContaining('stays without') },
+          ],
+        ] as const;
+        const ends = Promise.all(waits.map(([end, error]) => expect(end).rejects.toMatchObject({ ...wait, ...error })));
+        abort.abort();
+        await ends;
+        const last = sms.waitForFinal('message-id-never');
+        const ended = expect(last).rejects.toMatchObject({ name: 'RtSmsAbortedError', ...wait });
+        await app.close();
+        await ended;
+      });
+
+      it('what tracking.open returns is followed, but for what is no uid', async () => {
+        const open = () => [null, 7, { uid: 'a b' }, { uid: 'message-id-open', ref: 'order 1' }] as unknown as string[];
+        const { events, until } = await run({ tracking: { schedule: [100], maxAgeMs: 1_000, open } });
+        await until(() => events.length > 1);
+        const gone = { event: 'rt-sms.unresolved', account: 'default' };
+        expect(new Set(events)).toEqual(
+          new Set([
+            { ...gone, uid: 'message-id-7' },
+            { ...gone, uid: 'message-id-open', ref: 'order 1' },
+          ]),
+        );
+      });
+    });
+
     describe('the end of the application', () => {
       it('what is on its way is finished, and its outcome is heard', async () => {
         const { app, sms, gateway, outcomes } = await run({}, { latencyMs: 300 });
