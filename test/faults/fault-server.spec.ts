@@ -121,6 +121,7 @@ const PROOFS: Record<FaultName, Proof> = {
   '502': { sees: whole('502 Bad Gateway'), ends: 'open' },
   '502-html': { sees: whole('502 Bad Gateway', HTML), ends: 'open' },
   '503': { sees: whole('503 Service Unavailable'), ends: 'open' },
+  '202-system-error': { sees: whole('202 Accepted', '.*"system_error".*'), ends: 'open' },
   '503-system-error': { sees: whole('503 Service Unavailable', '.*"system_error".*'), ends: 'open' },
   '504': { sees: whole('504 Gateway Timeout'), ends: 'open' },
   '401-html': { sees: whole('401 Unauthorized', HTML), ends: 'open' },

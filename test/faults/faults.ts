@@ -572,6 +572,13 @@ const TABLE = [
     answer: answerWith('503 Service Unavailable', undefined, { 'Retry-After': '0' }),
   },
   {
+    name: '202-system-error',
+    description: '202 with the reason system_error, which counts only at 200.',
+    expected: UNKNOWN,
+    level: 'request',
+    answer: answerWith('202 Accepted', '{"reason":"system_error","status":"error"}'),
+  },
+  {
     name: '503-system-error',
     description: '503 with the reason system_error, which counts only at 200.',
     expected: UNKNOWN,
