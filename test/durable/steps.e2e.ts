@@ -66,6 +66,19 @@ describe.each(STORES)('the steps that BullMQ has not, many at once, on %s', (kin
     await expect(others.getJobState('of-m0')).resolves.toBe('delayed');
   });
 
+  if (kind === 'PostgreSQL')
+    it('a write that was given up and comes late does not undo a later one', async () => {
+      const { jobs, own } = await taken(1);
+      const written = { edition: 2, intent: 1 };
+      await expect(own.keep(keeping('m0', written))).resolves.toMatchObject({ replaced: true });
+      for (const late of [{ edition: 1 }, {}])
+        await expect(own.keep(keeping('m0', late))).resolves.toMatchObject({ replaced: false });
+      expect((await jobs.getJob('m0'))?.data).toEqual(written);
+      // The same one may be written again, for its answer may have been lost; and so may the next.
+      for (const next of [written, { edition: 3 }])
+        await expect(own.keep(keeping('m0', next))).resolves.toMatchObject({ replaced: true });
+    });
+
   it('another job that is there already is left as it is, and that is told', async () => {
     const { others, own } = await taken(2);
     await others.add('check', { by: 'a callback' }, { jobId: 'of-m0', delay: 1_000 });

@@ -37,7 +37,8 @@ export async function misfit(
     if (await own.replaceUnsent('a', data)) return 'it is not seen that a job is taken';
     if ((await own.keep({ jobId: 'a', token: randomUUID(), data })).replaced) return 'it is not seen whose a job is';
     const other = { name: NAME, data, opts: delayed('b') };
-    const kept = await own.keep({ jobId: 'a', token, data: { step: 2 }, other });
+    const next = { step: 2 };
+    const kept = await own.keep({ jobId: 'a', token, data: next, other });
     if (!kept.replaced || !kept.added) return 'a job in its hands is not found';
     const now = await queue.getJob('a');
     if (now?.data.step !== 2) return 'the data of a job are elsewhere';

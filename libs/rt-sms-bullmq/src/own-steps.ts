@@ -19,7 +19,8 @@ export interface Keeping {
   jobId: string;
   /** Of the worker. Nothing is written where the job is no longer its own. */
   token: string;
-  data: object;
+  /** `edition` counts the writes: one whose answer was lost may come late, and must not undo the next. */
+  data: object & { edition?: number | undefined };
   /** Another job, of the queue of checks, that is added in the same go, whether or not the first one is written. */
   other?: DelayedJob | undefined;
 }
@@ -112,6 +113,8 @@ const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
 /**
  * Of many, those whose job another one has locked just now are left, for two that wait for each other would be a deadlock.
+ * A statement that its client has given up may still be carried out: an older edition writes nothing. (Redis answers in
+ * order, and what a broken connection has sent is done before a new one is ready.)
  * Workers are woken only where they would sleep for longer: those that notify commit one after the other.
  */
 const keepSql = (many: boolean) => `WITH step AS (
@@ -119,7 +122,9 @@ const keepSql = (many: boolean) => `WITH step AS (
       n int, id text, token text, data jsonb, other text, name text, others jsonb, opts jsonb, delay bigint, attempts int)
   ), held AS (
     SELECT n FROM job JOIN step USING (id)
-    WHERE queue = $1 AND state = 'active' AND lock_token = token FOR UPDATE OF job ${many ? 'SKIP LOCKED' : ''}
+    WHERE queue = $1 AND state = 'active' AND lock_token = token
+      AND coalesce((step.data->>'edition')::int, 0) >= coalesce((job.data->>'edition')::int, 0)
+    FOR UPDATE OF job ${many ? 'SKIP LOCKED' : ''}
   ), replaced AS (
     UPDATE job SET data = step.data FROM step JOIN held USING (n)
     WHERE queue = $1 AND job.id = step.id AND state = 'active' AND lock_token = token RETURNING n

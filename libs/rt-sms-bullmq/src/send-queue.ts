@@ -58,6 +58,8 @@ export interface SendData {
   ref?: string | undefined;
   expiresAt?: number | undefined;
   attempts?: number;
+  /** Counts the writes of its worker. */
+  edition?: number | undefined;
   /** Since when a POST may be on its way. Where it is set, nothing may be sent. */
   intent?: number | undefined;
   state?: Exclude<QueuedSmsState['state'], 'queued'>;
@@ -80,6 +82,8 @@ interface Entry {
 interface Held {
   job: SendJob;
   token: string;
+  /** Of the last write. */
+  edition?: number;
 }
 
 /**
@@ -203,9 +207,9 @@ export class SendQueue {
       const jobId = jobIdOf(id);
       const job = await this.store.send.getJob(jobId);
       if (!job) return false;
-      const { state, intent, digest, ref } = job.data;
+      const { state, intent, digest, ref, edition } = job.data;
       if (state !== undefined || intent !== undefined) return state === 'cancelled';
-      const data: SendData = { digest, ref, state: 'cancelled' };
+      const data: SendData = { digest, ref, edition, state: 'cancelled' };
       if (!(await this.store.steps.replaceUnsent(jobId, data))) {
         // Another call was quicker; or this one, whose answer was lost.
         const now = await this.store.send.getJob(jobId);
@@ -480,7 +484,10 @@ export class SendQueue {
     }
   }
 
-  private async replace({ job, token }: Held, data: SendData): Promise<boolean> {
+  private async replace(held: Held, content: SendData): Promise<boolean> {
+    const { job, token } = held;
+    held.edition = (held.edition ?? job.data.edition ?? 0) + 1;
+    const data = { ...content, edition: held.edition };
     const keeping = { jobId: job.id!, token, data };
     const ours = isNews(data)
       ? await this.checks.expect(data.uid!, { at: data.sentAt!, ref: readRef(data), from: job.id! }, keeping)
