@@ -104,6 +104,46 @@ describe.each(STORES)('the steps that BullMQ has not, many at once, on %s', (kin
     for (const id of ['m0', 'm2']) expect((await jobs.getJob(id))?.data).toEqual({ id });
   });
 
+  it('what was completed before a time is forgotten, and nothing else', async () => {
+    const { jobs, own } = await taken(2);
+    await (await jobs.getJob('m0'))!.moveToCompleted('accepted', TOKEN, false);
+    const there = () => Promise.all(['m0', 'm1'].map(async (id) => (await jobs.getJob(id)) !== undefined));
+    await own.forget(Date.now() - DAY_MS);
+    await expect(there()).resolves.toEqual([true, true]);
+    await own.forget(Date.now() + DAY_MS);
+    await expect(there()).resolves.toEqual([false, true]);
+  });
+
+  if (kind === 'PostgreSQL')
+    it('what comes under an id while it is forgotten stays', async () => {
+      const { jobs, own } = await taken(1);
+      await (await jobs.getJob('m0'))!.moveToCompleted('accepted', TOKEN, false);
+      const connectionString = (store.options as { postgres: string }).postgres;
+      const [holder, replica] = [new Client({ connectionString }), new Client({ connectionString })];
+      for (const client of [holder, replica]) {
+        await client.connect();
+        atEnd(() => client.end());
+      }
+      const waiting = async () =>
+        (await holder.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).rowCount ?? 0;
+      // Whatever deletes a job has to come by here.
+      await holder.query('BEGIN; LOCK TABLE bullmq.job_dependency IN EXCLUSIVE MODE');
+      const forgotten = own.forget(Date.now() + DAY_MS);
+      await eventually(async () => (await waiting()) === 1);
+      let isNew = false;
+      const renewed = replica
+        .query(
+          `INSERT INTO bullmq.job (queue, id, seq, name, state, data, opts, added_at_ms)
+           VALUES ('jobs', 'm0', nextval('bullmq.job_seq'), 'send', 'waiting', '{"by": "another"}', '{}', 0)
+           ON CONFLICT (queue, id) DO UPDATE SET state = 'waiting', data = excluded.data, finished_at_ms = NULL`,
+        )
+        .then(() => (isNew = true));
+      await eventually(async () => isNew || (await waiting()) === 2);
+      await holder.query('COMMIT');
+      await Promise.all([forgotten, renewed]);
+      expect((await jobs.getJob('m0'))?.data).toEqual({ by: 'another' });
+    });
+
   if (kind === 'Redis')
     it('many are one command', async () => {
       const { own, ids } = await taken(50);

@@ -46,6 +46,7 @@ export async function misfit(
     if (!isDeepStrictEqual(await known('b'), await known('c'))) return 'a job is made otherwise';
     const [, , , dueAt = 0] = await take();
     if (Math.abs(Date.now() + DELAY_MS - dueAt) > DELAY_MS / 2) return 'a job is due at another time';
+    await own.forget(0);
     await probe.promote('b');
     return (await take())[1] === 'b' ? undefined : 'a delayed job does not come';
   } finally {

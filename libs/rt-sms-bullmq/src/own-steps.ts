@@ -42,8 +42,11 @@ export interface OwnSteps {
   replaceUnsent(jobId: string, data: object): Promise<boolean>;
   /** Many that are asked for at once are one write. */
   keep(keeping: Keeping): Promise<Kept>;
+  /** Removes what was completed before `at` (Unix time in milliseconds), and nothing that comes meanwhile under its id. */
+  forget(at: number): Promise<void>;
 }
 
+const CLEAN_AT_ONCE = 10_000;
 const REPLACE_UNSENT_LUA = `
   local data = redis.call('HGET', KEYS[1], 'data')
   if not data or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
@@ -105,12 +108,16 @@ export function redisSteps(backend: IQueueBackend, jobs: string, others: string)
       return (await (await defined).runCommand('rtSmsReplaceUnsent', [...keys, JSON.stringify(data)])) === 1;
     },
     keep: (one) => together.do(one),
+    forget: async (at) => {
+      while ((await backend.cleanJobsByState('completed', at, CLEAN_AT_ONCE)).length === CLEAN_AT_ONCE);
+    },
   };
 }
 
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
   AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
+const FORGET_SQL = `DELETE FROM job WHERE queue = $1 AND state = 'completed' AND finished_at_ms < $2`;
 /**
  * Of many, those whose job another one has locked just now are left, for two that wait for each other would be a deadlock.
  * A statement that its client has given up may still be carried out: an older edition writes nothing. (Redis answers in
@@ -164,5 +171,7 @@ export function postgresSteps(backend: IQueueBackend, jobs: string, others: stri
     replaceUnsent: async (jobId, data) =>
       (await query(REPLACE_UNSENT_SQL, [jobs, jobId, JSON.stringify(data)])).rows.length === 1,
     keep: (one) => together.do(one),
+    // BullMQ's own looks for ids first, and may then delete what is new under one of them (bullmq 6.7).
+    forget: async (at) => void (await query(FORGET_SQL, [jobs, at])),
   };
 }

@@ -273,7 +273,7 @@ export class SendQueue {
     );
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     // BullMQ does so when other jobs end. By age, not by id: by now the id may be a new message's.
-    if (isCrowded) await this.store.send.clean(idempotencyMs, 0, 'completed');
+    if (isCrowded) await this.store.steps.forget(now - idempotencyMs);
     return free;
   }
 
