@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { Injectable, Module, type INestApplication, type Provider } from '@nestjs/common';
+import { Injectable, Logger, Module, type INestApplication, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitter2, EventEmitterModule, OnEvent } from '@nestjs/event-emitter';
 import { context, trace } from '@opentelemetry/api';
@@ -357,6 +357,25 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     await expect(problemsOf({ connection })).resolves.toEqual([
       expect.stringMatching(/eviction policy of this Redis is allkeys-lru.*set maxmemory-policy noeviction/),
     ]);
+  });
+
+  it('Redis that is a cluster', async () => {
+    const redis = await startStore('Redis', '--cluster-enabled', 'yes');
+    atEnd(() => redis.close());
+    const { connection } = redis.options as { connection: string };
+    const client = new Redis(connection);
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+    await eventually(async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'));
+    client.disconnect();
+    await expect(problemsOf({ connection })).resolves.toEqual([expect.stringContaining('this Redis is a cluster')]);
+  });
+
+  it('but one that forgets in a crash only warns, once', async () => {
+    const connection = await redisWith('appendonly', 'no');
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
+    await run(await gatewayOf(), { connection });
+    expect(warn.mock.calls).toEqual([[expect.stringContaining('append-only')]]);
+    warn.mockRestore();
   });
 
   it('Redis with another password', async () => {

@@ -43,7 +43,9 @@ export async function bareQueue({ options, kind }: Service, name: string): Promi
   return queue;
 }
 
-export const startStore = (kind: StoreKind): Promise<Service> => (kind === 'Redis' ? startRedis() : startPostgres());
+/** `settings` are further arguments of `redis-server`. */
+export const startStore = (kind: StoreKind, ...settings: string[]): Promise<Service> =>
+  kind === 'Redis' ? startRedis(settings) : startPostgres();
 
 const LOOK_MS = 20;
 const POSTGRES_HOME = '/usr/lib/postgresql';
@@ -116,13 +118,13 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   await exit;
 }
 
-async function startRedis(): Promise<Service> {
+async function startRedis(settings: string[]): Promise<Service> {
   const program = need(() => onPath('redis-server'), 'redis-server');
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-redis-'));
   const port = await freePort();
   const run = async () => {
     const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes', '--save', ''];
-    const child = spawn(program, [...args, '--appendfsync', 'everysec'], { stdio: 'ignore' });
+    const child = spawn(program, [...args, '--appendfsync', 'everysec', ...settings], { stdio: 'ignore' });
     await until('Redis', async () => {
       const client = new Redis(port, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
       client.on('error', () => undefined);

@@ -13,6 +13,7 @@ describe('a store that can never be used', () => {
     ],
     ['no entry for the user', failed('no pg_hba.conf entry for host', '28000'), /pg_hba\.conf/],
     ['a wrong password', failed('WRONGPASS invalid username-password pair'), /this Redis refuses the user/],
+    ['a node of a cluster', failed('MOVED 3999 127.0.0.1:6381'), /this Redis is a cluster/],
     ['no driver', failed('Could not load the optional dependency "pg"'), /optional dependency "pg"/],
   ])('%s', (_, error, problem) => {
     expect(unfit(error, 'otp')?.problems).toEqual([expect.stringMatching(problem)]);

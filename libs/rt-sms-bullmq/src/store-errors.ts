@@ -46,6 +46,8 @@ export function unfit(error: unknown, account: string): RtSmsConfigError | undef
   else if (message.startsWith('Redis version needs')) what = `this Redis is too old (${reason(error)})`;
   else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
     what = `this Redis refuses the user: ${reason(error)}`;
+  else if (/^(CROSSSLOT|MOVED)\b/.test(message))
+    what = 'this Redis is a cluster, and the queue needs one that is none; for fail-over take Sentinel';
   else if (/could not load the optional/i.test(message)) what = reason(error);
   // A column or a type that is not there, another one, or one more; a key of another type.
   else if (/^(42703|42704|42804|42883|23502)$/.test(String(code)) || message.startsWith('WRONGTYPE'))

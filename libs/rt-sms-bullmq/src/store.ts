@@ -59,6 +59,7 @@ export class Store<Send, Check> {
   private own: OwnSteps | undefined;
   private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
   private unfit: RtSmsConfigError | undefined;
+  private isVolatile = false;
   private closed = false;
   private readonly made = new Set<Connected>();
   private complainedAt = -Infinity;
@@ -255,6 +256,10 @@ export class Store<Send, Check> {
         await second.waitUntilReady();
         this.queues = [first, second];
         this.isReady = true;
+        if (this.isVolatile)
+          this.logger.warn(
+            'This Redis keeps no append-only file (appendonly yes): when it crashes, queued messages are gone',
+          );
         return;
       } catch (error) {
         const gone = Promise.all(queues.map((queue) => this.discard(queue)));
@@ -283,10 +288,7 @@ export class Store<Send, Check> {
     const info = await client.info();
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
     if (policy !== undefined && policy !== 'noeviction') throw new Unfit(POLICY(policy));
-    if (/^aof_enabled:0/m.test(info))
-      this.logger.warn(
-        'This Redis keeps no append-only file (appendonly yes): when it crashes, queued messages are gone',
-      );
+    this.isVolatile = /^aof_enabled:0/m.test(info);
   }
 
   private base(role: 'producer' | 'worker') {
