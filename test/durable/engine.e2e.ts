@@ -374,7 +374,8 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     const connection = await redisWith('appendonly', 'no');
     const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
     await run(await gatewayOf(), { connection });
-    expect(warn.mock.calls).toEqual([[expect.stringContaining('append-only')]]);
+    const told = warn.mock.calls.filter(([what]) => String(what).includes('append-only'));
+    expect(told).toHaveLength(1);
     warn.mockRestore();
   });
 
