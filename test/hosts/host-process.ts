@@ -15,12 +15,11 @@ export type Addresses = Record<HostName, { url: string; blank: string }>;
 
 const [platform, secret, otpSecret] = process.argv.slice(2) as [Platform, string, string];
 
-async function start({ metadata, options, trustProxy, setUp }: Host, imports: NonNullable<ModuleMetadata['imports']>) {
+async function start({ metadata, options, fastify, setUp }: Host, imports: NonNullable<ModuleMetadata['imports']>) {
   const { imports: others = [], providers = [] } = metadata?.() ?? {};
   @Module({ imports: [...others, ...imports], controllers: [OrdersController], providers })
   class AppModule {}
-  const adapter =
-    platform === 'express' ? new ExpressAdapter() : new FastifyAdapter(trustProxy === undefined ? {} : { trustProxy });
+  const adapter = platform === 'express' ? new ExpressAdapter() : new FastifyAdapter(fastify);
   const app = await NestFactory.create(AppModule, adapter, { logger: false, ...options });
   await setUp?.(app, platform);
   await app.listen(0, '127.0.0.1');

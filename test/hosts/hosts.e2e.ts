@@ -56,6 +56,7 @@ const VISITS: Record<HostName, Visit> = {
   'an exception filter that catches all': { shows: (orders) => status(`${orders}?page=torn`), shown: 418 },
   rawBody: { shows: status, shown: 200 },
   'a trusted proxy, and allowFrom': { headers: ALLOWED, forged: FORGED, shows: status, shown: 200 },
+  'a slash at the end ignored': { shows: (orders) => status(`${orders}/`), shown: 200 },
   compression: { headers: GZIP, shows: header('content-encoding', GZIP), shown: 'gzip' },
   CORS: {
     headers: ELSEWHERE,

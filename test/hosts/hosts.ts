@@ -25,7 +25,7 @@ import {
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, HttpAdapterHost, Reflector } from '@nestjs/core';
 import { JwtModule, JwtService } from '@nestjs/jwt';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyAdapter, NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SkipThrottle, ThrottlerGuard, ThrottlerModule } from '@nestjs/throttler';
 import { IsOptional, IsString } from 'class-validator';
 import compression from 'compression';
@@ -39,7 +39,7 @@ export interface Host {
   metadata?: () => ModuleMetadata;
   options?: NestApplicationOptions;
   /** Of the Fastify adapter; Express is told in `setUp`. */
-  trustProxy?: string;
+  fastify?: NonNullable<ConstructorParameters<typeof FastifyAdapter>[0]>;
   setUp?: (app: INestApplication, platform: Platform) => void | Promise<void>;
   sms?: Partial<RtSmsOptions & RtSmsExtras>;
 }
@@ -157,11 +157,14 @@ export const HOSTS = {
     options: { rawBody: true },
   },
   'a trusted proxy, and allowFrom': {
-    trustProxy: '127.0.0.1',
+    fastify: { trustProxy: '127.0.0.1' },
     setUp: (app, platform) => {
       if (platform === 'express') (app as NestExpressApplication).set('trust proxy', '127.0.0.1');
     },
     sms: { callback: { allowFrom: ['203.0.113.0/24'] } },
+  },
+  'a slash at the end ignored': {
+    fastify: { routerOptions: { ignoreTrailingSlash: true } },
   },
   compression: {
     setUp: compress,
@@ -183,7 +186,7 @@ export const HOSTS = {
       ],
     }),
     options: { rawBody: true },
-    trustProxy: '127.0.0.1',
+    fastify: { trustProxy: '127.0.0.1' },
     setUp: async (app, platform) => {
       if (platform === 'express') (app as NestExpressApplication).set('trust proxy', '127.0.0.1');
       app.useGlobalPipes(strictPipe());

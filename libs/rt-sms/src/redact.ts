@@ -34,9 +34,22 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
-/** A stand-in for a foreign error that keeps its name, code and redacted message, and nothing else of it. */
+/** Name and code of whatever was thrown, as they are; never throws itself. */
+function nameAndCodeOf(thrown: unknown): { name?: unknown; code?: unknown } {
+  try {
+    const { name, code } = isError(thrown) ? (thrown as Error & { code?: unknown }) : {};
+    return { name, code };
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * A stand-in for a foreign error that keeps its name, code and redacted message, and nothing else of it; never throws
+ * itself, whatever it is given.
+ */
 export function safeCause(error: unknown, secrets: readonly string[] = []): Error {
-  const { name, code } = isError(error) ? (error as Error & { code?: unknown }) : { name: 'Error', code: undefined };
+  const { name, code } = nameAndCodeOf(error);
   const safe = new Error(redact(messageOf(error), secrets));
   safe.name = typeof name === 'string' ? redact(name, secrets) : 'Error';
   // Its stack would be that of this function, and says nothing.

@@ -4,13 +4,14 @@ import {
   Logger,
   Module,
   type DynamicModule,
+  type NestModule,
   type OnApplicationBootstrap,
   type Provider,
 } from '@nestjs/common';
 import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { EventEmitter2, EventEmitterReadinessWatcher } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
-import { callbackController } from './callback/callback.controller.js';
+import { callbackController, fitRoutes } from './callback/callback.controller.js';
 import { callbackPathOf } from './callback/callback-url.js';
 import { checkCallbackAtStart } from './callback/start-checks.js';
 import { AccountHttp } from './gateway/account-http.js';
@@ -37,6 +38,8 @@ interface Registration {
   account: string;
   /** Without slashes at its ends; `false` for none. */
   path: string | false;
+  /** Below the path. */
+  routes: string[];
 }
 
 /** `beside` are the keys of what is given beside a factory. */
@@ -61,7 +64,7 @@ function registration(extras: RtSmsExtras, beside: string[]): Registration {
     problems.push('callbackDecorators: must be a list of class decorators, such as [Public()]');
   }
   if (problems.length > 0) throw new RtSmsConfigError(problems, String(account));
-  return { account, path };
+  return { account, path, routes: [] };
 }
 
 const loggerOf = (account: string) => new Logger(account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${account}`);
@@ -69,11 +72,12 @@ const loggerOf = (account: string) => new Logger(account === DEFAULT_ACCOUNT ? '
 const NO_EVENTS =
   'the events have nowhere to go: import EventEmitterModule.forRoot() (@nestjs/event-emitter) in the root module of the application, and leave its option "global" on';
 
-function provide({ account, path }: Registration): Provider[] {
+function provide(registration: Registration): Provider[] {
+  const { account, path } = registration;
   const token = getRtSmsToken(account);
   const http = getRtSmsHttpToken(account);
   return [
-    { provide: REGISTRATION, useValue: { account, path } },
+    { provide: REGISTRATION, useValue: registration },
     {
       provide: RESOLVED,
       inject: [OPTIONS],
@@ -129,7 +133,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
         controllers:
           claimed.path === false
             ? []
-            : [callbackController(claimed.account, claimed.path, extras.callbackDecorators ?? [])],
+            : [callbackController(claimed.account, claimed.path, claimed.routes, extras.callbackDecorators ?? [])],
         providers: [...(definition.providers ?? []), ...provide(claimed)],
         exports: claimed.account === DEFAULT_ACCOUNT ? [...tokens, RtSmsService] : tokens,
       };
@@ -143,7 +147,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
  * @throws RtSmsConfigError at the start, with every problem of the options
  */
 @Module({})
-export class RtSmsModule extends ConfigurableModuleClass implements OnApplicationBootstrap {
+export class RtSmsModule extends ConfigurableModuleClass implements NestModule, OnApplicationBootstrap {
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(REGISTRATION) private readonly own: Registration,
@@ -175,6 +179,11 @@ export class RtSmsModule extends ConfigurableModuleClass implements OnApplicatio
       }
     }
     if (problems.length > 0) throw new RtSmsConfigError(problems, own.account);
+  }
+
+  /** Called by Nest when the platform is known, before it looks for routes. */
+  configure(): void {
+    fitRoutes(this.own.routes, this.host.httpAdapter);
   }
 
   onApplicationBootstrap(): void {

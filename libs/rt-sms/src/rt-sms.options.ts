@@ -48,7 +48,8 @@ function describe({ property, value }: ValidationArguments): string {
   if (value === null) return 'null';
   if (CONFIDENTIAL.has(property)) return 'what was given';
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  if (typeof value === 'string') return `'${value.slice(0, 40)}'`;
+  // A secret in the wrong place (`callback: secret`, `credentials: 'login:password'`) is longer, or has other characters.
+  if (typeof value === 'string') return /^[\w ./-]{1,15}$/.test(value) ? `'${value}'` : 'what was given';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'this array';
   return `this ${typeof value}`;
 }
