@@ -1,109 +1,22 @@
 import { jest } from '@jest/globals';
-import { Injectable, Logger, Module, type INestApplication, type Provider } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { EventEmitter2, EventEmitterModule, OnEvent } from '@nestjs/event-emitter';
+import { Injectable, Logger } from '@nestjs/common';
+import { EventEmitter2, OnEvent } from '@nestjs/event-emitter';
 import { context, trace } from '@opentelemetry/api';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { BullMQOtel } from 'bullmq-otel';
-import {
-  OnRtSmsStatus,
-  RtSmsConfigError,
-  RtSmsEvents,
-  RtSmsModule,
-  RtSmsService,
-  type RtSmsOptions,
-  type RtSmsStatusEvent,
-} from 'nestjs-rt-sms';
-import { bullMq, rtSmsQueueNames, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
-import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
+import { OnRtSmsStatus, RtSmsConfigError, RtSmsEvents, type RtSmsStatusEvent } from 'nestjs-rt-sms';
+import { rtSmsQueueNames, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { quickest } from '../timing.js';
-import { SECRET } from './replica.js';
+import { callback, gatewayOf, run } from './account.js';
 import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
 
 jest.setTimeout(120_000);
 
 /** The code is none that times and digests may have by chance, as digits would be. */
 const hello = { msisdn: '79271234567', text: 'Your code is QX-ZJKW' };
-
-interface Seen {
-  event: string;
-  id: string;
-  uid?: string;
-  status?: string;
-  receivedAt?: Date;
-}
-
-interface Running {
-  app: INestApplication;
-  sms: RtSmsService;
-  url: string;
-  events: Seen[];
-  /** Resolves with the first event of this name, past or to come. */
-  heard(name: string, id?: string): Promise<Seen>;
-}
-
-interface Setting {
-  engine?: Partial<BullMqOptions>;
-  options?: Partial<RtSmsOptions>;
-  providers?: Provider[];
-}
-
-async function gatewayOf(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
-  const gateway = await RtSmsSimulator.start({ lifecycle: false, ...options });
-  atEnd(() => gateway.close());
-  return gateway;
-}
-
-async function run(
-  gateway: RtSmsSimulator,
-  store: Service['options'],
-  { engine, options, providers = [] }: Setting = {},
-): Promise<Running> {
-  const { login, password, url } = gateway.options;
-  @Module({
-    imports: [
-      EventEmitterModule.forRoot(),
-      RtSmsModule.forRoot({
-        login,
-        password,
-        url,
-        shortcode: 'SHOP',
-        callback: { secrets: SECRET },
-        engine: bullMq({ ...store, ...engine }),
-        ...options,
-      }),
-    ],
-    providers,
-  })
-  class AppModule {}
-  const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
-  atEnd(() => app.close());
-  const events: Seen[] = [];
-  const waiting = new Set<() => void>();
-  app.get(EventEmitter2).onAny((event, payload) => {
-    events.push({ ...(payload as Seen), event: String(event).replace('rt-sms.', '') });
-    for (const look of waiting) look();
-  });
-  await app.listen(0, '127.0.0.1');
-  const heard = (name: string, id?: string) =>
-    new Promise<Seen>((resolve) => {
-      const look = () => {
-        const found = events.find((seen) => seen.event === name && (id === undefined || seen.id === id));
-        if (!found) return;
-        waiting.delete(look);
-        resolve(found);
-      };
-      waiting.add(look);
-      look();
-    });
-  return { app, sms: app.get(RtSmsService), url: await app.getUrl(), events, heard };
-}
-
-const callback = (url: string, uid: string, status: string) =>
-  fetch(`${url}/rt-sms/callback/${SECRET}?id=${uid}&status=${status}`).then((answer) => answer.status);
 
 /** Waits until no job is to be done, now or later. */
 async function idle(store: Service): Promise<void> {

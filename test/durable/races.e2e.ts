@@ -1,50 +1,17 @@
 import { jest } from '@jest/globals';
-import { Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
-import { RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
-import { bullMq, rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
-import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
+import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { Client } from 'pg';
 import { jobIdOf } from '../../libs/rt-sms-bullmq/src/job-id.js';
 import { atEnd } from '../platforms.js';
-import { SECRET } from './replica.js';
+import { callback, gatewayOf, run, type Running } from './account.js';
 import { eventually, startStore, STORES, type Service } from './services.js';
 
 jest.setTimeout(60_000);
 
 const hello = { msisdn: '79271234567', text: 'Hello' };
 
-async function gatewayOf(): Promise<RtSmsSimulator> {
-  const gateway = await RtSmsSimulator.start({ lifecycle: false });
-  atEnd(() => gateway.close());
-  return gateway;
-}
-
-async function run(gateway: RtSmsSimulator, store: object, options: Partial<RtSmsOptions> = {}) {
-  const { login, password, url } = gateway.options;
-  @Module({
-    imports: [
-      EventEmitterModule.forRoot(),
-      RtSmsModule.forRoot({
-        login,
-        password,
-        url,
-        shortcode: 'SHOP',
-        callback: { secrets: SECRET },
-        engine: bullMq(store),
-        ...options,
-      }),
-    ],
-  })
-  class AppModule {}
-  const app = await NestFactory.create(AppModule, { logger: false, abortOnError: false });
-  atEnd(() => app.close());
-  const statuses: string[] = [];
-  app.get(EventEmitter2).on('rt-sms.status', ({ status, ref }) => statuses.push(`${status} of ${ref}`));
-  await app.listen(0, '127.0.0.1');
-  return { sms: app.get(RtSmsService), url: `${await app.getUrl()}/rt-sms/callback`, statuses };
-}
+const statusesOf = (events: Running['events']) =>
+  events.filter(({ event }) => event === 'status').map(({ status, ref }) => `${status} of ${ref}`);
 
 describe.each(STORES)('what happens at the same time, on %s', (kind) => {
   let store: Service;
@@ -56,28 +23,28 @@ describe.each(STORES)('what happens at the same time, on %s', (kind) => {
 
   it('callbacks that overtake the answer to send(): they have its ref', async () => {
     const gateway = await gatewayOf();
-    const { sms, url, statuses } = await run(gateway, store.options);
+    const { sms, url, events, heard } = await run(gateway, store.options);
     gateway.nextSend({ delayMs: 300 });
     const sending = sms.send({ ...hello, ref: 'order 1' });
     const { uid } = await gateway.waitForMessage();
-    for (const status of ['awaiting_report', 'delivered'])
-      expect((await fetch(`${url}/${SECRET}?id=${uid}&status=${status}`)).status).toBe(200);
+    for (const status of ['awaiting_report', 'delivered']) await expect(callback(url, uid, status)).resolves.toBe(200);
     await sending;
-    await eventually(async () => statuses.length === 2);
-    expect(statuses).toEqual(['awaiting_report of order 1', 'delivered of order 1']);
+    await heard('status.delivered');
+    expect(statusesOf(events)).toEqual(['awaiting_report of order 1', 'delivered of order 1']);
   });
 
   it('a hint about a message that is yet to be registered does not take its place', async () => {
     const gateway = await gatewayOf();
-    const { sms, url, statuses } = await run(gateway, store.options, { callback: {}, tracking: { schedule: [300] } });
+    const options = { callback: {}, tracking: { schedule: [300] } };
+    const { sms, url, events, heard } = await run(gateway, store.options, { options });
     await store.kill();
     const { uid } = await sms.send({ ...hello, ref: 'order 1' });
     await gateway.report(uid, 'delivered');
     await store.restart();
     await eventually(() => sms.find('any').then(() => true));
-    expect((await fetch(`${url}?id=${uid}&status=delivered`)).status).toBe(200);
-    await eventually(async () => statuses.length === 1);
-    expect(statuses).toEqual(['delivered of order 1']);
+    expect((await fetch(`${url}/rt-sms/callback?id=${uid}&status=delivered`)).status).toBe(200);
+    await heard('status.delivered');
+    expect(statusesOf(events)).toEqual(['delivered of order 1']);
   });
 
   it('cancel() twice: both are told that it is cancelled', async () => {
@@ -89,7 +56,7 @@ describe.each(STORES)('what happens at the same time, on %s', (kind) => {
   it('two messages for an id whose time is over: one is taken and sent, the other one is an error', async () => {
     const gateway = await gatewayOf();
     const idempotencyMs = 1_000;
-    const replicas = await Promise.all([1, 2].map(() => run(gateway, store.options, { idempotencyMs })));
+    const replicas = await Promise.all([1, 2].map(() => run(gateway, store.options, { options: { idempotencyMs } })));
     const [{ sms }] = replicas as [(typeof replicas)[0]];
     const ids = Array.from({ length: 20 }, (_, n) => `m${n}`);
     await sms.enqueueMany(ids.map((id) => ({ id, message: hello })));
@@ -113,7 +80,7 @@ describe.each(STORES)('what happens at the same time, on %s', (kind) => {
       const { postgres } = store.options as { postgres: string };
       const gateway = await gatewayOf();
       const one = { connectionString: postgres, max: 1, connectionTimeoutMillis: 300 };
-      const { sms } = await run(gateway, { postgres: one, role: 'producer' });
+      const { sms } = await run(gateway, store.options, { engine: { postgres: one, role: 'producer' } });
       // Another one adds `b` and does not end: the only connection waits for it.
       const client = new Client({ connectionString: postgres });
       await client.connect();
