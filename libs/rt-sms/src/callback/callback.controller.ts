@@ -61,6 +61,8 @@ export function callbackController(
   decorators: readonly ClassDecorator[],
 ): Type {
   const token = getRtSmsToken(account);
+  // An empty list the decorator would take for '/'.
+  routes.push(...BARE);
 
   /**
    * Takes the callback, and answers whatever is not authentic as the platform answers an unknown route. A guard, since it runs
