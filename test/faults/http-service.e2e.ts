@@ -146,6 +146,15 @@ describe('a request interceptor', () => {
         throw Object.create(null);
       },
     ],
+    [
+      'throws what cannot be looked at',
+      () => {
+        const fail = (): never => {
+          throw new Error(TEXT);
+        };
+        throw Object.defineProperty(new Error('x'), 'code', { get: fail });
+      },
+    ],
     ['leaves no JSON', (config) => ({ ...config, data: TEXT })],
     ['points to another origin', (config) => ({ ...config, url: 'http://127.0.0.1:9/api/v2/send_message' })],
   ] as [string, (config: InternalAxiosRequestConfig) => InternalAxiosRequestConfig][])(

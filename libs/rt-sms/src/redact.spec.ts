@@ -64,6 +64,10 @@ describe('redact', () => {
   });
 });
 
+const fail = (): never => {
+  throw new Error('a trap');
+};
+
 describe('safeCause', () => {
   it('keeps name, code and redacted message of a foreign error, and nothing else of it', () => {
     const foreign = Object.assign(new TypeError('POST for 79270000001 with hunter22 failed'), {
@@ -95,6 +99,15 @@ describe('safeCause', () => {
     expect(safe).toBeInstanceOf(Error);
     expect(safe.message).toBe(message);
     expect(safe).not.toHaveProperty('code');
+  });
+
+  it.each([
+    ['the code', () => Object.defineProperty(new Error('x'), 'code', { get: () => fail() })],
+    ['the name', () => Object.defineProperty(new Error('x'), 'name', { get: () => fail() })],
+    ['the message', () => Object.defineProperty(new Error('x'), 'message', { get: () => fail() })],
+    ['everything', () => new Proxy(new Error('x'), { get: fail, getPrototypeOf: fail })],
+  ])('never throws itself, where to look at %s does', (_, thrown) => {
+    expect(safeCause(thrown())).toMatchObject({ name: 'Error', message: expect.any(String) });
   });
 
   it('redacts the code and the name, too', () => {
