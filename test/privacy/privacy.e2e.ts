@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import { Logger } from '@nestjs/common';
 import type { HttpService } from '@nestjs/axios';
 import { metrics, trace } from '@opentelemetry/api';
-import { getRtSmsHttpToken, isRtSmsError, RtSmsEvents } from 'nestjs-rt-sms';
+import { getRtSmsHttpToken, isRtSmsError, RtSmsEvents, RtSmsModule } from 'nestjs-rt-sms';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { LOGIN, PASSWORD, startAccount, startFault, TEXT, type AccountOptions } from '../faults/account.js';
 import { FAULTS } from '../faults/fault-server.js';
@@ -270,6 +270,10 @@ describe('what is wrong before anything is sent', () => {
     ['secrets of which one is wrong', { callback: { secrets: [SECRET, `${SECRET}!`] } }],
     ['a secret under another name', { callback: { secret: SECRET } }],
     ['a proxy with a password', { proxy: `ftp://shop:${encodeURIComponent(PASSWORD)}@proxy.example` }],
+    ['a secret in place of what holds it', { callback: SECRET, tracking: SECRET, engine: SECRET }],
+    ['secrets that are no array', { callback: { secrets: [SECRET], allowFrom: SECRET, confirm: SECRET } }],
+    ['login and password where only their place is named', { credentials: `${LOGIN}:${PASSWORD}` }],
+    ['a key in place of what holds it', { tls: `-----BEGIN PRIVATE KEY-----\n${PASSWORD}` }],
     ['a key that is none', { tls: { key: 4711, passphrase: { is: PASSWORD } } }],
   ])('%s', async (_, options) => {
     watch.takeLog();
@@ -343,6 +347,18 @@ describe('what an application does', () => {
     expect(inspect(sms, { depth: 10 })).toContain('default');
     new Logger('x').warn(sms);
     await expectNoLeak(sms);
+  });
+
+  it('its module and its HttpService, given to a logger', async () => {
+    const { app } = await account(await startFault('healthy'), {
+      proxy: `http://shop:${encodeURIComponent(PASSWORD)}@127.0.0.1:9`,
+    });
+    const http = app.get<HttpService>(getRtSmsHttpToken());
+    const module = app.get(RtSmsModule);
+    expect(inspect(module, { depth: 10 })).toContain('RtSmsModule');
+    new Logger('x').warn(inspect(module, { depth: 10, showHidden: true }));
+    for (const each of [http, http.axiosRef, http.axiosRef.defaults]) new Logger('x').warn(show(each));
+    await expectNoLeak();
   });
 
   it('a check of its health that fails', async () => {

@@ -7,6 +7,7 @@ import {
 } from 'class-validator';
 import ipaddr from 'ipaddr.js';
 import { isIP } from 'node:net';
+import { inspect } from 'node:util';
 import { defined } from './defined.js';
 import type { SmsEngineFactory } from './delivery/engine.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
@@ -268,7 +269,10 @@ export function resolveOptions(given: unknown, account: string, callbackMounted:
     );
   }
   if (problems.length > 0) throw new RtSmsConfigError(problems, account);
-  return { ...withDefaults(options), account };
+  const resolved = { ...withDefaults(options), account };
+  // A logger that is given what holds them, the module for one, must not show the password.
+  const shown = { value: () => `RtSmsOptions { account: '${account}' }` };
+  return Object.defineProperties(resolved, { [inspect.custom]: shown, toJSON: shown });
 }
 
 function flatten(error: ValidationError, path = ''): string[] {
