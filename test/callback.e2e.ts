@@ -688,6 +688,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     it.each<[string, Trust]>([
       ['everybody', true],
       ['whatever address there is', '0.0.0.0/1, 128.0.0.0/1'],
+      ['whatever IPv6 address there is', '2000::/3'],
       ['a thousand proxies', (_, hop) => hop < 1_000],
     ])('allowFrom where the platform trusts %s stops it', async (_, trust) => {
       const started = starting(ALLOW, trust);
@@ -700,7 +701,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       ['one proxy', (_, hop) => hop < 1],
       ['three proxies', (_, hop) => hop < 3],
       ['one of its own host', '127.0.0.1'],
-      ['those of its own network', 'loopback, 10.0.0.0/8'],
+      ['those of its own network', 'loopback, 10.0.0.0/8, 2001:db8:1::/48'],
     ])('allowFrom where it trusts %s does not', async (_, trust) => {
       const { logged } = await starting(ALLOW, trust);
       expect(logged).toEqual(['log RtSms: Callbacks are taken at GET /rt-sms/callback/***']);

@@ -3,9 +3,11 @@ import type { AbstractHttpAdapter, ApplicationConfig } from '@nestjs/core';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../rt-sms.options.js';
 
-/** More proxies than stand before any application, each at an address that is nobody's (RFC 5737). */
-const PROXIES = Array.from({ length: 32 }, (_, hop) => `198.51.100.${hop}`);
-const STRANGER = '192.0.2.1';
+/** A stranger and more proxies than stand before any application, by IPv4 and by IPv6, at addresses that are nobody's. */
+const CHAINS = [
+  ['192.0.2.1', '198.51.100.'],
+  ['2001:db8::1', '3fff::'],
+].map(([stranger, network]) => [stranger!, ...Array.from({ length: 32 }, (_, hop) => `${network}${hop}`)]);
 
 interface Express {
   get(setting: 'trust proxy fn'): (address: string, hop: number) => boolean;
@@ -15,7 +17,8 @@ type Fastify = Record<symbol, { prototype: object } | undefined>;
 /** Whether the platform takes the first address of an `X-Forwarded-For` for the client's, whoever sent it; unknown if nothing. */
 function believesEverybody(adapter: AbstractHttpAdapter): boolean | undefined {
   if (adapter.getType() === 'express') {
-    return [STRANGER, ...PROXIES].every(adapter.getInstance<Express>().get('trust proxy fn'));
+    const trusts = adapter.getInstance<Express>().get('trust proxy fn');
+    return CHAINS.some((chain) => chain.every((address, hop) => trusts(address, hop)));
   }
   // Fastify shows its setting only by what it makes of a request. One that went through the application would boot it too
   // early, and would meet whatever else is there.
@@ -23,9 +26,11 @@ function believesEverybody(adapter: AbstractHttpAdapter): boolean | undefined {
   const key = Object.getOwnPropertySymbols(fastify).find(({ description }) => description === 'fastify.Request');
   const type = key && fastify[key];
   if (!type) return undefined;
-  const raw = { headers: { 'x-forwarded-for': PROXIES.join(', ') }, socket: { remoteAddress: STRANGER } };
-  const request = Object.create(type.prototype, { raw: { value: raw } }) as { ip: string };
-  return request.ip === PROXIES[0];
+  return CHAINS.some(([stranger, ...proxies]) => {
+    const raw = { headers: { 'x-forwarded-for': proxies.join(', ') }, socket: { remoteAddress: stranger } };
+    const request = Object.create(type.prototype, { raw: { value: raw } }) as { ip: string };
+    return request.ip === proxies[0];
+  });
 }
 
 /** The path from the root, with the application's global prefix. */
@@ -54,7 +59,7 @@ export function checkCallbackAtStart(
   const forgeable = allowFrom.length > 0 && believesEverybody(adapter);
   if (forgeable) {
     const problem =
-      'callback.allowFrom: this platform takes the address of a client from X-Forwarded-For whoever sent it, so anybody can forge one; let its "trust proxy" (Express) or trustProxy (Fastify) name your proxies or their number';
+      'callback.allowFrom: this platform takes the address of a client from X-Forwarded-For whoever sent it, so anybody can forge one; let its "trust proxy" (Express) name your proxies or their number, its trustProxy (Fastify) your proxies';
     throw new RtSmsConfigError([problem], account);
   }
   if (forgeable === undefined) {
