@@ -50,6 +50,8 @@ describe('allowFrom', () => {
     ['2001:db8::/32', '2001:db8:ffff::1', true],
     ['2001:db8::/32', '2001:db9::1', false],
     ['fe80::/10', 'fe80::1%eth0', true],
+    ['fe80::/10', 'fe80::1%eth0.100', true],
+    ['203.0.113.7', '::ffff:203.0.113.7%Ethernet 2', true],
     ['::/0', '2001:db8::1', true],
     ['203.0.113.7', undefined, false],
     ['0.0.0.0/0', '', false],

@@ -1,0 +1,20 @@
+import * as crypto from 'node:crypto';
+import { jest } from '@jest/globals';
+
+const timingSafeEqual = jest.fn(crypto.timingSafeEqual);
+jest.unstable_mockModule('node:crypto', () => ({ ...crypto, timingSafeEqual }));
+const { Authenticity } = await import('./authenticity.js');
+
+const SECRETS = ['the-first-of-three', 'the-second-of-three', 'the-third-of-three'];
+
+it.each([...SECRETS, 'the-first-of-thref', 'x', '', 'x'.repeat(10_000)])(
+  'compares digests of one length, all of them, in constant time: %s',
+  (secret) => {
+    const authenticity = new Authenticity({ secrets: SECRETS, allowFrom: [] });
+    timingSafeEqual.mockClear();
+    expect(authenticity.check({ secret })).toBe(SECRETS.includes(secret) ? 'believed' : 'refused');
+    expect(timingSafeEqual.mock.calls.map(([given, expected]) => [given.byteLength, expected.byteLength])).toEqual(
+      SECRETS.map(() => [64, 64]),
+    );
+  },
+);
