@@ -1,11 +1,12 @@
-// Applications that are set up in a way that a callback could stumble over, and what is thrown at the module from within.
+// Applications that are set up in a way that a callback could stumble over, or be given away by.
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { ApiExcludeController, DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { Test } from '@nestjs/testing';
 import type { INestApplication } from '@nestjs/common';
 import { RtSmsModule, RtSmsService } from 'nestjs-rt-sms';
-import { atEnd } from '../platforms.js';
+import { atEnd, PLATFORMS } from '../platforms.js';
 import { answerTo, bytesOf } from './pipeline.js';
 
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
@@ -88,5 +89,43 @@ describe('Express with a query parser that throws', () => {
     expect(heard).toEqual([]);
     expect((await fetch(`${url}${PATH}/${SECRET}?id=1&status=delivered`)).status).toBe(200);
     expect(heard).toEqual(['default:message-id-1:delivered']);
+  });
+});
+
+describe.each(PLATFORMS)('what the application shows of the callback on %s', (platform) => {
+  async function running(callbackDecorators: ClassDecorator[] = []) {
+    const lines: string[] = [];
+    const keep = (...words: unknown[]) => void lines.push(words.map(String).join(' '));
+    const imports = [
+      EventEmitterModule.forRoot(),
+      RtSmsModule.forRoot({ ...ACCOUNT, callback: { secrets: SECRET }, callbackDecorators }),
+    ];
+    const module = await Test.createTestingModule({ imports }).compile();
+    const app = module.createNestApplication(platform === 'express' ? new ExpressAdapter() : new FastifyAdapter(), {
+      logger: { verbose: keep, debug: keep, log: keep, warn: keep, error: keep, fatal: keep },
+    });
+    atEnd(() => app.close());
+    await app.listen(0, '127.0.0.1');
+    return {
+      url: await app.getUrl(),
+      lines,
+      document: SwaggerModule.createDocument(app, new DocumentBuilder().build()),
+    };
+  }
+
+  it('the secret is in no line of its log, from the start to a callback that is refused', async () => {
+    const { url, lines } = await running();
+    for (const method of ['GET', 'HEAD', 'POST']) {
+      for (const secret of [SECRET, WRONG, '%FF', `${SECRET}/x`]) {
+        await fetch(`${url}${PATH}/${secret}?id=1&status=delivered`, { method });
+      }
+    }
+    expect(lines.join('\n')).toContain(`${PATH}/***`);
+    expect(lines.filter((line) => line.includes(SECRET))).toEqual([]);
+  });
+
+  it('the secret is not in its OpenAPI document, and the path need not be', async () => {
+    expect(JSON.stringify((await running()).document)).not.toContain(SECRET);
+    expect((await running([ApiExcludeController()])).document.paths).toEqual({});
   });
 });
