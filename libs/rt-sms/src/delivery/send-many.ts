@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import type { SentSms, SmsMessage } from '../message/sms-message.js';
 import {
@@ -100,6 +101,8 @@ export async function* sendAll(
     finish({ error: new RtSmsOverloadedError('The application ends: nothing more was sent', { account }) });
   if (signal?.aborted) abort();
   if (ending?.aborted) end();
+  // Many calls may share them; that each has a listener while it lasts is no leak to warn of.
+  for (const shared of [signal, ending]) if (shared) setMaxListeners(Infinity, shared);
   signal?.addEventListener('abort', abort);
   ending?.addEventListener('abort', end);
   try {
