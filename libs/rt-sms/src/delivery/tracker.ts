@@ -120,12 +120,13 @@ export class MemoryTracker implements DeliveryTracker {
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
     const { schedule: steps, limit } = this.options;
-    if (!this.host.options.tracking || this.stopped || this.open.has(uid)) return;
+    if (!this.host.options.tracking || this.stopped) return;
     const delivery = this.known(uid);
-    if (delivery.final) return;
+    // A listener of `accepted`, or a callback, may have been quicker: what comes later shall have the ref all the same.
+    delivery.ref = ref ?? delivery.ref;
+    if (this.open.has(uid) || delivery.final) return;
     this.closed.delete(uid);
     this.open.set(uid, delivery);
-    delivery.ref = ref ?? delivery.ref;
     const look = this.lookOf(delivery);
     const now = performance.now();
     // A journal may give a date back as text, or null.
