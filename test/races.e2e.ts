@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { runEngine } from './engine-conformance.js';
+import { atEnd } from './platforms.js';
 
 const inMemory = () => undefined;
 const hello = { msisdn: '79270000001', text: 'Hello' };
@@ -14,5 +18,35 @@ describe('at the same time', () => {
     await gateway.report(uid, 'delivered');
     await until(() => events.some(({ status }) => status === 'delivered'));
     expect(events.filter(({ status }) => status === 'delivered').map(({ ref }) => ref)).toEqual(['order 7', 'order 7']);
+  });
+
+  it('a callback that waits for a send on its way is told of, though the application ends meanwhile', async () => {
+    let answer = () => undefined as unknown;
+    const posts = createServer((_, response) => {
+      answer = () => response.end(JSON.stringify({ status: 'ok', result: { uid: 'message-id-1' } }));
+      posts.emit('post');
+    }).listen(0, '127.0.0.1');
+    atEnd(() => posts.close());
+    await once(posts, 'listening');
+    const url = `http://127.0.0.1:${(posts.address() as AddressInfo).port}/send`;
+    const { app, sms, events } = await runEngine(inMemory, { url });
+    const post = once(posts, 'post');
+    await sms.enqueue({ ...hello, ref: 'order 7' }, { id: 'a' });
+    await post;
+    const callback = { id: 'message-id-1', status: 'delivered' };
+    await expect(sms.handleCallback(callback, { secret: 'a-secret-of-sixteen' })).resolves.toBe('accepted');
+    const end = sms.beforeApplicationShutdown.bind(sms);
+    sms.beforeApplicationShutdown = () => {
+      const ended = end();
+      answer();
+      return ended;
+    };
+    expect(events).toEqual([]);
+    await app.close();
+    expect(events.map(({ event, ref }) => [event, ref])).toEqual([
+      ['rt-sms.accepted', 'order 7'],
+      ['rt-sms.status', 'order 7'],
+      ['rt-sms.status.delivered', 'order 7'],
+    ]);
   });
 });

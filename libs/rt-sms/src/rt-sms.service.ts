@@ -290,6 +290,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     this.ending.abort();
     // What has not left yet is told so at once, in the queue as elsewhere; what has left has one grace for all.
     await Promise.all([stopped, this.gateway.stop()]);
+    // A believed callback that waited for them comes only this once.
+    await new Promise<void>((go) => this.inFlight.settled(OVERTAKING_MS, go));
     await this.tracker.stop();
     this.waits.stop();
     this.gate.close();
