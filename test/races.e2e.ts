@@ -49,4 +49,15 @@ describe('at the same time', () => {
       ['rt-sms.status.delivered', 'order 7'],
     ]);
   });
+
+  it('what the gateway has refused is refused, though its time is over by then', async () => {
+    const { sms, gateway, settled, outcomes, events } = await runEngine(inMemory);
+    gateway.nextSend({ fault: 'invalid_source_address', delayMs: 1_000 });
+    const expiresAt = new Date(Date.now() + 900);
+    await sms.enqueue(hello, { id: 'a', expiresAt });
+    await settled('a');
+    expect(Date.now()).toBeGreaterThan(expiresAt.getTime());
+    expect(outcomes('a')).toEqual(['refused']);
+    expect(events.find(({ id }) => id === 'a')?.error).toMatchObject({ reason: 'invalid_source_address' });
+  });
 });

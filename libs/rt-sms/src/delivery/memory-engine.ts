@@ -199,7 +199,7 @@ export class MemoryEngine implements SmsEngine {
     if (error instanceof RtSmsAuthError) entry.notBefore = 0;
     else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
       entry.notBefore = performance.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
-    else if (entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
+    else if (!error.retryable || entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
     this.arrange(entry);
   }
 
