@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { runEngine } from './engine-conformance.js';
 import { atEnd } from './platforms.js';
@@ -11,7 +11,7 @@ const hello = { msisdn: '79270000001', text: 'Hello' };
 describe('at the same time', () => {
   it('a listener of `accepted` that waits for the final status takes the ref from no event', async () => {
     const { app, sms, gateway, events, until } = await runEngine(inMemory);
-    app.get(EventEmitter2).on('rt-sms.accepted', ({ uid }: { uid: string }) => sms.waitForFinal(uid));
+    app.get(EventEmitter2).on('rt-sms.accepted', ({ uid }: { uid: string }) => void sms.waitForFinal(uid));
     await sms.enqueue({ ...hello, ref: 'order 7' }, { id: 'a' });
     const { uid } = await gateway.waitForMessage();
     await until(() => events.some(({ event }) => event === 'rt-sms.accepted'));
@@ -59,5 +59,27 @@ describe('at the same time', () => {
     expect(Date.now()).toBeGreaterThan(expiresAt.getTime());
     expect(outcomes('a')).toEqual(['refused']);
     expect(events.find(({ id }) => id === 'a')?.error).toMatchObject({ reason: 'invalid_source_address' });
+  });
+
+  it('what gets its connection when its time is over does not leave, though no timer could run', async () => {
+    const { sms, gateway, settled, outcomes } = await runEngine(inMemory);
+    const others = createTcpServer().listen(0, '127.0.0.1');
+    atEnd(() => others.close());
+    await once(others, 'listening');
+    const other = connect((others.address() as AddressInfo).port, '127.0.0.1');
+    const [busy] = (await once(others, 'connection')) as [Socket];
+    atEnd(() => [other.destroy(), busy.destroy()]);
+    other.write('x');
+    await once(busy, 'data');
+    // The event loop finds this and the new connection at once, and keeps itself from its timers.
+    const expiresAt = new Date(Date.now() + 300);
+    busy.once('data', () => {
+      while (Date.now() <= expiresAt.getTime());
+    });
+    other.write('x');
+    await sms.enqueue(hello, { id: 'late', expiresAt });
+    await settled('late');
+    expect(outcomes('late')).toEqual(['expired']);
+    expect(gateway.messages).toEqual([]);
   });
 });

@@ -261,7 +261,7 @@ class Call {
   private async attempt(): Promise<void> {
     this.attempts++;
     this.leaveWait = undefined;
-    const exchange = (this.exchange = new Exchange(this.ticket));
+    const exchange = (this.exchange = new Exchange(this.ticket, this.question.limits.startBefore));
     let value: CallEnd;
     try {
       const answer = await this.gateway.ask(this.question.request, exchange);

@@ -56,7 +56,14 @@ export class Exchange {
   constructor(
     /** The start under the rate that it makes use of. */
     private readonly ticket?: RateTicket,
+    /** It must not start after this time, as `Date.now()` has it. */
+    private readonly startBefore = Infinity,
   ) {}
+
+  /** It must not start any more. */
+  get over(): boolean {
+    return this.abandoned || this.startBefore <= Date.now();
+  }
 
   /** A byte of the request may have left. */
   get started(): boolean {
@@ -333,7 +340,8 @@ class Task implements Dispatcher.DispatchHandler {
   /** Called before the first byte of the request is written; what throws here is not sent. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     const { exchange } = this;
-    if (exchange.abandoned) throw givenUp();
+    // Looked at here too: a busy event loop may come to this before the timer that would have given it up.
+    if (exchange.over) throw givenUp();
     // Neither undici nor an interceptor that repeats requests writes this one twice.
     if (exchange.written) throw new TransportFailure('it was about to be sent a second time');
     exchange.start('written');
