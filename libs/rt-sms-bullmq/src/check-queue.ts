@@ -500,7 +500,7 @@ export class CheckQueue implements DeliveryTracker {
       return true;
     }
     if ((data.failures ?? 0) < MAX_FAILURES) return false;
-    this.host.logger.error(`The handlers of ${event.id} failed ${MAX_FAILURES} times; it is not emitted again`);
+    this.host.logger.error(`The handlers of ${reason(event.id)} failed ${MAX_FAILURES} times; it is not emitted again`);
     return true;
   }
 

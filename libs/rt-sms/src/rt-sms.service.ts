@@ -42,6 +42,7 @@ import {
   type RtSmsErrorContext,
 } from './rt-sms.errors.js';
 import { defined } from './defined.js';
+import { messageOf, redact } from './redact.js';
 import { Telemetry } from './telemetry.js';
 import { isObject, TRACKING, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
 
@@ -124,12 +125,12 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
           this.tracker.start?.();
           if (options.tracking) await followOpen(options.tracking.open, this.tracker, this.logger, this.ending.signal);
         },
-        (error: Error) =>
-          this.logger.error(
-            `The listeners of this application could not be bound, no event is emitted: ${error.message}`,
-          ),
+        (error: unknown) => {
+          const why = redact(messageOf(error));
+          this.logger.error(`The listeners of this application could not be bound, no event is emitted: ${why}`);
+        },
       )
-      .catch((error: Error) => this.logger.error(`The engine could not be started: ${error.message}`));
+      .catch((error: unknown) => this.logger.error(`The engine could not be started: ${redact(messageOf(error))}`));
   }
 
   /** The events of this account's statuses as an Observable. A subscriber that throws harms nobody. */

@@ -757,6 +757,15 @@ describe('the auth gate', () => {
   });
 });
 
+it('callbacks that say nothing and come faster than may be asked: beyond `remember` the oldest are let go', async () => {
+  const it = await started({ remember: 100 });
+  for (let n = 0; n < 10_000; n++) it.tracker.hint(`message-id-${n}`, true);
+  await pass(HOUR);
+  expect(it.asked.length).toBeGreaterThan(100);
+  expect(it.asked.length).toBeLessThan(200);
+  expect(it.askedAt('message-id-9999')).toHaveLength(1);
+});
+
 describe('tracking.open', () => {
   it.each([
     ['an array', (uids: OpenUid[]) => uids],

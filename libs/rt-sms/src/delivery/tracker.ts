@@ -221,9 +221,12 @@ export class MemoryTracker implements DeliveryTracker {
     this.closed.delete(uid);
     this.closed.set(uid, delivery);
     if (this.closed.size <= this.options.remember * SLACK) return;
-    for (const oldest of this.closed.keys()) {
+    for (const oldest of this.closed.values()) {
       if (this.closed.size <= this.options.remember) break;
-      this.closed.delete(oldest);
+      this.closed.delete(oldest.uid);
+      // What is forgotten is not asked for either: callbacks that come faster than may be asked would pile up.
+      if (oldest.look) oldest.look.owed = false;
+      this.drop(oldest);
     }
   }
 
