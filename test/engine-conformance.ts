@@ -622,6 +622,17 @@ export function engineConformance(
         },
       );
 
+      it('what the gateway has refused is refused, though its time is over by then', async () => {
+        const { sms, gateway, settled, outcomes, events } = await run();
+        gateway.nextSend({ fault: 'invalid_source_address', delayMs: 1_000 });
+        const expiresAt = new Date(Date.now() + 900);
+        await sms.enqueue(hello, { id: 'a', expiresAt });
+        await settled('a');
+        expect(Date.now()).toBeGreaterThan(expiresAt.getTime());
+        expect(outcomes('a')).toEqual(['refused']);
+        expect(events.find(({ id }) => id === 'a')?.error).toMatchObject({ reason: 'invalid_source_address' });
+      });
+
       it('system_error was not saved: it is sent again, and accepted once', async () => {
         const { sms, settled, gateway, outcomes } = await run();
         gateway.nextSend('system_error', 4);

@@ -50,17 +50,6 @@ describe('at the same time', () => {
     ]);
   });
 
-  it('what the gateway has refused is refused, though its time is over by then', async () => {
-    const { sms, gateway, settled, outcomes, events } = await runEngine(inMemory);
-    gateway.nextSend({ fault: 'invalid_source_address', delayMs: 1_000 });
-    const expiresAt = new Date(Date.now() + 900);
-    await sms.enqueue(hello, { id: 'a', expiresAt });
-    await settled('a');
-    expect(Date.now()).toBeGreaterThan(expiresAt.getTime());
-    expect(outcomes('a')).toEqual(['refused']);
-    expect(events.find(({ id }) => id === 'a')?.error).toMatchObject({ reason: 'invalid_source_address' });
-  });
-
   it('what gets its connection when its time is over does not leave, though no timer could run', async () => {
     const { sms, gateway, settled, outcomes } = await runEngine(inMemory);
     const others = createTcpServer().listen(0, '127.0.0.1');

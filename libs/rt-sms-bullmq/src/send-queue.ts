@@ -369,11 +369,12 @@ export class SendQueue {
 
   private async failed(held: Held, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
     if (error.outcome === 'unknown') return this.settle(held, { state: 'unknown' }, error);
-    if (data.expiresAt !== undefined && data.expiresAt <= Date.now()) return this.settle(held, { state: 'expired' });
     const refused = error instanceof RtSmsAuthError;
     const ending = this.end.signal.aborted;
-    if (!refused && !ending && (!error.retryable || attempts >= MAX_ATTEMPTS))
-      return this.settle(held, { state: 'refused' }, error);
+    // What the gateway said counts, also where the time of the message is over by now.
+    if (!refused && !error.retryable) return this.settle(held, { state: 'refused' }, error);
+    if (data.expiresAt !== undefined && data.expiresAt <= Date.now()) return this.settle(held, { state: 'expired' });
+    if (!refused && !ending && attempts >= MAX_ATTEMPTS) return this.settle(held, { state: 'refused' }, error);
     // It provably was not sent: the mark goes, and another attempt may come.
     const kept = { ...data, attempts: refused || ending ? attempts - 1 : attempts };
     if (!(await this.keep(held, kept))) throw overtaken();
