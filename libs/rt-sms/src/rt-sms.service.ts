@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { BeforeApplicationShutdown, Logger, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import type { EventEmitter2 } from '@nestjs/event-emitter';
@@ -8,11 +7,9 @@ import { Arguments } from './arguments.js';
 import { Authenticity } from './callback/authenticity.js';
 import { AuthGate } from './delivery/auth-gate.js';
 import {
-  SMS_PRIORITIES,
   type DeliveryTracker,
   type EngineEvents,
   type EngineHost,
-  type EngineItem,
   type EnqueueOptions,
   type QueuedSms,
   type QueuedSmsState,
@@ -21,7 +18,7 @@ import {
 import { FinalWaits } from './delivery/final-waits.js';
 import { InFlight } from './delivery/in-flight.js';
 import { MemoryEngine } from './delivery/memory-engine.js';
-import { isIterable, sendAll, type SendResult } from './delivery/send-many.js';
+import { sendAll, type SendResult } from './delivery/send-many.js';
 import { followOpen, MemoryTracker } from './delivery/tracker.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events/events.js';
 import { Publisher } from './events/publisher.js';
@@ -29,8 +26,7 @@ import type { CallOptions } from './gateway/calls.js';
 import { Gateway } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
 import { readCallback, type CallbackWords, type SmsStatusReport } from './gateway/wire.js';
-import { checkMessage, type CheckedSmsMessage, type SentSms, type SmsMessage } from './message/sms-message.js';
-import { readUid } from './message/status.js';
+import { type SentSms, type SmsMessage } from './message/sms-message.js';
 import {
   isRtSmsError,
   RtSmsAuthError,
@@ -38,8 +34,6 @@ import {
   RtSmsNotFoundError,
   type RtSmsError,
   type RtSmsRejectedError,
-  RtSmsValidationError,
-  type RtSmsErrorContext,
 } from './rt-sms.errors.js';
 import { defined } from './defined.js';
 import { messageOf, redact } from './redact.js';

@@ -119,7 +119,7 @@ it('sendMany yields each result', async () => {
   const { sms } = await recording();
   const results = [];
   for await (const result of sms.sendMany([hello, { ...hello, msisdn: '1' }])) results.push(result.ok);
-  expect(results.sort()).toEqual([false, true]);
+  expect(new Set(results)).toEqual(new Set([false, true]));
 });
 
 describe('waitForFinal', () => {
