@@ -162,6 +162,26 @@ describe('the pages', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('set variables in their commands that something reads', () => {
+    const sources = ts.sys.readDirectory(
+      root,
+      ['.ts', '.mjs'],
+      ['**/node_modules', '**/dist'],
+      ['apps', 'libs', '*.mjs'],
+    );
+    const read = new Set(sources.flatMap((path) => readFileSync(path, 'utf8').match(/\b[A-Z][A-Z0-9_]+\b/g) ?? []));
+    const set = inLanguage('sh').flatMap(({ page, line, code }) =>
+      [...code.matchAll(/(?:^|\s)([A-Z][A-Z0-9_]+)=/g)].map(([, name]) => ({
+        name: name!,
+        at: `${page}:${line} ${name}`,
+      })),
+    );
+    expect(set.length).toBeGreaterThan(5);
+    // Those of the simulator are made up of its flags.
+    const known = (name: string) => read.has(name) || name.startsWith('RT_SMS_SIM_');
+    expect(set.filter(({ name }) => !known(name)).map(({ at }) => at)).toEqual([]);
+  });
+
   it('have links that lead somewhere', () => {
     const anchor = (heading: string) =>
       heading
