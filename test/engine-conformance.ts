@@ -789,13 +789,16 @@ export function engineConformance(
       });
 
       it('what tracking.open returns is followed, but for what is no uid', async () => {
-        const open = () => [null, 7, { uid: 'a b' }, { uid: 'message-id-open', ref: 'order 1' }] as unknown as string[];
+        // A journal may give a date back as text, or null.
+        const old = { uid: 'message-id-open', ref: 'order 1', sentAt: new Date().toISOString() };
+        const open = () => [null, 7, { uid: 'a b' }, { uid: 8, sentAt: null }, old] as unknown as string[];
         const { events, until } = await run({ tracking: { schedule: [100], maxAgeMs: 1_000, open } });
-        await until(() => events.length > 1);
+        await until(() => events.length > 2);
         const gone = { event: 'rt-sms.unresolved', account: 'default' };
         expect(new Set(events)).toEqual(
           new Set([
             { ...gone, uid: 'message-id-7' },
+            { ...gone, uid: 'message-id-8' },
             { ...gone, uid: 'message-id-open', ref: 'order 1' },
           ]),
         );

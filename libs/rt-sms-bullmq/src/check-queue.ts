@@ -153,7 +153,8 @@ export class CheckQueue implements DeliveryTracker {
   async follow(uid: string, about: { ref?: string | undefined; sentAt?: Date | undefined } = {}): Promise<void> {
     if (!this.host.options.tracking) return;
     const now = Date.now();
-    const sentAt = Math.min(now, about.sentAt?.getTime() ?? now);
+    // A journal may give a date back as text, or null.
+    const sentAt = Math.min(now, (about.sentAt && new Date(about.sentAt).getTime()) || now);
     const { ref } = about;
     const register = async () => {
       await this.add(uid, sentAt, { ref });

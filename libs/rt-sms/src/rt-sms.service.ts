@@ -6,14 +6,14 @@ import type { Observable } from 'rxjs';
 import { Arguments } from './arguments.js';
 import { Authenticity } from './callback/authenticity.js';
 import { AuthGate } from './delivery/auth-gate.js';
-import {
-  type DeliveryTracker,
-  type EngineEvents,
-  type EngineHost,
-  type EnqueueOptions,
-  type QueuedSms,
-  type QueuedSmsState,
-  type SmsEngine,
+import type {
+  DeliveryTracker,
+  EngineEvents,
+  EngineHost,
+  EnqueueOptions,
+  QueuedSms,
+  QueuedSmsState,
+  SmsEngine,
 } from './delivery/engine.js';
 import { FinalWaits } from './delivery/final-waits.js';
 import { InFlight } from './delivery/in-flight.js';
@@ -26,7 +26,7 @@ import type { CallOptions } from './gateway/calls.js';
 import { Gateway } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
 import { readCallback, type CallbackWords, type SmsStatusReport } from './gateway/wire.js';
-import { type SentSms, type SmsMessage } from './message/sms-message.js';
+import type { SentSms, SmsMessage } from './message/sms-message.js';
 import {
   isRtSmsError,
   RtSmsAuthError,

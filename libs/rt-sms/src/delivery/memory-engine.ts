@@ -5,7 +5,7 @@ import { backoffMs } from '../gateway/retry.js';
 import { RtSmsAuthError, RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../rt-sms.options.js';
 import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
-import { redact } from '../redact.js';
+import { idTaken } from '../arguments.js';
 import { Heap, type HeapItem } from './heap.js';
 
 /** Messages that are being sent at once. */
@@ -80,8 +80,7 @@ export class MemoryEngine implements SmsEngine {
       const known = this.known(item.id) ?? fresh.get(item.id);
       const order = SMS_PRIORITIES.indexOf(item.priority) * 2 ** 50 + this.taken++;
       if (!known) fresh.set(item.id, new Entry(item, order, digest));
-      else if (known.digest !== digest)
-        problems.push(`id: '${redact(item.id)}' stands for a message with another text, number or sender already`);
+      else if (known.digest !== digest) problems.push(idTaken(item.id));
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });

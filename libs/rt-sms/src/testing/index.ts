@@ -2,14 +2,13 @@
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
-import { Arguments } from '../arguments.js';
+import { Arguments, idTaken } from '../arguments.js';
 import { defined } from '../defined.js';
 import { FinalWaits } from '../delivery/final-waits.js';
 import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/calls.js';
 import type { CheckedSmsMessage, SentSms, SmsMessage } from '../message/sms-message.js';
 import { isFinal, type SmsStatus } from '../message/status.js';
-import { redact } from '../redact.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
 import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
@@ -132,8 +131,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       const known = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
       if (!known) fresh.set(item.id, item);
       else if (known.text !== item.text || known.msisdn !== item.msisdn || known.shortcode !== item.shortcode) {
-        const problem = `id: '${redact(item.id)}' stands for a message with another text, number or sender already`;
-        throw new RtSmsValidationError([problem], { account: this.account });
+        throw new RtSmsValidationError([idTaken(item.id)], { account: this.account });
       }
     }
     this.fail();
