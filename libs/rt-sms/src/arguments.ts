@@ -7,7 +7,7 @@ import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './message
 import { readUid } from './message/status.js';
 import { RtSmsValidationError, type RtSmsErrorContext } from './rt-sms.errors.js';
 import { redact } from './redact.js';
-import { isObject, MAX_TIMER_MS } from './rt-sms.options.js';
+import { isObject, MAX_TIMER_MS } from './options/option-rules.js';
 
 /** The problem with an id that is used again for something else. */
 export const idTaken = (id: string): string =>

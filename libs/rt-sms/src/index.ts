@@ -3,10 +3,9 @@ export { RtSmsModule } from './rt-sms.module.js';
 export { RtSmsService, type RtSmsHealth } from './rt-sms.service.js';
 export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';
 export { callbackUrl, newCallbackSecret } from './callback/callback-url.js';
-export { rtSmsConfig, rtSmsConfigFor } from './rt-sms.config.js';
+export { rtSmsConfig, rtSmsConfigFor } from './options/rt-sms.config.js';
 export type {
   OpenUid,
-  ResolvedOptions,
   RtSmsCallbackOptions,
   RtSmsExtras,
   RtSmsOptions,
@@ -16,7 +15,7 @@ export type {
   RtSmsTimeouts,
   RtSmsTls,
   RtSmsTracking,
-} from './rt-sms.options.js';
+} from './options/rt-sms.options.js';
 export {
   isRtSmsError,
   RT_SMS_OUTCOMES,
@@ -60,6 +59,7 @@ export {
   type EngineEvents,
   type EngineHost,
   type EngineItem,
+  type EngineSettings,
   type EnqueueOptions,
   type QueuedSms,
   type QueuedSmsState,

@@ -17,14 +17,8 @@ import { checkCallbackAtStart } from './callback/start-checks.js';
 import { AccountHttp } from './gateway/account-http.js';
 import { Transport } from './gateway/transport.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
-import {
-  DEFAULT_ACCOUNT,
-  EXTRAS,
-  resolveOptions,
-  type ResolvedOptions,
-  type RtSmsExtras,
-  type RtSmsOptions,
-} from './rt-sms.options.js';
+import { EXTRAS, resolveOptions, type ResolvedOptions } from './options/resolve-options.js';
+import { DEFAULT_ACCOUNT, type RtSmsExtras, type RtSmsOptions } from './options/rt-sms.options.js';
 import { RtSmsService } from './rt-sms.service.js';
 import { getRtSmsHttpToken, getRtSmsToken } from './rt-sms.tokens.js';
 

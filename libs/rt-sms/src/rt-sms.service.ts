@@ -38,7 +38,9 @@ import {
 import { defined } from './defined.js';
 import { messageOf, redact } from './redact.js';
 import { Telemetry } from './telemetry.js';
-import { isObject, TRACKING, type OpenUid, type ResolvedOptions } from './rt-sms.options.js';
+import { isObject } from './options/option-rules.js';
+import { TRACKING, type ResolvedOptions } from './options/resolve-options.js';
+import type { OpenUid } from './options/rt-sms.options.js';
 
 /** Whether the gateway can be reached and takes this account's login, from this address. */
 export interface RtSmsHealth {

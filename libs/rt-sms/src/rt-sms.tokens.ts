@@ -1,5 +1,5 @@
 import { Inject } from '@nestjs/common';
-import { DEFAULT_ACCOUNT } from './rt-sms.options.js';
+import { DEFAULT_ACCOUNT } from './options/rt-sms.options.js';
 
 // Symbol.for: two copies of the package in one application mean the same providers.
 /** Token of an account's `RtSmsService`; without a name that of the default account, which the class itself stands for, too. */

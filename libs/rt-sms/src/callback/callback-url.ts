@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { RtSmsExtras } from '../rt-sms.options.js';
+import type { RtSmsExtras } from '../options/rt-sms.options.js';
 
 /** A fresh secret for `callback.secrets`: 24 random bytes, as 32 characters of `A-Z a-z 0-9 _ -`. */
 export const newCallbackSecret = (): string => randomBytes(24).toString('base64url');

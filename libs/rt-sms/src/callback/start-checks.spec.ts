@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { ApplicationConfig, type AbstractHttpAdapter } from '@nestjs/core';
-import { resolveOptions } from '../rt-sms.options.js';
+import { resolveOptions } from '../options/resolve-options.js';
 import { checkCallbackAtStart } from './start-checks.js';
 
 const options = resolveOptions(

@@ -1,7 +1,7 @@
 import type { Logger } from '@nestjs/common';
 import type { AbstractHttpAdapter, ApplicationConfig } from '@nestjs/core';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
-import type { ResolvedOptions } from '../rt-sms.options.js';
+import type { ResolvedOptions } from '../options/resolve-options.js';
 
 /** A stranger and more proxies than stand before any application, by IPv4 and by IPv6, at addresses that are nobody's. */
 const CHAINS = [

@@ -3,7 +3,6 @@ import type { CallFacts, CheckedMessage, RateTicket, SendOptions } from '../gate
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
-import type { ResolvedOptions } from '../rt-sms.options.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
 
 /** The values of `SmsPriority`, the first goes first. */
@@ -107,10 +106,43 @@ export interface SmsEngine {
   readonly tracker?: DeliveryTracker;
 }
 
+/** The options of an account that concern an engine, checked, with their defaults. */
+export interface EngineSettings {
+  /** The account's name, `'default'` without one. */
+  readonly account: string;
+  /** Login of the HTTP connection in the cabinet (§1.2). */
+  readonly login: string;
+  /** Password of the HTTP connection in the cabinet (§1.2). */
+  readonly password: string;
+  /** Connections to the gateway: more requests than that only wait for one. */
+  readonly connections: number;
+  /** Sends that may start in any sliding second; absent without a limit. */
+  readonly rate?: { readonly perSecond: number } | undefined;
+  /** Unsent messages that the engine in memory holds. */
+  readonly engineLimit: number;
+  /** For how many milliseconds after it settled an `id` of `enqueue` means the same message. */
+  readonly idempotencyMs: number;
+  /** How messages are followed until their final status; `false`: not at all. */
+  readonly tracking:
+    | false
+    | {
+        /** Milliseconds between status requests; the last repeats. */
+        readonly schedule: readonly number[];
+        /** Milliseconds after which a message without a final status is given up. */
+        readonly maxAgeMs: number;
+        /** Uids followed at once. */
+        readonly limit: number;
+        /** Settled uids kept. */
+        readonly remember: number;
+        /** Status requests that may start in any second. */
+        readonly perSecond: number;
+      };
+}
+
 /** What an account gives to its engine. */
 export interface EngineHost {
   /** Those of the account, checked, with defaults. */
-  readonly options: ResolvedOptions;
+  readonly options: EngineSettings;
   /** The account's. */
   readonly logger: Logger;
   /** Shut while the gateway refuses this account here. */

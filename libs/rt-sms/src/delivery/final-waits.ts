@@ -15,7 +15,7 @@ import {
 import type { RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/calls.js';
 import { RtSmsAbortedError, RtSmsTimeoutError } from '../rt-sms.errors.js';
-import { MAX_TIMER_MS } from '../rt-sms.options.js';
+import { MAX_TIMER_MS } from '../options/option-rules.js';
 import type { DeliveryTracker } from './engine.js';
 
 /** Those in this process who wait for the final status of a message: what is told ends it, or a limit of their own. */

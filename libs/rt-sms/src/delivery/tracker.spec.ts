@@ -13,7 +13,8 @@ import {
   RtSmsTimeoutError,
 } from '../rt-sms.errors.js';
 import type { CallOptions } from '../gateway/calls.js';
-import { resolveOptions, TRACKING, type OpenUid, type RtSmsTracking } from '../rt-sms.options.js';
+import { resolveOptions, TRACKING } from '../options/resolve-options.js';
+import type { OpenUid, RtSmsTracking } from '../options/rt-sms.options.js';
 import { AuthGate } from './auth-gate.js';
 import { FinalWaits } from './final-waits.js';
 import { followOpen, MemoryTracker } from './tracker.js';

@@ -3,10 +3,12 @@ import { RtSmsStatusEvent } from '../events/events.js';
 import { SlidingRate } from '../gateway/rate.js';
 import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
 import { RtSmsNotFoundError } from '../rt-sms.errors.js';
-import { isObject, MAX_TIMER_MS, TRACKING, type RtSmsTracking } from '../rt-sms.options.js';
+import { isObject, MAX_TIMER_MS } from '../options/option-rules.js';
+import { TRACKING } from '../options/resolve-options.js';
+import type { RtSmsTracking } from '../options/rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
-import type { DeliveryTracker, EngineHost } from './engine.js';
+import type { DeliveryTracker, EngineHost, EngineSettings } from './engine.js';
 import { Heap, type HeapItem } from './heap.js';
 
 /** The gateway may not know a message yet that it has just taken; a uid that it does not know for longer is given up. */
@@ -79,7 +81,7 @@ export class MemoryTracker implements DeliveryTracker {
   /** What a callback told of goes before what is merely due. */
   private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
-  private readonly options: typeof TRACKING;
+  private readonly options: Exclude<EngineSettings['tracking'], false>;
   private readonly rate: SlidingRate;
   private readonly parallel: number;
   private readonly logger: Logger;

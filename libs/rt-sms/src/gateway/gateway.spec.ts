@@ -1,5 +1,6 @@
 import { isRtSmsError, RtSmsConfigError, type RtSmsError } from '../rt-sms.errors.js';
-import { resolveOptions, type RtSmsOptions } from '../rt-sms.options.js';
+import { resolveOptions } from '../options/resolve-options.js';
+import type { RtSmsOptions } from '../options/rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
 import type { RateTicket } from './calls.js';
 import { Gateway } from './gateway.js';

@@ -12,7 +12,7 @@ import {
   type RtSmsError,
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
-import type { ResolvedOptions } from '../rt-sms.options.js';
+import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { CallEnd, Telemetry } from '../telemetry.js';
 import type { AccountHttp } from './account-http.js';
 import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from './calls.js';

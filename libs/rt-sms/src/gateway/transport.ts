@@ -7,7 +7,7 @@ import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'ax
 import { buildConnector, Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
-import type { ResolvedOptions } from '../rt-sms.options.js';
+import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { RateTicket } from './calls.js';
 import { bodyCredentials, readObject, type GatewayAnswer } from './wire.js';
 

@@ -12,7 +12,7 @@ import { isFinal, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
 import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
-import { DEFAULT_ACCOUNT, type OpenUid } from '../rt-sms.options.js';
+import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
 import type { EnqueueOptions, QueuedSms, QueuedSmsState } from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';

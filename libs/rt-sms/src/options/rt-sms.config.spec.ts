@@ -2,10 +2,11 @@ import { ConfigModule, ConfigService } from '@nestjs/config';
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import { Test } from '@nestjs/testing';
 import { rtSmsConfig, rtSmsConfigFor } from './rt-sms.config.js';
-import { RtSmsConfigError } from './rt-sms.errors.js';
-import { RtSmsModule } from './rt-sms.module.js';
-import { resolveOptions, type RtSmsOptions } from './rt-sms.options.js';
-import { getRtSmsToken } from './rt-sms.tokens.js';
+import { RtSmsConfigError } from '../rt-sms.errors.js';
+import { RtSmsModule } from '../rt-sms.module.js';
+import { resolveOptions } from './resolve-options.js';
+import type { RtSmsOptions } from './rt-sms.options.js';
+import { getRtSmsToken } from '../rt-sms.tokens.js';
 
 const before = { ...process.env };
 afterEach(() => {

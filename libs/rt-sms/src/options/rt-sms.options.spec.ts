@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
-import { RtSmsConfigError } from './rt-sms.errors.js';
-import { resolveOptions, type ResolvedOptions } from './rt-sms.options.js';
+import { RtSmsConfigError } from '../rt-sms.errors.js';
+import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 
 const REQUIRED = { login: 'shop', password: 'pass-word-of-the-shop' };
 const SECRET = 'a-secret-of-sixteen';

@@ -1,0 +1,79 @@
+import { ValidateBy, ValidateNested, type ValidationArguments } from 'class-validator';
+import ipaddr from 'ipaddr.js';
+import { isIP } from 'node:net';
+
+/** The longest that a timer of Node's can take. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+export const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */
+export const Is = (accepted: string, test: (value: unknown, options: object) => boolean, { required = false } = {}) =>
+  ValidateBy({
+    name: 'is',
+    validator: {
+      validate: (value, args) => (value === undefined && !required) || test(value, args!.object),
+      defaultMessage: (args) =>
+        args!.value === undefined
+          ? `is missing; it must be ${accepted}`
+          : `must be ${accepted}, not ${describe(args!)}`,
+    },
+  });
+export const REQUIRED = { required: true };
+export const Nested =
+  (accepted = 'an object', test: (value: unknown) => boolean = isObject): PropertyDecorator =>
+  (target, property) => {
+    Is(accepted, test)(target, property);
+    ValidateNested()(target, property);
+  };
+
+const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
+function describe({ property, value }: ValidationArguments): string {
+  if (value === '') return 'empty';
+  if (value === null) return 'null';
+  if (CONFIDENTIAL.has(property)) return 'what was given';
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  // A secret in the wrong place (`callback: secret`, `credentials: 'login:password'`) is longer, or has other characters.
+  if (typeof value === 'string') return /^[\w ./-]{1,15}$/.test(value) ? `'${value}'` : 'what was given';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'this array';
+  return `this ${typeof value}`;
+}
+
+export const whole = (min: number, max: number) =>
+  [
+    `a whole number from ${min} to ${max}`,
+    (value: unknown) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+  ] as const;
+export const isTimerMs = whole(1, MAX_TIMER_MS)[1];
+export const timerMs = [`a number of milliseconds from 1 to ${MAX_TIMER_MS}`, isTimerMs] as const;
+export const anyMs = [
+  'a number of milliseconds, 1 or more',
+  (value: unknown) => Number.isFinite(value) && (value as number) >= 1,
+] as const;
+export const oneOf = (...values: string[]) =>
+  [values.map((value) => `'${value}'`).join(' or '), (value: unknown) => values.includes(value as string)] as const;
+export const arrayOf =
+  (test: (item: unknown) => boolean, min = 0) =>
+  (value: unknown) =>
+    Array.isArray(value) && value.length >= min && value.every(test);
+export const text = (value: unknown): value is string =>
+  typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
+export const pem = (value: unknown) => (typeof value === 'string' && value !== '') || Buffer.isBuffer(value);
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+export function isGatewayUrl(value: unknown, allowHttp: unknown): boolean {
+  if (typeof value !== 'string' || /[?#]/.test(value) || !URL.canParse(value)) return false;
+  const { protocol, hostname, username, password } = new URL(value);
+  if (username || password) return false;
+  return protocol === 'https:' || (protocol === 'http:' && (allowHttp === true || LOOPBACK.test(hostname)));
+}
+export const isProxyUrl = (value: unknown) =>
+  typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
+export const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
+export const isNetwork = (value: unknown) =>
+  typeof value === 'string' &&
+  // The library alone would take '10.1/16' for 10.0.0.1/16.
+  isIP(value.replace(/\/.*/, '')) !== 0 &&
+  (ipaddr.isValid(value) || ipaddr.isValidCIDR(value)) &&
+  !value.includes('%');
