@@ -3,17 +3,25 @@ import { defined } from './defined.js';
 import { SMS_PRIORITIES, type EngineItem, type EnqueueOptions } from './delivery/engine.js';
 import { isIterable } from './delivery/send-many.js';
 import type { CallOptions } from './gateway/calls.js';
+import { misspeltKeys, unknownKeys } from './unknown-keys.js';
 import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './message/sms-message.js';
 import { readUid } from './message/status.js';
 import { RtSmsValidationError, type RtSmsErrorContext } from './rt-sms.errors.js';
 import { redact } from './redact.js';
 import { isObject, MAX_TIMER_MS } from './options/option-rules.js';
+import type { OpenUid } from './options/rt-sms.options.js';
 
 /** The problem with an id that is used again for something else. */
 export const idTaken = (id: string): string =>
   `id: '${redact(id)}' stands for a message with another text, number or sender already`;
 
 type Operation = RtSmsErrorContext['operation'];
+
+/** What the options of each call may hold. */
+const CALL_OPTIONS = ['signal', 'timeoutMs'];
+const ENQUEUE_OPTIONS = ['id', 'delayMs', 'expiresAt', 'priority'];
+const OPEN_UID = ['uid', 'sentAt', 'ref'];
+const CALLBACK_REQUEST = ['secret', 'ip'];
 
 /** What callers of an account give, checked before any I/O. Each throws one RtSmsValidationError with all problems. */
 export class Arguments {
@@ -29,9 +37,20 @@ export class Arguments {
     return checked;
   }
 
+  /** One message of `enqueue`. */
+  queued(message: SmsMessage, options: EnqueueOptions): EngineItem & CheckedSmsMessage {
+    const checked = this.item(message, options, 'options');
+    return Array.isArray(checked) ? this.refuse(checked) : checked;
+  }
+
+  /** The messages of `enqueueMany`, each with its options beside it. */
   items(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): (EngineItem & CheckedSmsMessage)[] {
     if (!isIterable(items)) return this.refuse(['items must be an array, or another iterable']);
-    const results = Array.from(items, (item) => this.item(item));
+    const results = Array.from(items, (item) => {
+      if (!isObject(item)) return ['must be an object with a message'];
+      const { message, ...options } = item;
+      return this.item(message, options, 'it');
+    });
     const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
     const checked: (EngineItem & CheckedSmsMessage)[] = [];
     const problems: string[] = [];
@@ -40,6 +59,22 @@ export class Arguments {
       else checked.push(result);
     }
     return problems.length > 0 ? this.refuse(problems) : checked;
+  }
+
+  /** What `track` takes: uids, or objects with one. */
+  open(item: OpenUid): { uid: string; sentAt?: Date; ref?: string } {
+    const { uid, ...about } = isObject(item) ? item : { uid: item };
+    const known = this.uid(uid, 'status');
+    const problems = isObject(item) ? misspeltKeys(item, OPEN_UID, known) : [];
+    return problems.length > 0 ? this.refuse(problems, 'status') : { uid: known, ...about };
+  }
+
+  /** Who called back, for `handleCallback`. */
+  callback(request: { secret?: string | undefined; ip?: string | undefined }): void {
+    const problems = isObject(request)
+      ? unknownKeys(request, CALLBACK_REQUEST, 'request')
+      : ['request must be an object'];
+    if (problems.length > 0) this.refuse(problems, 'status');
   }
 
   uid(uid: string, operation: Operation): string {
@@ -51,17 +86,23 @@ export class Arguments {
     const problems: string[] = [];
     const { timeoutMs, signal } = isObject(limits) ? limits : {};
     if (!isObject(limits)) problems.push('options must be an object');
+    else problems.push(...unknownKeys(limits, CALL_OPTIONS));
     if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS))
       problems.push(`timeoutMs must be a number of milliseconds from 1 to ${MAX_TIMER_MS}`);
     if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
     if (problems.length > 0) this.refuse(problems, operation);
   }
 
-  private item(item: { message: SmsMessage } & EnqueueOptions): (EngineItem & CheckedSmsMessage) | string[] {
-    if (!isObject(item)) return ['must be an object with a message'];
-    const { message, id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = item;
+  private item(
+    message: SmsMessage,
+    options: EnqueueOptions,
+    what: string,
+  ): (EngineItem & CheckedSmsMessage) | string[] {
     const checked = checkMessage(message, this.shortcode);
     const problems = 'problems' in checked ? checked.problems : [];
+    if (!isObject(options)) return [...problems, 'options must be an object'];
+    problems.push(...unknownKeys(options, ENQUEUE_OPTIONS, what));
+    const { id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = options;
     if (typeof id !== 'string' || id.length < 1 || id.length > 128)
       problems.push('id must be a string of 1 to 128 characters');
     if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= 31_536_000_000))
@@ -70,7 +111,7 @@ export class Arguments {
       problems.push('expiresAt must be a valid Date');
     if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
     if ('problems' in checked || problems.length > 0) return problems;
-    const fresh = item.id === undefined ? true : undefined;
+    const fresh = options.id === undefined ? true : undefined;
     const times = { notBefore: Date.now() + delayMs, expiresAt: expiresAt?.getTime() };
     return defined({ id, fresh, ...checked, ...times, priority });
   }

@@ -6,9 +6,10 @@ import {
   type DynamicModule,
   type NestModule,
   type OnApplicationBootstrap,
+  type OnModuleInit,
   type Provider,
 } from '@nestjs/common';
-import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
+import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { EventEmitter2, EventEmitterReadinessWatcher } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import { callbackController, fitRoutes } from './callback/callback.controller.js';
@@ -65,6 +66,9 @@ const loggerOf = (account: string) => new Logger(account === DEFAULT_ACCOUNT ? '
 
 const NO_EVENTS =
   'the events have nowhere to go: import EventEmitterModule.forRoot() (@nestjs/event-emitter) in the root module of the application, and leave its option "global" on';
+
+const REQUEST_SCOPED =
+  'the options: their factory depends on something that exists only during a request (REQUEST, or a provider with Scope.REQUEST), but an account is made once, at the start; inject only singletons, and register one account for each login';
 
 function provide(registration: Registration): Provider[] {
   const { account, path } = registration;
@@ -141,11 +145,13 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
  * @throws RtSmsConfigError at the start, with every problem of the options
  */
 @Module({})
-export class RtSmsModule extends ConfigurableModuleClass implements NestModule, OnApplicationBootstrap {
+export class RtSmsModule extends ConfigurableModuleClass implements NestModule, OnModuleInit, OnApplicationBootstrap {
+  private options!: ResolvedOptions;
+
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(REGISTRATION) private readonly own: Registration,
-    @Inject(RESOLVED) private readonly options: ResolvedOptions,
+    @Inject(ModuleRef) private readonly module: ModuleRef,
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
     @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
   ) {
@@ -180,8 +186,23 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
     fitRoutes(this.own.routes, this.host.httpAdapter);
   }
 
+  /**
+   * Called by Nest. The options are not injected: if they lived for one request, Nest would never make this module, and
+   * would say nothing.
+   */
+  onModuleInit(): void {
+    try {
+      this.options = this.module.get<ResolvedOptions>(RESOLVED);
+    } catch {
+      // It is there, so it is refused for its scope.
+      throw new RtSmsConfigError([REQUEST_SCOPED], this.own.account);
+    }
+  }
+
   onApplicationBootstrap(): void {
     const { account, path } = this.own;
-    checkCallbackAtStart(this.options, path, this.host.httpAdapter, this.config, loggerOf(account));
+    const logger = loggerOf(account);
+    for (const warning of this.options.warnings) logger.warn(warning);
+    checkCallbackAtStart(this.options, path, this.host.httpAdapter, this.config, logger);
   }
 }

@@ -162,8 +162,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
-    return sendAll(messages, (message) => this.send(message), {
-      ...options,
+    return sendAll(messages, (message) => this.send(message), options, {
       ending: this.ending.signal,
       account: this.account,
     });
@@ -176,8 +175,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * @throws RtSmsOverloadedError if the engine is full or its store is down: it was not queued
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
-    const [queued] = await this.enqueueMany([{ message, ...options }]);
-    return queued!;
+    const item = this.given.queued(message, options);
+    await this.engine.enqueue([item]);
+    return { id: item.id };
   }
 
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
@@ -213,8 +213,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
     const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
     for await (const item of one ? [uids] : uids) {
-      const { uid, ...about } = isObject(item) ? item : { uid: item };
-      await this.tracker.follow(this.given.uid(uid, 'status'), about);
+      const { uid, ...about } = this.given.open(item);
+      await this.tracker.follow(uid, about);
     }
   }
 
@@ -231,11 +231,13 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   /**
    * Takes a callback (§3.1) from a controller of your own (`callbackPath: false`). Refuses one whose secret is wrong, or
    * whose sender is not in `allowFrom`: answer it like an unknown route. Anything else gets a quick 200.
+   * @throws RtSmsValidationError if `request` has another key than `secret` and `ip`
    */
   async handleCallback(
     query: Record<string, unknown>,
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
+    this.given.callback(request);
     const trust = this.authenticity.check(request);
     const instruments = this.telemetry.on;
     if (trust === 'refused') {

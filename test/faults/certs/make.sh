@@ -43,4 +43,7 @@ issue localhost server.key localhost "$loopback\nextendedKeyUsage=serverAuth" $f
 issue wrong-host server.key elsewhere.test 'subjectAltName=DNS:elsewhere.test\nextendedKeyUsage=serverAuth' $far $by_ca
 issue expired server.key localhost "$loopback\nextendedKeyUsage=serverAuth" 20200102000000Z $by_ca
 issue client client.key client 'extendedKeyUsage=clientAuth' $far $by_ca
+issue expired-ca ca.key 'Expired test CA' 'basicConstraints=critical,CA:TRUE' 20200102000000Z -selfsign -keyfile ca.key
+issue intermediate client.key 'Intermediate test CA' 'basicConstraints=critical,CA:TRUE' $far $by_ca
+openssl pkcs8 -topk8 -in client.key -v2 aes-256-cbc -passout pass:sesame -out client-encrypted.key
 chmod 644 ./*.key

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import type { SentSms, SmsMessage } from '../message/sms-message.js';
+import { isObject } from '../options/option-rules.js';
 import {
   isRtSmsError,
   RtSmsAbortedError,
@@ -9,6 +10,7 @@ import {
   RtSmsValidationError,
   type RtSmsError,
 } from '../rt-sms.errors.js';
+import { unknownKeys } from '../unknown-keys.js';
 
 /** What became of one message of `sendMany`; `index` is its place in the source. */
 export type SendResult = { index: number; message: SmsMessage } & (
@@ -18,13 +20,11 @@ export type SendResult = { index: number; message: SmsMessage } & (
 /** Messages that fail without a request would otherwise keep the process from all else. */
 const RESULTS_PER_TURN = 50;
 
-interface SendAllOptions {
+interface SendManyOptions {
   concurrency?: number;
   signal?: AbortSignal;
-  /** Of the application: from then on nothing can be sent. */
-  ending?: AbortSignal;
-  account: string;
 }
+const OPTIONS = ['concurrency', 'signal'];
 
 const has = (value: unknown, symbol: symbol) => typeof value === 'object' && value !== null && symbol in value;
 /** Not so a string, though it is one of characters. */
@@ -35,9 +35,12 @@ const isSource = (value: unknown): boolean => isIterable(value) || has(value, Sy
 export async function* sendAll(
   messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
   send: (message: SmsMessage) => Promise<SentSms>,
-  { concurrency = 10, signal, ending, account }: SendAllOptions,
+  options: SendManyOptions,
+  /** `ending` is the end of the application: from then on nothing can be sent. */
+  { ending, account }: { ending?: AbortSignal; account: string },
 ): AsyncGenerator<SendResult, void, undefined> {
-  const problems: string[] = [];
+  const problems: string[] = isObject(options) ? unknownKeys(options, OPTIONS) : ['options must be an object'];
+  const { concurrency = 10, signal } = options ?? {};
   if (!isSource(messages)) problems.push('messages must be an array, or another iterable, of messages');
   if (!Number.isInteger(concurrency) || concurrency < 1) problems.push('concurrency must be a whole number, 1 or more');
   if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');

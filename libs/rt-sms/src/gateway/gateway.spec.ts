@@ -4,7 +4,8 @@ import type { RtSmsOptions } from '../options/rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
 import type { RateTicket } from './calls.js';
 import { Gateway } from './gateway.js';
-import { Transport, TransportFailure, type Exchange } from './transport.js';
+import { TransportFailure } from './transport-failure.js';
+import { Transport, type Exchange } from './transport.js';
 import type { GatewayAnswer } from './wire.js';
 
 const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' };

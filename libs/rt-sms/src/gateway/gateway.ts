@@ -18,7 +18,8 @@ import type { AccountHttp } from './account-http.js';
 import type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from './calls.js';
 import { SlidingRate } from './rate.js';
 import { backoffMs, RetryBudget } from './retry.js';
-import { Exchange, TransportFailure, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
+import { TransportFailure } from './transport-failure.js';
+import { Exchange, type ExchangeConfig, type Transport, type WireRequest } from './transport.js';
 import { readReport, readRequestId, readSent, sendBody, type GatewayAnswer, type SmsStatusReport } from './wire.js';
 
 type Sent = CallFacts & { uid: string };

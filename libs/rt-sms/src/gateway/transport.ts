@@ -1,22 +1,14 @@
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
-import type { Socket } from 'node:net';
-import { unescape } from 'node:querystring';
-import { createSecureContext, type SecureContext } from 'node:tls';
 import type { AxiosAdapter, AxiosResponse, InternalAxiosRequestConfig } from 'axios';
-import { buildConnector, Pool, type Dispatcher } from 'undici';
+import { Pool, type Dispatcher } from 'undici';
 import { safeCause } from '../redact.js';
-import { RtSmsConfigError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { RateTicket } from './calls.js';
+import { basicAuthorization, Connector } from './connector.js';
+import { TransportFailure } from './transport-failure.js';
 import { bodyCredentials, readObject, type GatewayAnswer } from './wire.js';
 
 /** An answer larger than this is not read on: the gateway's are a few hundred bytes. */
 const MAX_ANSWER_BYTES = 256 * 1024;
-/** Connection errors that will not mend themselves: a certificate, another protocol, a proxy that refuses. */
-const CERTIFICATE = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED|ERR_TLS_CERT)/;
-const PERMANENT = /^(ERR_SSL_|ERR_OSSL|EPROTO$|PROXY_REFUSED$)/;
-
 type TransportOptions = Omit<ResolvedOptions, 'timeouts'> & { connectMs: number };
 
 export interface WireRequest {
@@ -27,20 +19,6 @@ export interface WireRequest {
   body?: Record<string, unknown>;
   /** Beside the transport's own: name, value, name, value. */
   headers?: string[];
-}
-
-/**
- * Why there is no answer. Whether the request may have been sent is not said here but by `Exchange.started`:
- * error codes cannot tell (a reset in the TLS handshake and one after the request look the same), the phase can.
- */
-export class TransportFailure extends Error {
-  constructor(
-    message: string,
-    /** `overloaded`: there was no room for it. `permanent`: it will not mend itself. */
-    readonly about: { cause?: unknown; overloaded?: boolean; permanent?: boolean } = {},
-  ) {
-    super(message, about);
-  }
 }
 
 /** One request on its way: made by who asks, marked by the transport. */
@@ -93,14 +71,11 @@ export class Transport {
   /** What must not show in any error. */
   readonly secrets: readonly string[];
   readonly pool: Pool;
-  private readonly proxy: URL | undefined;
+  private readonly connector: Connector;
   private readonly headers: { GET: string[]; POST: string[] };
   // No Set: those it has outgrown would keep what was in them alive over many garbage collections.
   private readonly waiting: Task[] = [];
   private active = 0;
-  /** Gives up the connections that are being made. */
-  private readonly connecting = new Set<(why: Error) => void>();
-
   constructor(private readonly options: TransportOptions) {
     const { url, login, password, credentials } = options;
     const basic = ['authorization', basicAuthorization(login, password)];
@@ -109,14 +84,13 @@ export class Transport {
       GET: [...common, ...basic],
       POST: [...common, 'content-type', 'application/json; charset=utf-8', ...(credentials === 'body' ? [] : basic)],
     };
-    this.proxy = options.proxy === undefined ? undefined : new URL(options.proxy);
-    const proxySecrets = this.proxy ? [this.proxy.password, unescape(this.proxy.password)] : [];
-    this.secrets = [password, basic[1]!.slice(6), ...proxySecrets];
+    this.connector = new Connector(options, [password, basic[1]!.slice(6)]);
+    this.secrets = this.connector.secrets;
     // No time-outs of undici's: they are coarse, and the caller's deadline cuts the exchange in every phase.
     this.pool = new Pool(url.origin, {
       connections: options.connections,
       pipelining: 1,
-      connect: this.connector(),
+      connect: this.connector.connect,
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -170,7 +144,7 @@ export class Transport {
   /** Ends all connections; what is on its way fails. */
   async close(): Promise<void> {
     await this.pool.destroy();
-    for (const giveUp of this.connecting) giveUp(new Error('the application ended'));
+    this.connector.close();
   }
 
   private toWire({ method, path, body, headers }: WireRequest): Dispatcher.DispatchOptions {
@@ -186,43 +160,8 @@ export class Transport {
     };
   }
 
-  /** Connects directly or through the proxy; its time-out is exact, and its errors say where they happened. */
-  private connector(): buildConnector.connector {
-    const { connectMs } = this.options;
-    const direct = buildConnector({
-      secureContext: secureContextOf(this.options),
-      timeout: 0,
-      allowH2: false,
-    }) as Reach;
-    const reach = this.proxy ? throughProxy(this.proxy, direct) : direct;
-    return (target, callback) => {
-      let reached: { destroy(): unknown } | undefined;
-      const settle: buildConnector.Callback = (...[error, socket]) => {
-        if (!this.connecting.delete(giveUp)) return;
-        clearTimeout(timer);
-        // The class matters: undici would go on reconnecting for a SocketError of its own.
-        if (error) callback(this.connectionFailure(error), null);
-        else callback(null, socket);
-      };
-      const giveUp = (why: Error) => {
-        settle(why, null);
-        reached?.destroy();
-      };
-      const timer = setTimeout(() => giveUp(coded(`no connection within ${connectMs} ms`, 'ETIMEDOUT')), connectMs);
-      this.connecting.add(giveUp);
-      reached = reach(target, settle);
-    };
-  }
-
   connectionFailure(error: unknown): TransportFailure {
-    if (error instanceof TransportFailure) return error;
-    const cause = safeCause(error, this.secrets);
-    const { code = '' } = cause as { code?: string };
-    const where = this.options.url.host + (this.proxy ? ` through the proxy ${this.proxy.host}` : '');
-    const distrusted = CERTIFICATE.test(code);
-    const advice = distrusted ? ' (the option tls.ca decides which certificates are trusted)' : '';
-    const message = `no connection to ${where}: ${cause.message || code}${advice}`;
-    return new TransportFailure(message, { cause, permanent: distrusted || PERMANENT.test(code) });
+    return this.connector.failure(error);
   }
 
   private fromAxios(config: InternalAxiosRequestConfig): WireRequest {
@@ -238,56 +177,7 @@ export class Transport {
   }
 }
 
-const basicAuthorization = (login: string, password: string) =>
-  `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
-
-/** Made once, and at the start: a key that does not fit its certificate must not wait for the first message. */
-function secureContextOf({ tls, account }: TransportOptions): SecureContext | undefined {
-  try {
-    return tls && createSecureContext({ ...tls });
-  } catch (error) {
-    throw new RtSmsConfigError(
-      [`tls: the certificates or the key cannot be used: ${safeCause(error).message}`],
-      account,
-    );
-  }
-}
-
-const coded = (message: string, code: string) => Object.assign(new Error(message), { code });
-
 const givenUp = () => new TransportFailure('given up before it was sent');
-
-/** An undici connector, which returns what it gives up with; its own type does not say so. */
-type Reach = (target: buildConnector.Options, callback: buildConnector.Callback) => { destroy(): unknown };
-
-/** Asks the proxy for a connection to the target. */
-const throughProxy =
-  (proxy: URL, direct: Reach): Reach =>
-  (target, callback) => {
-    const secure = target.protocol === 'https:';
-    const authority = `${target.hostname}:${target.port || (secure ? 443 : 80)}`;
-    const headers: Record<string, string> = { host: authority };
-    if (proxy.username) {
-      const [user, password] = [proxy.username, proxy.password].map(unescape);
-      headers['proxy-authorization'] = basicAuthorization(user!, password!);
-    }
-    const request = proxy.protocol === 'https:' ? httpsRequest : httpRequest;
-    const asking = request(proxy.origin, { method: 'CONNECT', path: authority, headers, agent: false });
-    let reached: { destroy(): unknown } = asking;
-    asking.on('error', (error) => callback(error, null));
-    asking.once('connect', ({ statusCode = 0 }, socket: Socket) => {
-      if (statusCode === 200) {
-        reached = secure ? direct({ ...target, httpSocket: socket }, callback) : socket;
-        if (!secure) callback(null, socket);
-        return;
-      }
-      socket.destroy();
-      const message = `it answered ${statusCode} to CONNECT`;
-      callback(statusCode < 500 ? coded(message, 'PROXY_REFUSED') : new Error(message), null);
-    });
-    asking.end();
-    return { destroy: () => reached.destroy() };
-  };
 
 /** The body as the interceptors have left it. A parser's complaint would quote the text, so it is not passed on. */
 function bodyOf(data: unknown): Record<string, unknown> {

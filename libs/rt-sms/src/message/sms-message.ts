@@ -1,5 +1,6 @@
 import { buildMessage, ValidateBy, ValidateIf, type ValidationOptions } from 'class-validator';
 import type { CheckedMessage } from '../gateway/calls.js';
+import { misspeltKeys } from '../unknown-keys.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
 import { countSegments } from './segments.js';
 
@@ -12,7 +13,9 @@ const ACCEPTED_SHORTCODE =
   'a sender name: a string that is not blank, without control characters and unpaired surrogates';
 const ACCEPTED_REF = `a string of at most ${MAX_REF} characters`;
 
-/** One message (§2.1.1). */
+const FIELDS = ['msisdn', 'text', 'shortcode', 'ref'];
+
+/** One message (§2.1.1). Other keys are yours, but one that looks like a misspelt field is refused. */
 export interface SmsMessage {
   /** The recipient: `+` and country code, or a Russian number in its usual forms; see `normalizeMsisdn`. */
   msisdn: string | number;
@@ -61,9 +64,11 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
     return { problems: [`message must be an object with msisdn and text, not ${typeName(message)}`] };
   }
   let fields: { [field in keyof SmsMessage]?: unknown };
+  let misspelt: string[];
   try {
     const { msisdn, text, shortcode = defaultShortcode, ref } = message as typeof fields;
     fields = { msisdn, text, shortcode, ref };
+    misspelt = misspeltKeys(message, FIELDS, 'message');
   } catch {
     return { problems: ['message must be an object whose fields can be read; one of them threw'] };
   }
@@ -71,11 +76,11 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
   const text = parseText(fields.text);
   const shortcode = parseShortcode(fields.shortcode);
   const ref = parseRef(fields.ref);
-  if ('problem' in msisdn || 'problem' in text || 'problem' in shortcode || 'problem' in ref) {
-    const problems = Object.entries({ msisdn, text, shortcode, ref }).flatMap(([field, parsed]) =>
-      'problem' in parsed ? [`${field} ${parsed.problem}`] : [],
-    );
-    return { problems };
+  const problems = Object.entries({ msisdn, text, shortcode, ref }).flatMap(([field, parsed]) =>
+    'problem' in parsed ? [`${field} ${parsed.problem}`] : [],
+  );
+  if ('problem' in msisdn || 'problem' in text || 'problem' in shortcode || 'problem' in ref || misspelt.length > 0) {
+    return { problems: [...problems, ...misspelt] };
   }
   const checked = { msisdn: msisdn.msisdn, text: text.text, shortcode: shortcode.shortcode, segments: text.segments };
   return ref.ref === undefined ? checked : { ...checked, ref: ref.ref };

@@ -5,6 +5,13 @@ import { isIP } from 'node:net';
 /** The longest that a timer of Node's can take. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** What is wrong with an option; `says` reads on from its name, or from that of its variable. */
+export interface Problem {
+  /** With its group: `timeouts.sendMs`. */
+  option: string;
+  says: string;
+}
+
 export const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -35,7 +42,7 @@ function describe({ property, value }: ValidationArguments): string {
   if (CONFIDENTIAL.has(property)) return 'what was given';
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   // A secret in the wrong place (`callback: secret`, `credentials: 'login:password'`) is longer, or has other characters.
-  if (typeof value === 'string') return /^[\w ./-]{1,15}$/.test(value) ? `'${value}'` : 'what was given';
+  if (typeof value === 'string') return /^[\p{L}\p{N}_ .,/+-]{1,15}$/u.test(value) ? `'${value}'` : 'what was given';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'this array';
   return `this ${typeof value}`;
 }
@@ -56,9 +63,10 @@ export const oneOf = (...values: string[]) =>
 export const arrayOf =
   (test: (item: unknown) => boolean, min = 0) =>
   (value: unknown) =>
-    Array.isArray(value) && value.length >= min && value.every(test);
+    // Array.from: every() leaves out the holes of an array.
+    Array.isArray(value) && value.length >= min && Array.from(value).every(test);
 export const text = (value: unknown): value is string =>
-  typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value);
+  typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value) && value.isWellFormed();
 export const pem = (value: unknown) => (typeof value === 'string' && value !== '') || Buffer.isBuffer(value);
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
@@ -68,8 +76,11 @@ export function isGatewayUrl(value: unknown, allowHttp: unknown): boolean {
   if (username || password) return false;
   return protocol === 'https:' || (protocol === 'http:' && (allowHttp === true || LOOPBACK.test(hostname)));
 }
-export const isProxyUrl = (value: unknown) =>
-  typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
+export function isProxyUrl(value: unknown): boolean {
+  if (typeof value !== 'string' || /[?#]/.test(value) || !URL.canParse(value)) return false;
+  const { protocol, pathname } = new URL(value);
+  return /^https?:$/.test(protocol) && pathname === '/';
+}
 export const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
 export const isNetwork = (value: unknown) =>
   typeof value === 'string' &&

@@ -1,9 +1,11 @@
-import { validateSync, type ValidationError } from 'class-validator';
+import { getMetadataStorage, validateSync, type ValidationError } from 'class-validator';
 import { inspect } from 'node:util';
 import { defined } from '../defined.js';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
-import { isObject } from './option-rules.js';
+import { suggestion } from '../unknown-keys.js';
+import { isObject, type Problem } from './option-rules.js';
 import {
+  DEFAULT_ACCOUNT,
   DEFAULT_URL,
   RtSmsCallbackOptions,
   RtSmsOptions,
@@ -13,11 +15,24 @@ import {
   RtSmsTls,
   RtSmsTracking,
 } from './rt-sms.options.js';
+import { resolveTls, type TlsMaterial } from './tls-material.js';
 
 const DAY_MS = 24 * 3_600_000;
 
 /** The options of one account, checked, with every default filled in. */
-export type ResolvedOptions = ReturnType<typeof withDefaults> & { account: string };
+export type ResolvedOptions = ReturnType<typeof withDefaults> & {
+  account: string;
+  tls: TlsMaterial | undefined;
+  /** To be logged at the start: what works, but probably not as it was meant. */
+  warnings: readonly string[];
+};
+
+/** Says which variable an option with this value was read from. */
+export const READ_FROM = Symbol.for('nestjs-rt-sms:read-from');
+/** Options that `rtSmsConfig` has read; a copy by `...` keeps the symbol. */
+export interface ReadFromEnvironment {
+  [READ_FROM]?: (option: string, value: unknown) => string | undefined;
+}
 
 const NESTED = {
   timeouts: RtSmsTimeouts,
@@ -48,28 +63,59 @@ export function resolveOptions(given: unknown, account: string, callbackMounted:
     forbidUnknownValues: false,
   }).flatMap((error) => flatten(error));
   if (callbackMounted && options.tracking === false && !options.callback?.secrets) {
-    problems.push(
-      'callback.secrets: is missing while tracking is false, so every callback would be dropped; set a secret, turn tracking on, or set callbackPath: false',
+    problems.push({
+      option: 'callback.secrets',
+      says: 'is missing while tracking is false, so every callback would be dropped; set a secret, turn tracking on, or set callbackPath: false',
+    });
+  }
+  const hasTls = !problems.some(({ option }) => option.startsWith('tls'));
+  const { material: tls, warnings, ...read } = resolveTls(hasTls ? options.tls : undefined);
+  problems.push(...read.problems);
+  const variableOf = (option: string) =>
+    (given as ReadFromEnvironment)[READ_FROM]?.(option, valueAt(given, option)) ?? undefined;
+  if (problems.length > 0) {
+    const sentences = problems.map(({ option, says }) =>
+      [`${option}:`, variableOf(option), says].filter((part) => part !== undefined).join(' '),
+    );
+    throw new RtSmsConfigError(sentences, account);
+  }
+  if (account !== DEFAULT_ACCOUNT && options.shortcode === undefined) {
+    const variable = variableOf('shortcode');
+    warnings.push(
+      `shortcode: this account has no sender name of its own, and it does not inherit that of another one; ${variable ? `set ${variable}` : 'set it'}, or give one to each message`,
     );
   }
-  if (problems.length > 0) throw new RtSmsConfigError(problems, account);
-  const resolved = { ...withDefaults(options), account };
+  const resolved = { ...withDefaults(options), tls, account, warnings };
   // A logger that is given what holds them, the module for one, must not show the password.
   const shown = { value: () => `RtSmsOptions { account: '${account}' }` };
   return Object.defineProperties(resolved, { [inspect.custom]: shown, toJSON: shown });
 }
 
-function flatten(error: ValidationError, path = ''): string[] {
-  const at = path + error.property;
+const valueAt = (options: object, option: string) =>
+  option
+    .split('.')
+    .reduce<unknown>((value, key) => (isObject(value) ? (value as Record<string, unknown>)[key] : undefined), options);
+
+const optionsOf = (target: object) => [
+  ...new Set(
+    getMetadataStorage()
+      .getTargetValidationMetadatas(target.constructor, '', false, false)
+      .map(({ propertyName }) => propertyName),
+  ),
+];
+
+function flatten(error: ValidationError, path = ''): Problem[] {
+  const option = path + error.property;
   const own = Object.entries(error.constraints ?? {}).flatMap(([rule, message]) => {
-    // What is no object is a problem by its own rule.
+    // What is not an object is a problem by its own rule.
     if (rule === 'nestedValidation') return [];
-    if (rule !== 'whitelistValidation') return `${at}: ${message}`;
-    return EXTRAS.includes(at)
-      ? `${at}: shapes the module, so it stands beside the factory in forRootAsync({ ${at}: … }), not in its result`
-      : `${at}: there is no such option`;
+    if (rule !== 'whitelistValidation') return { option, says: message };
+    const says = EXTRAS.includes(option)
+      ? `shapes the module, so it stands beside the factory in forRootAsync({ ${option}: … }), not in its result`
+      : `there is no such option${suggestion(error.property, optionsOf(error.target!))}`;
+    return { option, says };
   });
-  return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${at}.`))];
+  return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${option}.`))];
 }
 
 /** Defaults of `tracking`, where a secret is set; without one the first looks come sooner. */
@@ -103,7 +149,6 @@ function withDefaults(options: RtSmsOptions) {
     engine: options.engine,
     engineLimit: options.engineLimit ?? 10_000,
     idempotencyMs: options.idempotencyMs ?? 3 * DAY_MS,
-    tls: options.tls,
     proxy: options.proxy,
   };
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import { Test } from '@nestjs/testing';
@@ -27,6 +28,7 @@ function problems(options: unknown): readonly string[] {
   return [];
 }
 
+const CERTIFICATE = join(import.meta.dirname, '../../../../test/faults/certs/ca.pem');
 // Variable without its prefix, its value, what the options hold then.
 const VARIABLES: [string, string, Partial<RtSmsOptions>][] = [
   ['LOGIN', 'shop', { login: 'shop' }],
@@ -45,6 +47,7 @@ const VARIABLES: [string, string, Partial<RtSmsOptions>][] = [
   ['CONNECT_TIMEOUT_MS', '1000', { timeouts: { connectMs: 1000 } }],
   ['SEND_TIMEOUT_MS', '2000', { timeouts: { sendMs: 2000 } }],
   ['STATUS_TIMEOUT_MS', ' 3000 ', { timeouts: { statusMs: 3000 } }],
+  ['TLS_CA', CERTIFICATE, { tls: { ca: CERTIFICATE } }],
   ['PROXY', 'http://proxy.example:3128', { proxy: 'http://proxy.example:3128' }],
   ['ALLOW_HTTP', 'true', { allowHttp: true }],
   ['ALLOW_HTTP', '1', { allowHttp: true }],
@@ -85,36 +88,100 @@ describe('rtSmsConfig', () => {
   });
 
   it.each([
-    ['RATE_PER_SECOND', 'abc', /^rate\.perSecond: must be a whole number from 1 to 10000, not NaN$/],
-    ['RATE_PER_SECOND', '0', /^rate\.perSecond: .*not 0$/],
-    ['RATE_PER_SECOND', '1.5', /^rate\.perSecond: .*not 1\.5$/],
-    ['CONNECT_TIMEOUT_MS', '5s', /^timeouts\.connectMs: .*not NaN$/],
-    ['SEND_TIMEOUT_MS', '-1', /^timeouts\.sendMs: .*not -1$/],
-    ['STATUS_TIMEOUT_MS', 'abc', /^timeouts\.statusMs: .*not NaN$/],
-    ['ALLOW_HTTP', 'yes', /^allowHttp: must be true or false, not 'yes'$/],
-    ['CREDENTIALS', 'query', /^credentials: must be 'header' or 'body' or 'both', not 'query'$/],
-    ['URL', 'http://sms.rt.ru/', /^url: must be an https address/],
-    ['CALLBACK_SECRETS', 'short', /^callback\.secrets: /],
-    ['CALLBACK_SECRETS', ' , ', /^callback\.secrets: /],
-    ['CALLBACK_ALLOW_FROM', '10.0.0.0/33', /^callback\.allowFrom: /],
-    ['PROXY', 'proxy:3128', /^proxy: /],
-    ['LOGIN', 'a:b', /^login: /],
-  ])('RT_SMS_%s=%s becomes a problem of the option', (name, value, problem) => {
-    env({ ...REQUIRED, [`RT_SMS_${name}`]: value });
-    expect(problems(rtSmsConfig())).toEqual([expect.stringMatching(problem)]);
+    ['RATE_PER_SECOND', 'abc', "rate.perSecond: {} must be a whole number from 1 to 10000, not 'abc'"],
+    ['RATE_PER_SECOND', '0', 'rate.perSecond: {} must be a whole number from 1 to 10000, not 0'],
+    ['RATE_PER_SECOND', '1.5', 'rate.perSecond: {} must be a whole number from 1 to 10000, not 1.5'],
+    ['RATE_PER_SECOND', '0x10', "rate.perSecond: {} must be a whole number from 1 to 10000, not '0x10'"],
+    ['RATE_PER_SECOND', '1e3', "rate.perSecond: {} must be a whole number from 1 to 10000, not '1e3'"],
+    ['RATE_PER_SECOND', '5,5', "rate.perSecond: {} must be a whole number from 1 to 10000, not '5,5'"],
+    ['CONNECT_TIMEOUT_MS', '5s', /^timeouts\.connectMs: {} .*not '5s'$/],
+    ['CONNECT_TIMEOUT_MS', '5 сек', /^timeouts\.connectMs: {} .*not '5 сек'$/],
+    ['SEND_TIMEOUT_MS', '-1', /^timeouts\.sendMs: {} .*not -1$/],
+    ['SEND_TIMEOUT_MS', '30_000', /^timeouts\.sendMs: {} .*not '30_000'$/],
+    ['STATUS_TIMEOUT_MS', 'Infinity', /^timeouts\.statusMs: {} .*not 'Infinity'$/],
+    // It may be the password, in the wrong line.
+    ['STATUS_TIMEOUT_MS', 'a-password-of-mine', /^timeouts\.statusMs: {} .*not what was given$/],
+    ['ALLOW_HTTP', 'yes', "allowHttp: {} must be true or false, not 'yes'"],
+    ['CREDENTIALS', 'query', "credentials: {} must be 'header' or 'body' or 'both', not 'query'"],
+    ['URL', 'http://sms.rt.ru/', /^url: {} must be an https address/],
+    ['CALLBACK_SECRETS', 'short', /^callback\.secrets: {} must be/],
+    ['CALLBACK_SECRETS', ' , ', /^callback\.secrets: {} must be/],
+    ['CALLBACK_ALLOW_FROM', '10.0.0.0/33', /^callback\.allowFrom: {} must be/],
+    ['CALLBACK_ALLOW_FROM', ' , ', /^callback\.allowFrom: {} must be/],
+    ['PROXY', 'proxy:3128', /^proxy: {} must be/],
+    ['LOGIN', 'a:b', /^login: {} must be/],
+    ['TLS_CA', '/no/such/ca.pem', "tls.ca: {} names a file that cannot be read: '/no/such/ca.pem' (ENOENT)"],
+  ])('RT_SMS_%s=%s is refused by the names of its option and its variable', (name, value, problem) => {
+    for (const [prefix, namespace] of [
+      ['RT_SMS', rtSmsConfig],
+      ['RT_SMS_OTP', rtSmsConfigFor('otp')],
+    ] as const) {
+      const variable = `${prefix}_${name}`;
+      const expected =
+        typeof problem === 'string'
+          ? problem.replace('{}', variable)
+          : expect.stringMatching(new RegExp(problem.source.replace('{}', variable)));
+      env({ [`${prefix}_LOGIN`]: 'x', [`${prefix}_PASSWORD`]: 'x', [variable]: value });
+      expect(problems(namespace())).toEqual([expected]);
+    }
   });
 
-  it('misses login and password by the names of the options', () => {
+  it('misses login and password by the names of their options and variables', () => {
     expect(problems(rtSmsConfig())).toEqual([
-      'login: is missing; it must be a non-empty string without ":"',
-      'password: is missing; it must be a non-empty string',
+      'login: RT_SMS_LOGIN is missing; it must be a non-empty string without ":"',
+      'password: RT_SMS_PASSWORD is missing; it must be a non-empty string',
     ]);
+    env({ RT_SMS_LOGIN: 'x', RT_SMS_PASSWORD: 'x', RT_SMS_TLS_CERT: CERTIFICATE });
+    expect(problems(rtSmsConfig())).toEqual([
+      'tls.key: RT_SMS_TLS_KEY is missing; the certificate of tls.cert needs its private key',
+    ]);
+  });
+
+  it('names no variable of a value that was changed after it was read', () => {
+    env({ ...REQUIRED, RT_SMS_SHORTCODE: 'SHOP', RT_SMS_SEND_TIMEOUT_MS: '5s' });
+    const changed = { ...(rtSmsConfig() as RtSmsOptions), shortcode: '', timeouts: { sendMs: 0 } };
+    expect(problems(changed)).toEqual([
+      expect.stringMatching(/^shortcode: must be .* not empty$/),
+      expect.stringMatching(/^timeouts\.sendMs: must be .* not 0$/),
+    ]);
+  });
+
+  it('reads no passphrase or password but as it was written', () => {
+    env({ ...REQUIRED, RT_SMS_PASSWORD: ' pa#ss$HOME ', RT_SMS_TLS_PASSPHRASE: ' ' });
+    expect(rtSmsConfig()).toMatchObject({ password: ' pa#ss$HOME ', tls: { passphrase: ' ' } });
   });
 
   it('is a namespace of its own for each account', () => {
     expect(rtSmsConfig.KEY).toBe('CONFIGURATION(rtSms)');
     expect(rtSmsConfigFor('otp').KEY).toBe('CONFIGURATION(rtSms:otp)');
     expect(rtSmsConfig.asProvider()).toMatchObject({ imports: [expect.anything()], inject: [rtSmsConfig.KEY] });
+  });
+});
+
+describe('a wrong variable stops the start with its name', () => {
+  const config = ConfigModule.forRoot({ ignoreEnvFile: true, isGlobal: true, load: [rtSmsConfig] });
+  it.each([
+    ['asProvider()', RtSmsModule.forRootAsync(rtSmsConfig.asProvider())],
+    [
+      'the KEY, and a copy',
+      RtSmsModule.forRootAsync({
+        inject: [rtSmsConfig.KEY],
+        useFactory: (read: RtSmsOptions) => ({ ...read, connections: 2 }),
+      }),
+    ],
+    [
+      'ConfigService',
+      RtSmsModule.forRootAsync({
+        inject: [ConfigService],
+        useFactory: (service: ConfigService) => service.getOrThrow<RtSmsOptions>('rtSms'),
+      }),
+    ],
+  ])('%s', async (_, account) => {
+    env({ RT_SMS_LOGIN: 'shop' });
+    const module = Test.createTestingModule({ imports: [EventEmitterModule.forRoot(), config, account] });
+    await expect(module.compile()).rejects.toMatchObject({
+      problems: ['password: RT_SMS_PASSWORD is missing; it must be a non-empty string'],
+    });
   });
 });
 

@@ -1,38 +1,67 @@
 import { registerAs, type ConfigFactory, type ConfigFactoryKeyHost } from '@nestjs/config';
+import { defined } from '../defined.js';
+import { READ_FROM, type ReadFromEnvironment } from './resolve-options.js';
 import type { RtSmsOptions } from './rt-sms.options.js';
 
 type Namespace = ConfigFactory<RtSmsOptions> & ConfigFactoryKeyHost<RtSmsOptions>;
 
+// What cannot be read stays as it was written: the check of the options refuses it, and shows it.
+const asNumber = (text: string) => (/^[+-]?\d+(\.\d+)?$/.test(text) ? Number(text) : text);
+const asFlag = (text: string) => (/^(true|1)$/i.test(text) ? true : /^(false|0)$/i.test(text) ? false : text);
+function asList(text: string): string[] | string {
+  const items = text.split(',').map((item) => item.trim());
+  const filled = items.filter(Boolean);
+  return filled.length > 0 ? filled : text;
+}
+
 /** Only reads the environment; what it finds is checked with the options of the module, at start-up. */
 function read(prefix: string): RtSmsOptions {
-  const text = (name: string) => process.env[`${prefix}_${name}`]?.trim() || undefined;
-  const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
-  const list = (name: string) =>
-    text(name)
-      ?.split(',')
-      .map((item) => item.trim())
-      .filter(Boolean);
-  const flag = text('ALLOW_HTTP');
-  const perSecond = number('RATE_PER_SECOND');
-  const options = {
-    login: text('LOGIN'),
-    // Not trimmed: a password may end in a space.
-    password: process.env[`${prefix}_PASSWORD`] || undefined,
-    url: text('URL'),
-    shortcode: text('SHORTCODE'),
-    credentials: text('CREDENTIALS'),
-    allowHttp: flag === undefined ? undefined : /^(true|false|1|0)$/i.test(flag) ? /^(true|1)$/i.test(flag) : flag,
-    callback: { secrets: list('CALLBACK_SECRETS'), allowFrom: list('CALLBACK_ALLOW_FROM') },
-    rate: perSecond === undefined ? undefined : { perSecond },
-    timeouts: {
-      connectMs: number('CONNECT_TIMEOUT_MS'),
-      sendMs: number('SEND_TIMEOUT_MS'),
-      statusMs: number('STATUS_TIMEOUT_MS'),
-    },
-    proxy: text('PROXY'),
+  const sources = new Map<string, [variable: string, value: unknown]>();
+  const take = (option: string, name: string, parse: (text: string) => unknown = (text) => text, trim = true) => {
+    const variable = `${prefix}_${name}`;
+    const text = (trim ? process.env[variable]?.trim() : process.env[variable]) || undefined;
+    const value = text === undefined ? undefined : parse(text);
+    sources.set(option, [variable, value]);
+    return value;
   };
-  // Unchecked on purpose: a wrong value is reported with all the others, and by the option's name.
-  return options as unknown as RtSmsOptions;
+  /** A group with nothing in it is absent. */
+  const group = (values: object) => (Object.keys(defined(values)).length > 0 ? values : undefined);
+  // Neither a password nor a passphrase is trimmed: it may end in a space.
+  const secret = (option: string, name: string) => take(option, name, undefined, false);
+  const options = {
+    login: take('login', 'LOGIN'),
+    password: secret('password', 'PASSWORD'),
+    url: take('url', 'URL'),
+    shortcode: take('shortcode', 'SHORTCODE'),
+    credentials: take('credentials', 'CREDENTIALS'),
+    allowHttp: take('allowHttp', 'ALLOW_HTTP', asFlag),
+    callback: {
+      secrets: take('callback.secrets', 'CALLBACK_SECRETS', asList),
+      allowFrom: take('callback.allowFrom', 'CALLBACK_ALLOW_FROM', asList),
+    },
+    rate: group({ perSecond: take('rate.perSecond', 'RATE_PER_SECOND', asNumber) }),
+    timeouts: {
+      connectMs: take('timeouts.connectMs', 'CONNECT_TIMEOUT_MS', asNumber),
+      sendMs: take('timeouts.sendMs', 'SEND_TIMEOUT_MS', asNumber),
+      statusMs: take('timeouts.statusMs', 'STATUS_TIMEOUT_MS', asNumber),
+    },
+    tls: group({
+      ca: take('tls.ca', 'TLS_CA'),
+      cert: take('tls.cert', 'TLS_CERT'),
+      key: take('tls.key', 'TLS_KEY'),
+      passphrase: secret('tls.passphrase', 'TLS_PASSPHRASE'),
+    }),
+    proxy: take('proxy', 'PROXY'),
+  };
+  const source: ReadFromEnvironment = {
+    // Only of a value that is still the one of the variable: options may be changed after they were read.
+    [READ_FROM]: (option, value) => {
+      const [variable, was] = sources.get(option) ?? [];
+      return was === value ? variable : undefined;
+    },
+  };
+  // Unchecked on purpose: a wrong value is reported with all the others, by the names of its option and its variable.
+  return { ...options, ...source } as unknown as RtSmsOptions;
 }
 
 /**

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
@@ -25,9 +27,13 @@ function at(path: string, value: unknown): object {
 const read = (options: object, path: string): unknown =>
   path.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], options);
 
+const CERTIFICATES = join(import.meta.dirname, '../../../../test/faults/certs');
+const pem = (file: string) => readFileSync(join(CERTIFICATES, file), 'utf8');
+const CA = pem('ca.pem');
+
 const MS = 2 ** 31 - 1;
 const NO_MS = [0, -1, 1.5, MS + 1, Infinity, NaN, '5000', null, true, [5000]];
-const NO_TEXT = ['', 7, null, true, ['x'], {}, 'two\nlines', 'nul\u0000'];
+const NO_TEXT = ['', 7, null, true, ['x'], {}, 'two\nlines', 'nul\u0000', 'half a pair \ud800'];
 const noWhole = (min: number, max: number) => [min - 1, max + 1, min + 0.5, NaN, String(min), null, [min], {}];
 const NO_OBJECT = [null, false, true, 7, 'x', [], [{}], () => undefined];
 
@@ -137,7 +143,7 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
     'tracking.schedule',
     /non-empty array of milliseconds, each 1 or more/,
     [[1], [5_000, 60_000, MS]],
-    [[], [0], [1, -1], [1, '2'], [MS + 1], [NaN], 5_000, null, {}],
+    [[], [0], [1, -1], [1, '2'], [MS + 1], [NaN], new Array(2), 5_000, null, {}],
   ],
   ['tracking.maxAgeMs', /milliseconds, 1 or more/, [1, 72 * 3_600_000, 1e12], [0, -1, NaN, Infinity, '1', null, [1]]],
   ['tracking.limit', /whole number from 1 to 10000000/, [1, 100_000], noWhole(1, 10_000_000)],
@@ -148,25 +154,40 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
   ['engineLimit', /whole number from 1 to 10000000/, [1, 10_000], noWhole(1, 10_000_000)],
   ['idempotencyMs', /milliseconds, 1 or more/, [1, 72 * 3_600_000], [0, -1, NaN, Infinity, '1', null]],
   ['tls', /an object/, [{}], NO_OBJECT],
-  ['tls.ca', /PEM/, ['PEM', Buffer.from('PEM'), ['PEM', Buffer.from('PEM')]], ['', 7, null, [], [''], {}]],
-  ['tls.cert', /PEM/, ['PEM', Buffer.from('PEM')], ['', 7, null, ['PEM'], {}]],
-  ['tls.key', /PEM/, ['PEM', Buffer.from('PEM')], ['', 7, null, ['PEM'], {}]],
-  ['tls.passphrase', /a string/, ['', 'x'], [7, null, true, {}]],
+  // What these hold is checked by tls-material.spec.ts.
+  ['tls.ca', /PEM/, [CA, Buffer.from(CA), [CA, Buffer.from(CA)]], ['', 7, null, [], [''], {}, new Array(1)]],
+  ['tls.caOnly', /true or false/, [false], ['true', 1, null, '']],
+  ['tls.cert', /PEM/, [], ['', 7, null, [CA], {}]],
+  ['tls.key', /PEM/, [], ['', 7, null, [CA], {}]],
+  ['tls.passphrase', /a string/, [''], [7, null, true, {}]],
   [
     'proxy',
-    /an http or https address/,
-    ['http://proxy.example:3128', 'https://user:pass@proxy.example'],
-    ['proxy.example:3128', 'socks5://proxy.example', '', 7, null, true],
+    /an http or https address without path, query and fragment/,
+    ['http://proxy.example:3128', 'https://user:pass@proxy.example', 'http://proxy.example:3128/', 'http://[::1]:3128'],
+    [
+      'proxy.example:3128',
+      'socks5://proxy.example',
+      'http://proxy.example:3128/pac',
+      'http://proxy.example/?x=1',
+      'http://proxy.example/#x',
+      '',
+      7,
+      null,
+      true,
+    ],
   ],
 ];
 
 describe.each(OPTIONS)('%s', (path, accepted, good, bad) => {
-  it.each(good.map((value) => [value]))('accepts %j', (value) => {
+  // Of some nothing is good alone.
+  const accepts = good.length > 0 ? it.each(good.map((value) => [value])) : it.skip;
+  accepts('accepts %j', (value?: unknown) => {
     const resolved = resolve(at(path, value), false);
     // It only says what `url` may be.
     if (path === 'allowHttp') return;
     const given = path === 'callback.secrets' ? [value].flat() : path === 'url' ? new URL(value as string) : value;
-    if (typeof value !== 'object' || Array.isArray(value)) expect(read(resolved, path)).toEqual(given);
+    const isKept = !path.startsWith('tls') && (typeof value !== 'object' || Array.isArray(value));
+    if (isKept) expect(read(resolved, path)).toEqual(given);
   });
 
   it.each(bad.map((value) => [value]))('refuses %j', (value) => {
@@ -214,12 +235,21 @@ describe('resolveOptions', () => {
     idempotencyMs: 72 * 3_600_000,
     tls: undefined,
     proxy: undefined,
+    warnings: [expect.stringMatching(/^shortcode: /)],
   };
 
   it('fills in every default', () => {
     expect(resolve({})).toEqual(DEFAULTS);
     const groups = { timeouts: {}, retry: {}, callback: {}, tracking: {}, tls: {} };
-    expect(resolve(groups)).toEqual({ ...DEFAULTS, tls: {} });
+    expect(resolve(groups)).toEqual(DEFAULTS);
+  });
+
+  it('warns of a named account without a sender name, which it does not inherit', () => {
+    const warnings = (account: string, options: object) =>
+      resolveOptions({ ...REQUIRED, ...options }, account, true).warnings;
+    expect(warnings('otp', {})).toEqual([expect.stringMatching(/^shortcode: this account has no sender name/)]);
+    expect(warnings('otp', { shortcode: 'SHOP' })).toEqual([]);
+    expect(warnings('default', {})).toEqual([]);
   });
 
   it('fills in the rest of a group', () => {
@@ -299,13 +329,32 @@ describe('resolveOptions', () => {
   });
 
   it.each(['pass', 'Login', 'timeout', 'apiKey'])('there is no option %s', (key) => {
-    expect(problemsOf({ ...REQUIRED, [key]: 'x' })).toEqual([`${key}: there is no such option`]);
+    expect(problemsOf({ ...REQUIRED, [key]: 'x' })).toEqual([
+      expect.stringMatching(new RegExp(`^${key}: there is no such option; (did you mean|there are) .*\\w\\??$`)),
+    ]);
   });
 
   it.each(['timeouts.readMs', 'retry.delayMs', 'callback.secret', 'callback.path', 'tracking.interval', 'tls.pfx'])(
     'there is no option %s',
-    (path) => expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([`${path}: there is no such option`]),
+    (path) =>
+      expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([
+        expect.stringMatching(new RegExp(`^${path}: there is no such option; `)),
+      ]),
   );
+
+  it.each([
+    ['pasword', 'password'],
+    ['Login', 'login'],
+    ['timeout', 'timeouts'],
+    ['shortCode', 'shortcode'],
+    ['callback.secret', 'secrets'],
+    ['callback.allow_from', 'allowFrom'],
+    ['tracking.maxAgeMS', 'maxAgeMs'],
+  ])('%s is answered with the option that was meant: %s', (path, meant) => {
+    expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toContain(
+      `${path}: there is no such option; did you mean ${meant}?`,
+    );
+  });
 
   it.each([
     ['name', 'otp'],

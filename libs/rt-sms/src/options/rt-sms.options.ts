@@ -87,15 +87,24 @@ export class RtSmsTracking {
   open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
 }
 
-/** Certificates, PEM. */
+const PEM = 'PEM text, or the path of a file in PEM';
+
+/**
+ * Certificates of TLS, each as PEM text (`\n` in place of line ends is fine) or as the path of a PEM file, which is read
+ * once, at the start. Certificates of the gateway and of an https proxy are always checked, whatever
+ * `NODE_TLS_REJECT_UNAUTHORIZED` says.
+ */
 export class RtSmsTls {
-  /** CA certificates, PEM; in place of those of Node. */
-  @Is('PEM', (value) => pem(value) || arrayOf(pem, 1)(value)) ca?: string | Buffer | (string | Buffer)[];
-  /** A client certificate, PEM. */
-  @Is('PEM', pem) cert?: string | Buffer;
-  /** Its key, PEM. */
-  @Is('PEM', pem) key?: string | Buffer;
-  /** Of the key. */
+  /** Certificates of CAs to trust, one or several in each; added to Node's list, `NODE_EXTRA_CA_CERTS` included. */
+  @Is(`${PEM}, or a non-empty array of these`, (value) => pem(value) || arrayOf(pem, 1)(value))
+  ca?: string | Buffer | readonly (string | Buffer)[];
+  /** Trusts the CAs of `ca` alone, and none of Node's list. @default false */
+  @Is('true or false', (value) => typeof value === 'boolean') caOnly?: boolean;
+  /** The client certificate, followed by its intermediate ones; needs `key`. */
+  @Is(PEM, pem) cert?: string | Buffer;
+  /** The private key of `cert`. */
+  @Is(PEM, pem) key?: string | Buffer;
+  /** The passphrase of `key`, where that is encrypted. */
   @Is('a string', (value) => typeof value === 'string') passphrase?: string;
 }
 
@@ -104,7 +113,7 @@ export class RtSmsOptions {
   /** Login of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':'), REQUIRED)
   login!: string;
-  /** Of the HTTP connection in the cabinet. */
+  /** Password of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string', text, REQUIRED) password!: string;
   /** Where messages are sent to. @default 'https://sms.rt.ru/api/v2/send_message' */
   @Is(
@@ -139,10 +148,10 @@ export class RtSmsOptions {
   @Is(...whole(1, 10_000_000)) engineLimit?: number;
   /** For how long after it settled an `id` of `enqueue` means the same message. @default 72 h */
   @Is(...anyMs) idempotencyMs?: number;
-  /** Certificates, PEM. */
+  /** CAs to trust, and a client certificate. @default Node's list, and none */
   @Nested() tls?: RtSmsTls;
-  /** An http(s) proxy; none is taken from the environment. */
-  @Is('an http or https address', isProxyUrl) proxy?: string;
+  /** An http or https proxy, with its credentials if it wants any; none is taken from the environment. */
+  @Is('an http or https address without path, query and fragment', isProxyUrl) proxy?: string;
 }
 
 /** What stands beside the factory, because it shapes the module and not its behaviour. */

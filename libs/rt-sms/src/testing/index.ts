@@ -116,16 +116,19 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
-    return sendAll(messages, (message) => this.send(message), { ...options, account: this.account });
+    return sendAll(messages, (message) => this.send(message), options, { account: this.account });
   }
 
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
-    const [queued] = await this.enqueueMany([{ message, ...options }]);
+    const [queued] = await this.queue([this.given.queued(message, options)]);
     return queued!;
   }
 
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    const checked = this.given.items(items);
+    return this.queue(this.given.items(items));
+  }
+
+  private async queue(checked: ReturnType<Arguments['items']>): Promise<QueuedSms[]> {
     const fresh = new Map<string, (typeof checked)[number]>();
     for (const item of checked) {
       const known = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
@@ -167,9 +170,8 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
-    const one = typeof uids === 'string' || 'uid' in uids;
-    for await (const item of one ? [uids] : uids)
-      this.tracked.push(this.given.uid(typeof item === 'string' ? item : item.uid, 'status'));
+    const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
+    for await (const item of one ? [uids] : uids) this.tracked.push(this.given.open(item).uid);
   }
 
   async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
@@ -179,7 +181,11 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return this.waits.wait(known, options, async () => (event?.final ? event : undefined));
   }
 
-  async handleCallback(): Promise<'accepted' | 'refused'> {
+  async handleCallback(
+    _query: Record<string, unknown> = {},
+    request: { secret?: string | undefined; ip?: string | undefined } = {},
+  ): Promise<'accepted' | 'refused'> {
+    this.given.callback(request);
     return 'accepted';
   }
 

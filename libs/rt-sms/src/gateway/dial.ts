@@ -1,0 +1,77 @@
+import dns, { type LookupAddress } from 'node:dns';
+import { connect, type Socket } from 'node:net';
+import { coded } from './transport-failure.js';
+
+/** The next address is tried once the one before has not answered for this long (RFC 8305, section 5). */
+const NEXT_ADDRESS_MS = 250;
+const KEEP_ALIVE_MS = 60_000;
+
+/** Something that is being connected; it calls back once, unless it is destroyed before. */
+export interface Connecting {
+  destroy(): unknown;
+}
+export type Connected = (error: Error | null, socket: Socket | null) => void;
+
+/** IPv4 and IPv6 by turns, beginning with the kind that the resolver names first. */
+function alternating(found: LookupAddress[]): LookupAddress[] {
+  const first = found.filter(({ family }) => family === found[0]?.family);
+  const others = found.filter(({ family }) => family !== found[0]?.family);
+  const turns = first.flatMap((address, n) => [address, ...others.slice(n, n + 1)]);
+  return [...turns, ...others.slice(first.length)];
+}
+
+/**
+ * Opens a TCP connection to the address of `host` that answers first. An address that answers late stays in the race:
+ * Node itself would give up each after 250 ms, and with it a gateway that is merely slow.
+ */
+export function dial(host: string, port: number, callback: Connected): Connecting {
+  const sockets = new Set<Socket>();
+  const errors: NodeJS.ErrnoException[] = [];
+  let addresses: LookupAddress[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let isOver = false;
+
+  const end = (winner?: Socket) => {
+    isOver = true;
+    clearTimeout(timer);
+    for (const socket of sockets) if (socket !== winner) socket.destroy();
+  };
+  const fail = () => {
+    end();
+    const messages = errors.map(({ message }) => message).join(', ');
+    callback(errors.length === 1 ? errors[0]! : coded(messages, errors[0]?.code ?? 'ENOTFOUND'), null);
+  };
+  const next = () => {
+    clearTimeout(timer);
+    const address = addresses.shift();
+    if (!address) return sockets.size === 0 ? fail() : undefined;
+    const socket = connect({
+      host: address.address,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
+    const refuse = (error: Error) => {
+      sockets.delete(socket);
+      errors.push(error);
+      next();
+    };
+    sockets.add(socket);
+    socket.once('error', refuse).once('connect', () => {
+      socket.off('error', refuse);
+      end(socket);
+      callback(null, socket);
+    });
+    if (addresses.length > 0) timer = setTimeout(next, NEXT_ADDRESS_MS);
+    return undefined;
+  };
+
+  dns.lookup(host, { all: true }, (error, found) => {
+    if (isOver) return;
+    if (error) errors.push(error);
+    else addresses = alternating(found);
+    next();
+  });
+  return { destroy: () => end() };
+}
