@@ -156,7 +156,7 @@ describe('the file', () => {
     expect(refused.stdout).toBe('');
     expect(refused.stderr.split('\n')).toEqual([
       'Nothing was sent: 2 of 4 rows are bad (--skip-invalid sends the others)',
-      expect.stringMatching(/^row 3: msisdn \*\*\* is no possible phone number/),
+      expect.stringMatching(/^row 3: msisdn \*\*\* is not a possible phone number/),
       'row 4: has 3 cells, not 2: a text with , in it needs quotes',
       'More by --help.',
       '',

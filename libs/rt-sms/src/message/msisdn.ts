@@ -1,34 +1,54 @@
-import { parsePhoneNumberFromString, type MetadataJson } from 'libphonenumber-js/core';
+import {
+  parsePhoneNumberFromString,
+  type CountryCode,
+  type MetadataJson,
+  type PhoneNumber,
+} from 'libphonenumber-js/core';
 import metadata from 'libphonenumber-js/max/metadata';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
+import { readWritten, type WrittenNumber } from './written-number.js';
 
 // The metadata that class-validator has loaded already. Apart from the core, not '/max': the files of that import it by a path
 // that Jest, with the usual mapping of './x.js' to './x', reads as JSON. Object() gives back what it is given; in CommonJS the
 // metadata has the type of bare JSON.
 const NUMBERING_PLANS: MetadataJson = Object(metadata);
 const RUSSIAN_MOBILE = /^79\d{9}$/;
-const SEPARATORS = /[\p{Zs}\p{Pd}\u00AD\u2212().]/gu;
-const DECIMAL = /^\+?\d+\.0+$/;
 const E164_DIGITS = 15;
+/** Digits of a Russian number with its country code. Of fewer, without a `+`, none can be the country code for certain. */
+const FULL_DIGITS = 11;
+/** Digits of any number that an error shows. */
+const SHOWN_DIGITS = 4;
+/** Countries where a mobile number is written as 11 digits without any prefix: `131…` of China looks like one of +1. */
+const WRITTEN_WITH_11_DIGITS: readonly CountryCode[] = ['CN', 'BR'];
+const FIX = 'write it with + and the country code';
 
 /** What a number may look like, for the texts of problems: without digits that could be taken for somebody's number. */
 export const ACCEPTED_MSISDN =
-  'a phone number: + and country code (or the same digits without +), or a Russian one as 8 9XX…, 8 7XX… or 9XX…';
+  'a phone number: + and country code (or the same digits without +, if they have one meaning only), or a Russian one as 8 9XX…, 8 7XX… or 9XX…';
+
+type Parsed = { msisdn: string } | { problem: string };
 
 /**
  * The number as the gateway takes it (§1.4, §2.1.1): digits only, country code first, `7…` for Russia.
  *
  * - `+` first: international, the digits are kept.
- * - 11 digits `89…` or `87…`: the `8` becomes `7`. 10 digits `9…`: a `7` is put before them.
- * - All else is read as international digits and kept: `375291234567`, `84912345678`.
+ * - 11 digits `89…` or `87…`: the `8` becomes `7`. 10 digits `9…`: a `7` is put before them. 11 digits `7…` are kept.
+ * - Other bare digits are international only if they have that one meaning: 11 or more digits, a valid number of one
+ *   country, `375291234567`.
+ * - What can be read two ways is refused and both readings are named. `8 (495) 123-45-67` is a landline in Moscow to whoever
+ *   has typed it, and a mobile number in Vietnam to the gateway. `8` and a Russian area code (3XX, 4XX, 8XX), such ten digits
+ *   without the `8`, and groups or brackets that divide a country code are always refused without a `+`; groups and brackets
+ *   that divide the country code are refused with it, too: `+8 (495) …`.
  *
- * Spaces (no-break ones too), hyphens and dashes, parentheses and dots may stand between the digits.
- * A JS number must be a safe integer.
+ * Spaces and line ends of all kinds, hyphens and dashes, parentheses and dots may stand between the digits. Invisible
+ * characters are dropped. Digits of other scripts are refused. A JS number is read as its digits; it must be a safe integer.
+ * Whether a spreadsheet has rounded a JS number cannot be seen; the text `7.927E+10` is refused.
  *
  * Normalise once: the result is not input. `+960 771-23-45` (Maldives) gives `9607712345`, and these ten digits alone
  * would be read as a Russian number. To pass a result through again, put `+` before it.
  *
- * @throws {RtSmsValidationError} where it is no possible phone number; the error never holds the full number.
+ * @throws {RtSmsValidationError} if it is not a possible phone number or has two meanings; the error never holds the full
+ * number.
  */
 export function normalizeMsisdn(value: string | number): string {
   const parsed = parseMsisdn(value);
@@ -37,7 +57,7 @@ export function normalizeMsisdn(value: string | number): string {
 }
 
 /** {@link normalizeMsisdn} that never throws. A problem reads on from the name of the field. */
-export function parseMsisdn(value: unknown): { msisdn: string } | { problem: string } {
+export function parseMsisdn(value: unknown): Parsed {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value) || value <= 0) {
       return { problem: `must be ${ACCEPTED_MSISDN}; as a number, a positive safe integer` };
@@ -46,23 +66,38 @@ export function parseMsisdn(value: unknown): { msisdn: string } | { problem: str
   }
   if (typeof value !== 'string') return { problem: `must be a string or a number, not ${typeName(value)}` };
   if (RUSSIAN_MOBILE.test(value)) return { msisdn: value };
-  // A spreadsheet's "375291234567.0": were its dot a separator, it would be somebody else's number.
-  if (DECIMAL.test(value)) return { problem: `must be ${ACCEPTED_MSISDN}; not a decimal fraction` };
 
-  const bare = value.replace(SEPARATORS, '');
-  const international = bare.startsWith('+');
-  const digits = international ? bare.slice(1) : withCountryCode(bare);
-  const stray = /[^0-9]/u.exec(digits)?.[0];
-  if (stray !== undefined) return { problem: `must be ${ACCEPTED_MSISDN}; ${codePoint(stray)} has no place in it` };
+  const written = readWritten(value);
+  if ('problem' in written) return written;
+  const { digits, international } = written;
   if (digits === '') return { problem: `is empty; it must be ${ACCEPTED_MSISDN}` };
-  const fault = faultOf(digits);
-  return fault === undefined ? { msisdn: digits } : { problem: `${fault}; it must be ${ACCEPTED_MSISDN}` };
+  if (digits.length > E164_DIGITS) {
+    return {
+      problem: `has ${digits.length} digits, and a phone number has at most ${E164_DIGITS}: is it more than one?`,
+    };
+  }
+  if (digits.startsWith('7')) return russian(digits);
+  return international ? readInternational(written) : readBare(written);
 }
 
 /** `7927*****01`: the first 4 and the last 2 characters are shown; of fewer than 10, none. */
 export function maskMsisdn(msisdn: string): string {
   const { length } = msisdn;
-  return length < 10 ? '*'.repeat(length) : msisdn.slice(0, 4) + '*'.repeat(length - 6) + msisdn.slice(-2);
+  return length < 10
+    ? '*'.repeat(length)
+    : msisdn.slice(0, SHOWN_DIGITS) + '*'.repeat(length - SHOWN_DIGITS - 2) + msisdn.slice(-2);
+}
+
+/** ISO 3166 code of the country of a normalised number; `undefined` if it has none, as a satellite phone. */
+export function countryOf(msisdn: string): string | undefined {
+  if (RUSSIAN_MOBILE.test(msisdn)) return 'RU';
+  const number = possibleNumber(msisdn);
+  return number?.country ?? (number?.countryCallingCode === '7' ? 'RU' : undefined);
+}
+
+/** `Vietnam` for `VN`. */
+export function countryName(country: string): string {
+  return new Intl.DisplayNames('en', { type: 'region', style: 'short' }).of(country) ?? country;
 }
 
 /** For the texts of problems. */
@@ -70,30 +105,88 @@ export function typeName(value: unknown): string {
   return value === null ? 'null' : typeof value;
 }
 
-/** Only what is Russian beyond doubt as it is written is taken for Russian: a wrong guess would send to a stranger. */
-function withCountryCode(digits: string): string {
-  if (/^8[79]\d{9}$/.test(digits)) return `7${digits.slice(1)}`;
-  return /^9\d{9}$/.test(digits) ? `7${digits}` : digits;
+/**
+ * Any 10 digits are possible after +7, so the phone library need not be asked. It takes 14 too: service numbers, which get no
+ * SMS, and so would let a mobile number with an extension of four digits pass.
+ */
+function russian(digits: string): Parsed {
+  if (digits.length === FULL_DIGITS) return { msisdn: digits };
+  return {
+    problem: `${maskMsisdn(digits)} has ${digits.length} digits, and numbers of +7 have ${FULL_DIGITS}: ${FIX}`,
+  };
 }
 
-/** What is wrong with international digits; `undefined` where they are a possible phone number. */
-function faultOf(digits: string): string | undefined {
-  if (digits.length > E164_DIGITS) return `has ${digits.length} digits, and no phone number more than ${E164_DIGITS}`;
-  // Any 10 digits are possible after +7, so the phone library need not be asked. It takes 14 too: service numbers, which
-  // get no SMS, and so would let a mobile number with an extension of four digits pass.
-  if (digits.startsWith('7')) {
-    return digits.length === 11
-      ? undefined
-      : `${maskMsisdn(digits)} has ${digits.length} digits, and numbers of +7 have 11`;
+/** Digits without a `+`. A wrong guess costs money and reaches a stranger, so there is none. */
+function readBare(written: WrittenNumber): Parsed {
+  const { digits, breaks } = written;
+  const [, trunk, mobile] = /^(8(?=[79])|(?=9))(\d{10})$/.exec(digits) ?? [];
+  if (trunk !== undefined) {
+    // The three digits of a Russian code stay together: `95 9 212 34 56` is how one writes a number of Myanmar.
+    const divided = breaks.some((at) => at === trunk.length + 1 || at === trunk.length + 2);
+    return divided && possibleNumber(digits)?.isValid() ? twoReadings(`7${mobile}`, digits) : { msisdn: `7${mobile}` };
   }
+  const [, landline] = /^8?([348]\d{9})$/.exec(digits) ?? [];
+  if (landline !== undefined) return twoReadings(`7${landline}`, digits);
+  if (/^(?:0|810)/.test(digits)) return { problem: `${maskMsisdn(digits)} has a dialling prefix (0, 8-10): ${FIX}` };
+  const number = possibleNumber(digits);
+  if (!number) return impossible(digits);
+  if (digits.length < FULL_DIGITS) return { problem: `${maskMsisdn(digits)} has no country code for certain: ${FIX}` };
+  if (!number.isValid()) {
+    return { problem: `${maskMsisdn(digits)} is not a number of any country as it stands: ${FIX}` };
+  }
+  for (const defaultCountry of WRITTEN_WITH_11_DIGITS) {
+    const other = parsePhoneNumberFromString(digits, { defaultCountry, extract: false }, NUMBERING_PLANS);
+    if (other?.nationalNumber === digits && other.getType() === 'MOBILE')
+      return twoReadings(other.number.slice(1), digits);
+  }
+  return readInternational(written);
+}
+
+function readInternational(written: WrittenNumber): Parsed {
+  const { digits, breaks, leadingBracket } = written;
+  const number = possibleNumber(digits);
+  const russianDigits = /^8[3-9]\d{9}$/.test(digits) ? `7${digits.slice(1)}` : undefined;
+  if (!number) {
+    if (russianDigits && /^8[79]/.test(digits)) return twoReadings(russianDigits, digits);
+    return impossible(digits);
+  }
+  const code = number.countryCallingCode;
+  const divided = breaks.some((at) => at < code.length);
+  const bracketed = leadingBracket > code.length && !breaks.includes(code.length);
+  if (!divided && !bracketed) return { msisdn: digits };
+  if (russianDigits) return twoReadings(russianDigits, digits);
+  return {
+    problem: `${maskMsisdn(digits)} is written in groups or brackets that divide the country code +${code}: ${FIX}`,
+  };
+}
+
+/** The number, if it is a possible one of some country. */
+function possibleNumber(digits: string): PhoneNumber | undefined {
   const number = parsePhoneNumberFromString(`+${digits}`, { extract: false }, NUMBERING_PLANS);
-  if (number?.isPossible() !== true) return `${maskMsisdn(digits)} is no possible phone number`;
   // The library drops prefixes of domestic dialling. If it were followed in that, 8-10-375…, as one dials abroad from
   // Russia, would go to Japan (+81).
-  return number.number === `+${digits}` ? undefined : `${maskMsisdn(digits)} has a dialling prefix (0, 8-10) in it`;
+  return number?.isPossible() && number.number === `+${digits}` ? number : undefined;
 }
 
-/** `U+0445`: visible and harmless in a log, whatever the character. */
-function codePoint(character: string): string {
-  return `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
+function impossible(digits: string): Parsed {
+  const dropped = parsePhoneNumberFromString(`+${digits}`, { extract: false }, NUMBERING_PLANS)?.isPossible();
+  const why = dropped ? 'has a dialling prefix (0, 8-10) in it' : 'is not a possible phone number';
+  return { problem: `${maskMsisdn(digits)} ${why}; it must be ${ACCEPTED_MSISDN}` };
+}
+
+/** Names how the digits can be read; the second reading only if it is a possible number. */
+function twoReadings(domestic: string, international: string): Parsed {
+  const first = shown(domestic);
+  if (!possibleNumber(international)) {
+    return { problem: `is a number as it is dialled within Russia, where it means ${first}: ${FIX}` };
+  }
+  return { problem: `can be read two ways, as ${first} and as ${shown(international)}: ${FIX}` };
+}
+
+/** `+7 495 … (Russia)`, `+84 95… (Vietnam)`. */
+function shown(digits: string): string {
+  const code = possibleNumber(digits)?.countryCallingCode ?? '';
+  const country = countryOf(digits);
+  const start = `+${code} ${digits.slice(code.length, SHOWN_DIGITS)}${code === '7' ? ' ' : ''}…`;
+  return country === undefined ? start : `${start} (${countryName(country)})`;
 }
