@@ -113,7 +113,7 @@ describe('the packages', () => {
     expect(needed.filter((dependency) => !imported.has(dependency))).toEqual([]);
   });
 
-  it('nestjs-rt-sms is small: 200 kB unpacked, four packages beyond what Nest and its peers bring', async () => {
+  it('nestjs-rt-sms is small: 200 kB unpacked, five packages beyond what Nest and its peers bring', async () => {
     const { stdout } = await run('tar', ['tzvf', tarballs['rt-sms']!]);
     const sizes = stdout.split('\n').map((line) => Number(line.split(/\s+/)[2] ?? 0));
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(200_000);
@@ -129,7 +129,7 @@ describe('the packages', () => {
     };
     const theirs = await brought(Object.keys(peerDependencies ?? {}));
     const ours = await brought(Object.keys(dependencies ?? {}));
-    expect([...ours].filter((name) => !theirs.has(name)).length).toBeLessThanOrEqual(4);
+    expect([...ours].filter((name) => !theirs.has(name)).length).toBeLessThanOrEqual(5);
   });
 
   it('nestjs-rt-sms exports these names; a new one is a decision', () => {

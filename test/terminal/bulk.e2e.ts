@@ -158,7 +158,6 @@ describe('the file', () => {
       'Nothing was sent: 2 of 4 rows are bad (--skip-invalid sends the others)',
       expect.stringMatching(/^row 3: msisdn \*\*\* is not a possible phone number/),
       'row 4: has 3 cells, not 2: a text with , in it needs quotes',
-      'More by --help.',
       '',
     ]);
     expect(gateway.requests.post).toBe(0);
@@ -197,7 +196,7 @@ describe('the result file', () => {
     const { write } = await temporary();
     const file = await write('m.csv', rows(300));
     const results = file.replace('.csv', '.results.csv');
-    const full = new TerminalProcess(program.bin, ['bulk', file, '--json'], env, 'ulimit -f 8');
+    const full = new TerminalProcess(program.bin, ['bulk', file, '--json'], env, { before: 'ulimit -f 8' });
     expect(await full.ended).toBe(3);
     const { unknown, ended } = JSON.parse(full.stdout) as { unknown: number; ended: string };
     expect(ended).toMatch(/takes no more: is the disk full\?|EFBIG/);

@@ -35,7 +35,11 @@ describe('as a process', () => {
     const sent = await runToEnd(program.bin, ['send', '8 927 000-00-01', 'Привет'], env);
     const [{ uid, ...message }] = gateway.messages as [(typeof gateway.messages)[number]];
     expect(message).toMatchObject({ msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' });
-    expect(sent).toEqual({ code: 0, stdout: `${uid}\nSent to 7927*****01 as SHOP, 1 segment\n`, stderr: '' });
+    expect(sent).toEqual({
+      code: 0,
+      stdout: `${uid}\nAccepted by the gateway for 7927*****01 as SHOP, 1 segment\nDelivery status: nestjs-rt-sms status ${uid}\n`,
+      stderr: '',
+    });
 
     await gateway.report(uid, 'delivered');
     const { code, stdout } = await runToEnd(program.bin, ['status', uid, '--json'], env);
@@ -59,7 +63,7 @@ describe('as a process', () => {
       ['--env=/none', '--json'],
     ]) {
       const { code, stdout, stderr } = await runToEnd(program.bin, ['send', '79270000001', 'Hi', ...missing], env);
-      expect(stdout + stderr).toMatch(/--env: .*ENOENT/);
+      expect(stdout + stderr).toMatch(/--env \/none: ENOENT: no such file or directory(\n$|")/);
       expect(code).toBe(2);
     }
     expect(gateway.messages).toHaveLength(1);
@@ -73,10 +77,51 @@ describe('as a process', () => {
     expect(json(stdout)).toEqual({ version });
   });
 
-  it('tells of wrong flags at once, before it has loaded anything', async () => {
+  it('reports a wrong flag before it loads the framework', async () => {
     const { code, stdout, stderr } = await runToEnd(program.bin, ['send', '--shrotcode', 'x', '79270000001', 'Hi']);
-    expect(stderr).toMatch(/^there is no --shrotcode, maybe --shortcode\?\n/);
+    expect(stderr).toBe("Unknown option '--shrotcode'\n(Did you mean --shortcode?)\nHelp: nestjs-rt-sms send --help\n");
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  it('points to a .env file that it does not read by itself', async () => {
+    const { gateway, env } = await startGateway();
+    const { folder, write } = await temporary();
+    const before = `cd ${folder}`;
+    const args = ['send', '79270000001', 'Hi'];
+    const hint = /\.env file .*--env \.env/;
+    expect((await runToEnd(program.bin, args, {}, { before })).stderr).not.toMatch(hint);
+    await write(
+      '.env',
+      Object.entries(env)
+        .map((pair) => `${pair.join('=')}\n`)
+        .join(''),
+    );
+    expect((await runToEnd(program.bin, ['doctor'], {}, { before })).stdout).toMatch(hint);
+    expect((await runToEnd(program.bin, args, {}, { before })).stderr).toMatch(hint);
+    expect(gateway.requests.post).toBe(0);
+    const sent = await runToEnd(program.bin, [...args, '--env', '.env'], {}, { before });
+    expect(sent).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it.each([
+    ['the text', ['79270000001', '-'], 'Ваш код\r\n4711\r\n', 'Ваш код\r\n4711'],
+    ['number and text', ['-'], '\uFEFF8 927 000-00-01\r\nfirst\nsecond', 'first\nsecond'],
+    ['the number', ['-', 'Hi'], '79270000001\n', 'Hi'],
+  ])('reads %s from standard input', async (_, args, input, text) => {
+    const { gateway, env } = await startGateway();
+    const ended = await runToEnd(program.bin, ['send', ...args], env, { input });
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text }]);
+  });
+
+  it.each([
+    ['what is not UTF-8', Buffer.from([0xcf, 0xf0, 0xe8, 0xe2, 0xe5, 0xf2]), /^Standard input is not UTF-8/],
+    ['an endless text', 'Hi '.repeat(50_000), /^Standard input is too long/],
+  ])('sends nothing for %s on standard input', async (_, input, problem) => {
+    const { gateway, env } = await startGateway();
+    const ended = await runToEnd(program.bin, ['send', '79270000001', '-'], env, { input });
+    expect(ended).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(problem) });
+    expect(gateway.requests.post).toBe(0);
   });
 
   it('on Ctrl-C says that a message on its way may have been sent', async () => {
@@ -87,6 +132,17 @@ describe('as a process', () => {
     running.kill('SIGINT');
     expect(await running.ended).toBe(3);
     expect(running.stderr).toMatch(/while waiting for the answer\. The message may have been sent/);
+  });
+
+  it('on Ctrl-C while it waits for the final status still gives the uid', async () => {
+    const { gateway, env } = await startGateway();
+    const running = new TerminalProcess(program.bin, ['send', '79270000001', 'Hi', '--wait'], env);
+    await running.said(/Waiting for the final status, at most 300 s\n/);
+    running.kill('SIGINT');
+    expect(await running.ended).toBe(130);
+    const [{ uid }] = gateway.messages as [(typeof gateway.messages)[number]];
+    expect(running.stderr).toContain(uid);
+    expect(running.stdout).toMatch(new RegExp(`^${uid}\nStopped before the final status arrived\\.`));
   });
 });
 
@@ -121,7 +177,7 @@ describe('send', () => {
     expect(json(ended.stdout)).toMatchObject({ outcome, error: { code: error, message: expect.any(String) } });
     expect(ended.code).toBe(code);
     const forPeople = await runHere(['send', msisdn, 'Hi'], limited);
-    expect(forPeople).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(/^[A-Z].*\n$/) });
+    expect(forPeople).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(/^[A-Z][^]*\n$/) });
   });
 
   it('to a closed port ends with 1: nothing was sent', async () => {
@@ -132,13 +188,43 @@ describe('send', () => {
   });
 });
 
+describe('send --wait', () => {
+  it.each([
+    ['79270000001', 0, 'delivered', /^message-id-\w+\ndelivered\n$/],
+    ['79990000002', 1, 'failed', /^message-id-\w+\nfailed\n$/],
+    ['79990000003', 1, 'rejected', /^message-id-\w+\nrejected, error 11\n$/],
+    ['79990000004', 1, 'insufficient_balance', /^message-id-\w+\ninsufficient_balance\n$/],
+  ])('to %s ends with %d: %s', async (msisdn, code, status, text) => {
+    const { gateway, env } = await startGateway({ lifecycle: { awaitingMs: 0, finalMs: 0 } });
+    const ended = await runHere(['send', msisdn, 'Hi', '--wait', '--json'], env);
+    const [{ uid }] = gateway.messages as [(typeof gateway.messages)[number]];
+    expect(json(ended.stdout)).toMatchObject({ outcome: 'sent', uid, status, final: true });
+    expect(ended.code).toBe(code);
+    const forPeople = await runHere(['send', msisdn, 'Hi', '--wait'], env);
+    expect(forPeople).toMatchObject({ code, stdout: expect.stringMatching(text) });
+    expect(gateway.messages).toHaveLength(2);
+  });
+
+  it('ends with 4 where no final status arrives in time, and with the code of a send that failed', async () => {
+    const { gateway, env } = await startGateway({ lifecycle: { awaitingMs: 0, finalMs: 60_000 } });
+    const late = await runHere(['send', '79270000001', 'Hi', '--timeout', '2', '--json'], env);
+    expect(late.code).toBe(4);
+    const [{ uid }] = gateway.messages as [(typeof gateway.messages)[number]];
+    expect(json(late.stdout)).toMatchObject({ outcome: 'sent', uid, status: 'awaiting_report', final: false });
+    const refused = await runHere(['send', '79990000011', 'Hi', '--wait', '--json'], env);
+    expect(json(refused.stdout)).toMatchObject({ outcome: 'rejected' });
+    expect(refused.code).toBe(1);
+    await expect(runHere(['send', '79990000023', 'Hi', '--wait'], env)).resolves.toMatchObject({ code: 3 });
+  });
+});
+
 describe('status', () => {
   it.each([
     ['delivered', 0, /^delivered, segments 1, 20\d\d-/],
     ['awaiting_report', 0, /^awaiting_report, not final, /],
     ['failed', 1, /^failed, /],
     ['rejected', 1, /^rejected, error 11, /],
-    ['lost in space', 3, /^unknown, the gateway says lost in space, not final, /],
+    ['lost in space', 3, /^unknown, the gateway's status is lost in space, not final, /],
   ])('%s ends with %d', async (status, code, says) => {
     const { gateway, env } = await startGateway();
     await runHere(['send', '79270000001', 'Hi'], env);
@@ -203,13 +289,83 @@ it('makes a secret, and the address for the cabinet', async () => {
     await expect(runHere(['secret', '--url', wrong])).resolves.toMatchObject({ code: 2 });
 });
 
-it('helps', async () => {
-  for (const args of [['--help'], ['bulk', '--help'], ['nonsense', '--help']])
-    await expect(runHere(args)).resolves.toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/^Usage: nestjs-rt-sms/),
-    });
-  expect(json((await runHere(['sned', '--json'])).stdout)).toMatchObject({
-    error: { code: 'USAGE', message: expect.stringContaining('maybe send?') },
+describe('a wrong command line', () => {
+  it.each([
+    ['', 'A command is missing\n\nUsage: nestjs-rt-sms '],
+    ['frob', "Unknown command 'frob'\nCommands: send, status, bulk, doctor, secret\nHelp: nestjs-rt-sms --help"],
+    ['sned', "Unknown command 'sned'\n(Did you mean send?)\nCommands: "],
+    ['79270000001 Hi', 'Unknown command\nCommands: '],
+    ['send --wat', "Unknown option '--wat'\n(Did you mean --wait?)"],
+    ['send', "Missing required argument 'NUMBER'\nHelp: nestjs-rt-sms send --help"],
+    ['send 79270000001', "Missing required argument 'TEXT'"],
+    ['send 79270000001 Hello Ivan', "Too many arguments for 'send'. Expected 2 arguments but got 3."],
+    ['send 79270000001 -5%today', 'Unknown option; a text that begins with - goes after --\n'],
+    ['send 79270000001 Hi --results x', "Unknown option '--results'"],
+    ['send 79270000001 Hi --timeout soon', "'soon' is invalid. It must be a number of seconds, at most 259200."],
+    ['send 79270000001 Hi --timeout 0', "'0' is invalid."],
+    ['send 79270000001 Hi --timeout +79270000001', "'…' is invalid."],
+    ['bulk m.csv --dryrun', "Unknown option '--dryrun'\n(Did you mean --dry-run?)"],
+    ['bulk m.csv --results', "Option '--results <FILE>' argument missing"],
+    ['bulk m.csv --results --dry-run', "Option '--results <FILE>' argument '--dry-run' is invalid."],
+    ['bulk m.csv --results=', "Option '--results <FILE>' argument '' is invalid. Its value is missing."],
+    ['bulk m.csv --json=yes', "Unknown option '--json=…'"],
+    ['doctor who', "Too many arguments for 'doctor'. Expected 0 arguments but got 1."],
+    ['doctor --env-file x', "Unknown option '--env-file'"],
+  ])('%j ends with 2', async (args, problem) => {
+    const { env } = await startGateway();
+    const { code, stdout, stderr } = await runHere(args.split(' ').filter(Boolean), env);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(problem);
+    expect(stderr).not.toMatch(/7927000|today/);
   });
+
+  it('is JSON for programs', async () => {
+    const { code, stdout } = await runHere(['sned', '--json']);
+    expect(json(stdout)).toMatchObject({
+      error: { code: 'USAGE', message: expect.stringContaining("Unknown command 'sned'") },
+    });
+    expect(code).toBe(2);
+  });
+
+  it('takes flags anywhere, and a text that begins with - after --', async () => {
+    const { gateway, env } = await startGateway();
+    const args = ['--json', 'send', '--shortcode=BANK', '79270000001', '--', '--json'];
+    await expect(runHere(args, env)).resolves.toMatchObject({ code: 0, stdout: expect.stringMatching(/^\{/) });
+    await expect(runHere(args.slice(1), env)).resolves.toMatchObject({ stdout: expect.stringMatching(/^message-id-/) });
+    expect(gateway.messages).toMatchObject([{ text: '--json', shortcode: 'BANK' }, { text: '--json' }]);
+  });
+});
+
+it.each([
+  [['79'], /The number as typed has 2 digits: 79\n$/],
+  [['+7 (927) 000'], /The number as typed has 7 digits\n$/],
+  [['12-34'], /The number as typed has 4 digits: 12-34\n$/],
+])('says of the number %j what it has read', async ([number = ''], text) => {
+  const { env } = await startGateway();
+  const { code, stderr } = await runHere(['send', number, 'Hi'], env);
+  expect(stderr).toMatch(text);
+  expect(code).toBe(2);
+});
+
+it('names a missing file once', async () => {
+  const { env } = await startGateway();
+  for (const args of [['/none.csv'], ['/none.csv', '--dry-run']]) {
+    const { code, stderr } = await runHere(['bulk', ...args], env);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: '/none.csv: ENOENT: no such file or directory\n' });
+  }
+});
+
+it('prints the help of the program and of each command', async () => {
+  const help = async (...args: string[]) => {
+    const { code, stdout, stderr } = await runHere([...args, '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
+    return stdout;
+  };
+  expect(await help()).toMatch(/^Usage: nestjs-rt-sms \[options\] \[command\]\n[^]*\n  4 +send --wait: /);
+  for (const command of ['send', 'status', 'bulk', 'doctor', 'secret'])
+    expect(await help(command)).toMatch(new RegExp(`^Usage: nestjs-rt-sms ${command} [^]*\n  --json `));
+  expect(await help('send')).toMatch(/ \| nestjs-rt-sms send -/);
+  const { stdout } = await runHere(['bulk', '--help', '--json']);
+  expect(json(stdout)).toEqual({ help: expect.stringContaining('--dry-run') });
 });

@@ -64,6 +64,11 @@ export async function outcomesIn(path: string): Promise<Map<number, string>> {
   return new Map(lines.map((line) => [Number(line.split(',')[0]), line.split(',')[2]!]));
 }
 
+export interface ProcessOptions {
+  readonly before?: string;
+  readonly input?: string | Buffer;
+}
+
 /** The running program, and what it has said. */
 export class TerminalProcess {
   stdout = '';
@@ -72,13 +77,20 @@ export class TerminalProcess {
   readonly ended: Promise<unknown>;
   private readonly child: ChildProcess;
 
-  /** `before` is a line of the shell, such as one that sets a limit. */
-  constructor(bin: string, args: readonly string[], variables: Record<string, string> = {}, before = ':') {
+  /** `before` is a line of the shell, such as one that sets a limit; without `input`, standard input is empty. */
+  constructor(
+    bin: string,
+    args: readonly string[],
+    variables: Record<string, string> = {},
+    { before = ':', input }: ProcessOptions = {},
+  ) {
     const { PATH = '' } = process.env;
     this.child = spawn('sh', ['-c', `${before}; exec "$0" "$@"`, process.execPath, bin, ...args], {
       env: { PATH, ...variables },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
+    // The program may end before it has read everything.
+    this.child.stdin!.on('error', () => undefined).end(input);
     this.pid = this.child.pid!;
     this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
     this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
@@ -114,8 +126,9 @@ export async function runToEnd(
   bin: string,
   args: readonly string[],
   variables: Record<string, string> = {},
+  options: ProcessOptions = {},
 ): Promise<Ended> {
-  const running = new TerminalProcess(bin, args, variables);
+  const running = new TerminalProcess(bin, args, variables, options);
   const code = await running.ended;
   return confidential({ code, stdout: running.stdout, stderr: running.stderr });
 }

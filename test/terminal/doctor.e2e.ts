@@ -26,8 +26,8 @@ const pem = (name: string) => readFileSync(join(CERTIFICATES, name));
 
 interface Finding {
   result: string;
-  says: string;
-  mend?: string;
+  text: string;
+  fix?: string;
 }
 /** What was found, by check. */
 function findings({ stdout }: Ended): Record<string, Finding> {
@@ -69,9 +69,9 @@ describe('the gateway', () => {
     const ended = await runToEnd(program.bin, ['doctor', '--json'], env);
     expect(findings(ended)).toMatchObject({
       configuration: { result: 'ok' },
-      dns: { result: 'ok', says: expect.stringMatching(/127\.0\.0\.1|::1/) },
-      tcp: { result: 'ok', says: expect.stringMatching(/^localhost:\d+$/) },
-      tls: { result: 'ok', says: expect.stringMatching(/^the certificate is good for 3\d{4} more days$/) },
+      dns: { result: 'ok', text: expect.stringMatching(/127\.0\.0\.1|::1/) },
+      tcp: { result: 'ok', text: expect.stringMatching(/^localhost:\d+$/) },
+      tls: { result: 'ok', text: expect.stringMatching(/^the certificate is good for 3\d{4} more days$/) },
       credentials: { result: 'ok' },
       'IP list': { result: 'ok' },
       clock: { result: 'ok' },
@@ -91,8 +91,8 @@ describe('the gateway', () => {
     const found = findings(ended);
     expect(found.tls).toMatchObject({
       result: 'failed',
-      says: expect.stringContaining(code),
-      mend: expect.any(String),
+      text: expect.stringContaining(code),
+      fix: expect.any(String),
     });
     expect(found).not.toHaveProperty('credentials');
     expect(found).toHaveProperty('sender');
@@ -103,14 +103,14 @@ describe('the gateway', () => {
     const nameless = await examine(environment('https://gateway.invalid/send'));
     expect(nameless).toMatchObject({
       code: 1,
-      dns: { result: 'failed', says: expect.stringMatching(/gateway\.invalid:443: E/) },
+      dns: { result: 'failed', text: expect.stringMatching(/gateway\.invalid:443: E/) },
     });
     expect(nameless).not.toHaveProperty('tcp');
     const closed = await examine(environment('http://127.0.0.1:1/send'));
     expect(closed).toMatchObject({
       code: 1,
       dns: { result: 'ok' },
-      tcp: { result: 'failed', says: '127.0.0.1:1: ECONNREFUSED' },
+      tcp: { result: 'failed', text: '127.0.0.1:1: ECONNREFUSED' },
     });
   });
 
@@ -121,7 +121,7 @@ describe('the gateway', () => {
     const { gateway, env } = await startGateway(options);
     const found = await examine(env);
     expect(found.code).toBe(1);
-    expect(found[failed]).toMatchObject({ result: 'failed', says: expect.stringMatching(`${reason}. To mend it: `) });
+    expect(found[failed]).toMatchObject({ result: 'failed', text: expect.stringMatching(`${reason}\\. `) });
     expect(found[unseen]).toMatchObject({ result: 'skipped' });
     expect(found.clock).toMatchObject({ result: 'ok' });
     expect(gateway.requests).toEqual({ post: 0, get: 1 });
@@ -131,7 +131,7 @@ describe('the gateway', () => {
     const { gateway, env } = await startGateway();
     gateway.nextStatus({ status: 503 }, Infinity);
     const found = await examine(env);
-    expect(found).toMatchObject({ code: 1, credentials: { result: 'failed', says: expect.stringContaining('503') } });
+    expect(found).toMatchObject({ code: 1, credentials: { result: 'failed', text: expect.stringContaining('503') } });
   });
 
   it.each([
@@ -139,7 +139,7 @@ describe('the gateway', () => {
     [-120, 'failed', /^(119|12\d) s ahead of that of the gateway$/],
     [90, 'failed', /^(8\d|90|91) s behind that of the gateway$/],
     [10, 'ok', /^-\d+ s from/],
-  ])('whose clock is off by %d s: %s', async (seconds, result, says) => {
+  ])('whose clock is off by %d s: %s', async (seconds, result, text) => {
     const port = await listening(
       createHttpServer((request, response) => {
         response.setHeader('date', new Date(Date.now() + seconds * 1_000).toUTCString());
@@ -147,7 +147,7 @@ describe('the gateway', () => {
       }),
     );
     const found = await examine(environment(`http://127.0.0.1:${port}/send`));
-    expect(found.clock).toMatchObject({ result, says: expect.stringMatching(says) });
+    expect(found.clock).toMatchObject({ result, text: expect.stringMatching(text) });
     expect(found.code).toBe(result === 'ok' ? 0 : 1);
   });
 });
@@ -155,7 +155,7 @@ describe('the gateway', () => {
 it('names the variables that are missing', async () => {
   const { code, stdout } = await runHere(['doctor'], { RT_SMS_PASSWORD: PASSWORD });
   expect(stdout).toMatch(
-    /^failed +configuration +The account:\n +RT_SMS_LOGIN: is missing;.*\n +To mend it: set these variables/,
+    /^failed +configuration +The account:\n +RT_SMS_LOGIN: is missing;.*\n +Fix: set these variables/,
   );
   expect(code).toBe(1);
 });
@@ -195,7 +195,7 @@ describe('the callback', () => {
     for (const given of [url, `${url}/`, `${url}/${SECRET}`])
       await expect(callbackOf(known, given)).resolves.toMatchObject({
         result: 'warning',
-        says: expect.stringMatching(/^it answers, but unencrypted/),
+        text: expect.stringMatching(/^it answers, but unencrypted/),
       });
     expect(gateway.requests.get).toBe(3);
   });
@@ -205,12 +205,12 @@ describe('the callback', () => {
     const other = { ...env, RT_SMS_CALLBACK_SECRETS: 'another-secret-of-sixteen' };
     await expect(callbackOf(other, url)).resolves.toMatchObject({
       result: 'failed',
-      says: '404 for the right secret, not 200',
+      text: '404 for the right secret, not 200',
     });
     const { env: bare, url: open } = await application();
     await expect(callbackOf(bare, open)).resolves.toMatchObject({
       result: 'warning',
-      says: expect.stringMatching(/without a secret/),
+      text: expect.stringMatching(/without a secret/),
     });
   });
 
@@ -218,13 +218,13 @@ describe('the callback', () => {
     [200, '200 for a wrong secret, not 404', /takes any secret/],
     [401, '401 for a wrong secret, not 404', /past guards and proxies/],
     [302, '302 for a wrong secret, not 404', /past guards and proxies/],
-  ])('behind something that answers %d fails', async (status, says, mend) => {
+  ])('behind something that answers %d fails', async (status, text, fix) => {
     const { env } = await startGateway();
     const port = await listening(
       createHttpServer((_, response) => response.writeHead(status, { location: 'https://elsewhere.invalid/' }).end()),
     );
     const found = await callbackOf({ ...env, RT_SMS_CALLBACK_SECRETS: SECRET }, `http://127.0.0.1:${port}/callback`);
-    expect(found).toMatchObject({ result: 'failed', says, mend: expect.stringMatching(mend) });
+    expect(found).toMatchObject({ result: 'failed', text, fix: expect.stringMatching(fix) });
   });
 
   it('over TLS that takes the secret and no other is ok', async () => {
@@ -247,7 +247,7 @@ describe('the callback', () => {
   it('that nobody serves fails', async () => {
     const { env } = await startGateway();
     const dead = await callbackOf(env, 'http://127.0.0.1:65535/x');
-    expect(dead).toMatchObject({ result: 'failed', says: 'http://127.0.0.1:65535: ECONNREFUSED' });
+    expect(dead).toMatchObject({ result: 'failed', text: 'http://127.0.0.1:65535: ECONNREFUSED' });
     await expect(callbackOf(env, 'nonsense')).resolves.toMatchObject({ result: 'failed' });
   });
 });

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { existsSync } from 'node:fs';
 import type { HttpService } from '@nestjs/axios';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitterModule } from '@nestjs/event-emitter';
@@ -12,7 +13,8 @@ import {
   type RtSmsOptions,
   type RtSmsService,
 } from 'nestjs-rt-sms';
-import { UsageError, type Wishes } from './flags.js';
+import { UsageError } from './answer.js';
+import type { Flags } from './command-line.js';
 
 /** The account of the environment, as an application has it. */
 export interface Account {
@@ -22,16 +24,18 @@ export interface Account {
 }
 
 /**
- * Runs `work` with the account that flags and environment describe: the module itself, so that deadlines, rate and "never
- * twice" are those of an application.
- * @throws UsageError that names the variables which are missing or wrong
+ * Runs `work` with the account that flags and environment describe. It is the module itself, so deadlines, rate and "never
+ * twice" are those of an application. Callbacks do not arrive here: `tracking` polls.
+ * @throws UsageError that names the variables that are missing or wrong
  */
-export async function withAccount<T>(wishes: Wishes, work: (account: Account) => Promise<T>): Promise<T> {
-  const name = wishes.flag('account');
-  const shortcode = wishes.flag('shortcode');
+export async function withAccount<T>(
+  flags: Flags,
+  tracking: NonNullable<RtSmsOptions['tracking']>,
+  work: (account: Account) => Promise<T>,
+): Promise<T> {
+  const { account: name, shortcode } = flags;
   const read = await (name === undefined ? rtSmsConfig : rtSmsConfigFor(name))();
-  // Nobody listens to events here, so nothing is followed.
-  const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking: false };
+  const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking };
   const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
   const inEnvironment = (problem: string) => problem.replace(/^[\w.]+(?=:)/, (option) => variableOf(option, name));
   const module = RtSmsModule.forRoot({ ...options, ...extras });
@@ -40,7 +44,9 @@ export async function withAccount<T>(wishes: Wishes, work: (account: Account) =>
     { logger: false, abortOnError: false },
   ).catch((error: unknown) => {
     if (!(error instanceof RtSmsConfigError)) throw error;
-    throw new UsageError(['The account:', ...error.problems.map(inEnvironment)].join('\n  '));
+    const hint = 'The .env file of this folder is not read by itself: add --env .env';
+    const hints = flags.env === undefined && existsSync('.env') ? [hint] : [];
+    throw new UsageError([['The account:', ...error.problems.map(inEnvironment)].join('\n  '), ...hints].join('\n'));
   });
   try {
     return await work({ options, sms: app.get(getRtSmsToken(name)), http: app.get(getRtSmsHttpToken(name)) });

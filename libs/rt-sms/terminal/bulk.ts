@@ -9,9 +9,9 @@ import {
   type SmsMessage,
 } from 'nestjs-rt-sms';
 import { mask, withAccount } from './account.js';
-import { UsageError, type Wishes } from './flags.js';
+import { UsageError, type Answer } from './answer.js';
+import type { ParsedArgs } from './command-line.js';
 import { MessageFile, type Row } from './message-file.js';
-import type { Answer } from './program.js';
 import { counted, Progress } from './progress.js';
 import { ResultFile } from './result-file.js';
 
@@ -30,22 +30,22 @@ interface Plan {
 }
 
 /** Sends a file. All of it is checked before the first row is sent. */
-export function bulk(wishes: Wishes, stopped: AbortSignal): Promise<Answer> {
-  return withAccount(wishes, async ({ sms, options }) => {
-    const [path = ''] = wishes.args;
-    const file = await MessageFile.open(path, wishes.flag('encoding'), options.shortcode);
-    const resultPath = wishes.flag('results') ?? path.replace(/(\.csv)?$/i, '.results.csv');
+export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise<Answer> {
+  return withAccount(flags, false, async ({ sms, options }) => {
+    const [path = ''] = args;
+    const file = await MessageFile.open(path, flags.encoding, options.shortcode);
+    const resultPath = flags.results ?? path.replace(/(\.csv)?$/i, '.results.csv');
     let results: ResultFile | undefined;
     try {
-      if (!wishes.has('dry-run')) results = await ResultFile.open(resultPath);
-      const run = new Run(file, results, wishes.has('resend-unknown'));
-      const plan = await run.plan(wishes.has('skip-invalid'));
+      if (!flags.dryRun) results = await ResultFile.open(resultPath);
+      const run = new Run(file, results, flags.resendUnknown === true);
+      const plan = await run.plan(flags.skipInvalid === true);
       const { rows, due, segments, skipped } = plan;
       const left = Object.entries(skipped).flatMap(([why, count]) => (count > 0 ? [`${count} ${why}`] : []));
       const skips = left.length > 0 ? `; skipped: ${left.join(', ')}` : '';
-      const says = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
-      if (!results) return { code: 0, says, json: plan };
-      const progress = wishes.has('json') ? undefined : new Progress(due, says);
+      const text = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
+      if (!results) return { code: 0, text, json: plan };
+      const progress = flags.json ? undefined : new Progress(due, text);
       stopped.addEventListener('abort', () => progress?.say('Stopping: what is on its way is waited for'));
       const ended = await run.send(sms, stopped, progress);
       const { sent, rejected, unknown } = run.counts;
@@ -55,7 +55,7 @@ export function bulk(wishes: Wishes, stopped: AbortSignal): Promise<Answer> {
       const code = notSent > 0 || rejected > 0 || ended !== undefined ? 1 : 0;
       return {
         code: doubtful > 0 ? 3 : code,
-        says: [
+        text: [
           `sent ${sent}, rejected ${rejected}, not sent ${notSent}, unknown ${unknown}, skipped ${rows - due}`,
           ended,
           notSent > 0 && 'The same command goes on with what was not sent.',

@@ -1,12 +1,20 @@
-import { callbackUrl, isRtSmsError, newCallbackSecret, RtSmsRejectedError, type RtSmsError } from 'nestjs-rt-sms';
+import {
+  callbackUrl,
+  isRtSmsError,
+  newCallbackSecret,
+  RtSmsRejectedError,
+  RtSmsValidationError,
+  type RtSmsError,
+} from 'nestjs-rt-sms';
 import { mask, variableOf, withAccount } from './account.js';
+import { UsageError, type Answer } from './answer.js';
 import { bulk } from './bulk.js';
+import type { CommandName, ParsedArgs } from './command-line.js';
 import { doctor } from './doctor.js';
-import { UsageError, type CommandName, type Wishes } from './flags.js';
-import type { Answer } from './program.js';
 import { counted } from './progress.js';
+import { send } from './send.js';
 
-const COMMANDS: Record<CommandName, (wishes: Wishes, stopped: AbortSignal) => Promise<Answer> | Answer> = {
+const COMMANDS: Record<CommandName, (parsed: ParsedArgs, stopped: AbortSignal) => Promise<Answer> | Answer> = {
   send,
   status,
   bulk,
@@ -15,35 +23,24 @@ const COMMANDS: Record<CommandName, (wishes: Wishes, stopped: AbortSignal) => Pr
 };
 
 /** @throws UsageError */
-export async function run(wishes: Wishes, stopped: AbortSignal): Promise<Answer> {
+export async function run(parsed: ParsedArgs, stopped: AbortSignal): Promise<Answer> {
   try {
-    return await COMMANDS[wishes.command](wishes, stopped);
+    return await COMMANDS[parsed.command](parsed, stopped);
   } catch (error) {
     if (!isRtSmsError(error)) throw error;
     const { outcome, message } = error;
-    return { code: exitCode(error), says: message, json: { outcome, error }, failed: true };
+    const text = [message, ...shortNumber(error, parsed)].join('\n');
+    return { code: exitCode(error), text, json: { outcome, error }, failed: true };
   }
 }
 
-async function send(wishes: Wishes, signal: AbortSignal): Promise<Answer> {
-  const [msisdn = '', text = ''] = wishes.args;
-  const sent = await withAccount(wishes, ({ sms }) => sms.send({ msisdn, text }, { signal }));
-  const masked = mask(sent.msisdn);
-  const { uid, shortcode, segments } = sent;
-  return {
-    code: 0,
-    says: `${uid}\nSent to ${masked} as ${shortcode}, ${counted(segments, 'segment')}`,
-    json: { outcome: 'sent', ...sent, msisdn: masked },
-  };
-}
-
-async function status(wishes: Wishes, signal: AbortSignal): Promise<Answer> {
-  const [uid = ''] = wishes.args;
-  const { text: _, ...report } = await withAccount(wishes, ({ sms }) => sms.getStatus(uid, { signal }));
+async function status(parsed: ParsedArgs, signal: AbortSignal): Promise<Answer> {
+  const [uid = ''] = parsed.args;
+  const { text: _, ...report } = await withAccount(parsed.flags, false, ({ sms }) => sms.getStatus(uid, { signal }));
   const json = { ...report, ...(report.msisdn === undefined ? {} : { msisdn: mask(report.msisdn) }) };
   const { status, gatewayStatus, final, updatedAt, parts, errorCode } = report;
   const facts = [
-    status === 'unknown' && `the gateway says ${gatewayStatus}`,
+    status === 'unknown' && `the gateway's status is ${gatewayStatus}`,
     errorCode && `error ${errorCode}`,
     !final && 'not final',
     parts && `segments ${parts}`,
@@ -52,29 +49,37 @@ async function status(wishes: Wishes, signal: AbortSignal): Promise<Answer> {
   const good = status === 'delivered' || status === 'awaiting_report';
   return {
     code: good ? 0 : status === 'unknown' ? 3 : 1,
-    says: [status, ...facts.filter(Boolean)].join(', '),
+    text: [status, ...facts.filter(Boolean)].join(', '),
     json,
   };
 }
 
-function secret(wishes: Wishes): Answer {
+function secret({ flags }: ParsedArgs): Answer {
   const made = newCallbackSecret();
-  const base = wishes.flag('url') ?? 'https://your-host';
+  const base = flags.url ?? 'https://your-host';
   if (!/^https?:\/\/[^?#]+$/.test(base) || !URL.canParse(base))
     throw new UsageError('--url must be an http or https address without ? and #');
   const { pathname, protocol, host } = new URL(base);
-  const name = wishes.flag('account');
+  const name = flags.account;
   const path = pathname === '/' ? (name === undefined ? {} : { name }) : { callbackPath: pathname };
   const url = callbackUrl(`${protocol}//${host}`, made, path);
   const variable = variableOf('callback.secrets', name);
   return {
     code: 0,
-    says: `For the environment:  ${variable}=${made}\nFor the cabinet:      ${url}`,
+    text: `For the environment:  ${variable}=${made}\nFor the cabinet:      ${url}`,
     json: { secret: made, variable, url },
   };
 }
 
-/** Of a status request that came to nothing the status stays unknown. */
+/** The module masks every digit of a short number. One of fewer than 7 digits is nobody's full number and may be shown. */
+function shortNumber(error: RtSmsError, { command, args: [typed = ''] }: ParsedArgs): string[] {
+  const { length } = typed.replace(/\D/g, '');
+  const isNumber = command === 'send' && /^[\d\s()+.-]*\d[\d\s()+.-]*$/.test(typed) && length < 10;
+  if (!isNumber || !(error instanceof RtSmsValidationError && /\bmsisdn\b/.test(error.problems.join()))) return [];
+  return [`The number as typed has ${counted(length, 'digit')}${length < 7 ? `: ${typed}` : ''}`];
+}
+
+/** After a failed status request the status is still unknown. */
 function exitCode(error: RtSmsError): number {
   if (error.code === 'RT_SMS_CONFIG' || error.code === 'RT_SMS_VALIDATION') return 2;
   if (error instanceof RtSmsRejectedError) return 1;

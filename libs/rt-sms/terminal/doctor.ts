@@ -5,14 +5,14 @@ import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { isRtSmsError, RtSmsAuthError, RtSmsNotFoundError, type RtSmsOptions } from 'nestjs-rt-sms';
 import { withAccount, type Account } from './account.js';
-import { UsageError, type Wishes } from './flags.js';
-import type { Answer } from './program.js';
+import { UsageError, type Answer } from './answer.js';
+import type { ParsedArgs } from './command-line.js';
 
 interface Finding {
   readonly result: 'ok' | 'warning' | 'failed' | 'skipped';
-  readonly says: string;
-  /** What to do about it, where `says` does not tell. */
-  readonly mend?: string;
+  readonly text: string;
+  /** What to do about it, where `text` does not tell. */
+  readonly fix?: string;
 }
 type Findings = Record<string, Finding>;
 
@@ -23,10 +23,10 @@ const SKEW_S = 30;
 const DAY_MS = 86_400_000;
 const FEW_DAYS = 14;
 
-const finding = (result: Finding['result'], says: string, mend?: string): Finding => ({
+const finding = (result: Finding['result'], text: string, fix?: string): Finding => ({
   result,
-  says,
-  ...(mend === undefined ? {} : { mend }),
+  text,
+  ...(fix === undefined ? {} : { fix }),
 });
 const codeOf = (error: unknown) => {
   const { cause, code, message } = error as Error & { code?: string; cause?: { code?: string } };
@@ -34,14 +34,14 @@ const codeOf = (error: unknown) => {
 };
 
 /** Checks one thing after the other and sends nothing; neither password nor secret is shown. */
-export async function doctor(wishes: Wishes): Promise<Answer> {
+export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   const findings: Findings = {};
   try {
-    await withAccount(wishes, async (account) => {
+    await withAccount(flags, false, async (account) => {
       findings.configuration = finding('ok', 'complete');
       await examineGateway(account, findings);
       findings.sender = sender(account.options.shortcode);
-      findings.callback = await callback(wishes.flag('callback-url'), account.options);
+      findings.callback = await callback(flags.callbackUrl, account.options);
     });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -49,11 +49,11 @@ export async function doctor(wishes: Wishes): Promise<Answer> {
   }
   const checks = Object.entries(findings).map(([check, found]) => ({ check, ...found }));
   const ok = checks.every(({ result }) => result !== 'failed');
-  const lines = checks.flatMap(({ check, result, says, mend }) => [
-    `${result.padEnd(8)} ${check.padEnd(14)} ${says}`,
-    ...(mend === undefined ? [] : [`${' '.repeat(24)}To mend it: ${mend}`]),
+  const lines = checks.flatMap(({ check, result, text, fix }) => [
+    `${result.padEnd(8)} ${check.padEnd(14)} ${text}`,
+    ...(fix === undefined ? [] : [`${' '.repeat(24)}Fix: ${fix}`]),
   ]);
-  return { code: ok ? 0 : 1, says: lines.join('\n'), json: { ok, checks } };
+  return { code: ok ? 0 : 1, text: lines.join('\n'), json: { ok, checks } };
 }
 
 async function examineGateway(account: Account, findings: Findings): Promise<void> {
@@ -76,7 +76,7 @@ async function examineGateway(account: Account, findings: Findings): Promise<voi
         : finding('skipped', `${next.origin} is not encrypted`);
     },
   };
-  const mend: Record<string, string> = {
+  const fix: Record<string, string> = {
     dns: 'is RT_SMS_URL right? Does this machine have a resolver?',
     tcp: `let this machine out to ${at}, or set RT_SMS_PROXY`,
     tls: 'is the date of this machine right? A proxy that opens TLS needs its CA in NODE_EXTRA_CA_CERTS',
@@ -85,7 +85,7 @@ async function examineGateway(account: Account, findings: Findings): Promise<voi
     try {
       findings[name] = await check();
     } catch (error) {
-      findings[name] = finding('failed', `${at}: ${codeOf(error)}`, mend[name]);
+      findings[name] = finding('failed', `${at}: ${codeOf(error)}`, fix[name]);
       return;
     }
   }
@@ -107,8 +107,8 @@ async function certificate(host: string, port: number): Promise<Finding> {
     days = Math.floor((Date.parse(socket.getPeerCertificate().valid_to) - Date.now()) / DAY_MS);
   });
   await opened(socket, 'secureConnect');
-  const says = `the certificate is good for ${days} more days`;
-  return days < FEW_DAYS ? finding('warning', says, 'the gateway has to renew it') : finding('ok', says);
+  const text = `the certificate is good for ${days} more days`;
+  return days < FEW_DAYS ? finding('warning', text, 'the gateway has to renew it') : finding('ok', text);
 }
 
 /** One request about nobody's message shows login, password, address and clock. */
@@ -123,14 +123,14 @@ async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
   const error: unknown = await sms.getStatus(NOBODYS_UID).catch((error: unknown) => error);
   const refused = error instanceof RtSmsAuthError;
   const address = refused && error.reason === 'wrong_ip';
-  const says = isRtSmsError(error) ? error.message : '';
+  const text = isRtSmsError(error) ? error.message : '';
   if (!isRtSmsError(error) || error instanceof RtSmsNotFoundError) {
     findings.credentials = finding('ok', 'the gateway takes login and password');
     findings['IP list'] = finding('ok', 'and the address of this machine');
   } else {
     const unseen = finding('skipped', 'not seen behind the other one');
-    findings.credentials = address ? unseen : finding('failed', says);
-    findings['IP list'] = address ? finding('failed', says) : unseen;
+    findings.credentials = address ? unseen : finding('failed', text);
+    findings['IP list'] = address ? finding('failed', text) : unseen;
   }
   if (ahead === undefined) findings.clock = finding('skipped', 'no date in an answer');
   else if (Math.abs(ahead) <= SKEW_S) findings.clock = finding('ok', `${ahead} s from that of the gateway`);

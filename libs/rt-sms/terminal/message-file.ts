@@ -9,7 +9,7 @@ import {
   type RtSmsValidationError,
   type SmsMessage,
 } from 'nestjs-rt-sms';
-import { UsageError } from './flags.js';
+import { fileProblem, UsageError } from './answer.js';
 
 /** A row that is not empty. */
 export interface Row {
@@ -58,7 +58,7 @@ export class MessageFile {
       return new MessageFile(file, found.encoding, found.delimiter, shortcode);
     } catch (error) {
       await file?.close();
-      throw new UsageError(`${path}: ${(error as Error).message}`, { cause: error });
+      throw new UsageError(`${path}: ${fileProblem(error)}`, { cause: error });
     }
   }
 

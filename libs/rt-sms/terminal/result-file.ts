@@ -1,6 +1,6 @@
 import { ftruncateSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { UsageError } from './flags.js';
+import { fileProblem, UsageError } from './answer.js';
 import { chunksOf } from './message-file.js';
 
 const HEADER = 'row,msisdn,outcome,uid,error\n';
@@ -30,7 +30,7 @@ export class ResultFile {
     } catch (error) {
       await file?.close();
       unlock(path);
-      throw new UsageError(`${path}: ${(error as Error).message}`, { cause: error });
+      throw new UsageError(`${path}: ${fileProblem(error)}`, { cause: error });
     }
   }
 

@@ -1,0 +1,165 @@
+import { createRequire } from 'node:module';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { usageAnswer, UsageError, type Answer } from './answer.js';
+
+export type CommandName = 'send' | 'status' | 'bulk' | 'doctor' | 'secret';
+
+/** The flags of all commands; each command accepts some of them. */
+export interface Flags {
+  readonly account?: string;
+  readonly env?: string;
+  readonly json?: boolean;
+  readonly shortcode?: string;
+  readonly wait?: boolean;
+  /** Seconds. */
+  readonly timeout?: number;
+  readonly results?: string;
+  readonly encoding?: string;
+  readonly dryRun?: boolean;
+  readonly skipInvalid?: boolean;
+  readonly resendUnknown?: boolean;
+  readonly callbackUrl?: string;
+  readonly url?: string;
+}
+
+/** A command line that can be run. */
+export interface ParsedArgs {
+  readonly command: CommandName;
+  readonly args: readonly string[];
+  readonly flags: Flags;
+}
+
+/** As long as the module follows a message. */
+const MAX_TIMEOUT_S = 72 * 3_600;
+
+const EXIT_CODES = `
+The account is in the environment, as for the module: RT_SMS_LOGIN, RT_SMS_PASSWORD, RT_SMS_SHORTCODE, RT_SMS_URL, …
+
+Exit codes:
+  0    done; with send --wait: delivered
+  1    rejected, not sent, not delivered, or a check failed
+  2    the flags, the file or the configuration is wrong; nothing was sent
+  3    a message may have been sent: the gateway did not confirm it
+  4    send --wait: sent, but the final status did not arrive in time
+  130  stopped by Ctrl-C (143: by SIGTERM) before the end
+
+Help on one command: nestjs-rt-sms COMMAND --help`;
+
+const SEND_HELP = `
+Other users of this machine can see the arguments of a process. To hide number and text from them, write - and use
+standard input:
+  echo "Text" | nestjs-rt-sms send +79270000001 -
+  printf '%s\\n' +79270000001 "Text" | nestjs-rt-sms send -     (the first line is the number)
+
+Put the text in quotes. One that begins with - goes after --: nestjs-rt-sms send +79270000001 -- "-5% today"
+
+Without --wait, exit code 0 means that the gateway accepted the message, not that it was delivered.`;
+
+/** What to run. For `--help`, `--version` and a wrong command line there is nothing to run, only an answer. */
+export function parseArgs(args: readonly string[]): { parsed?: ParsedArgs; answer?: Answer } {
+  let parsed: ParsedArgs | undefined;
+  let printed = '';
+  const program = commandLine(
+    (command) =>
+      (parsed = { command: command.name() as CommandName, args: command.args, flags: command.optsWithGlobals() }),
+    (text) => (printed += text),
+  );
+  try {
+    program.parse(args, { from: 'user' });
+    return { parsed: parsed! };
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    const text = printed.trimEnd();
+    if (error.exitCode === 0) {
+      const about = error.code === 'commander.version' ? 'version' : 'help';
+      return { answer: { code: 0, text, json: { [about]: text } } };
+    }
+    const commands = program.commands.map((command) => command.name());
+    const command = commands.filter((name) => name === program.args[0]);
+    const help = text ? `\n${text}` : `Help: ${['nestjs-rt-sms', ...command, '--help'].join(' ')}`;
+    return { answer: usageAnswer(new UsageError(problemOf(error, commands)), help) };
+  }
+}
+
+function commandLine(run: (command: Command) => void, print: (text: string) => void): Command {
+  const { version } = createRequire(import.meta.url)('nestjs-rt-sms/package.json') as { version: string };
+  const program = new Command('nestjs-rt-sms')
+    .description("Sends SMS through Rostelecom's gateway.")
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: print, outputError: () => undefined })
+    .configureHelp({ showGlobalOptions: true, helpWidth: 120 })
+    .helpCommand(false)
+    .helpOption('--help', 'print this help')
+    .version(version, '--version', 'print the version')
+    .option('--account <NAME>', 'use a named account, whose variables are RT_SMS_<NAME>_…', value)
+    // Node itself takes --env-file, even after the name of a script, and ends where there is no such file.
+    .option('--env <FILE>', 'read variables from a file, such as .env; those of the environment take precedence', value)
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', EXIT_CODES);
+  const command = (usage: string, description: string) =>
+    program
+      .command(usage)
+      .description(description)
+      .action((...given: unknown[]) => run(given.at(-1) as Command));
+  const SHORTCODE = ['--shortcode <NAME>', 'sender name (default: RT_SMS_SHORTCODE)', value] as const;
+
+  const send = command('send <NUMBER> [TEXT]', 'Send one message')
+    .option(...SHORTCODE)
+    .option('--wait', 'wait for the final status; the exit code says whether it was delivered')
+    .addOption(
+      new Option('--timeout <SECONDS>', 'how long --wait waits')
+        .argParser(seconds)
+        .default(300)
+        .implies({ wait: true }),
+    )
+    .addHelpText('after', SEND_HELP)
+    .hook('preAction', () => {
+      const [number, text] = send.args;
+      if (text === undefined && number !== '-') send.error("error: missing required argument 'TEXT'");
+    });
+  command('status <UID>', 'Ask the gateway for the status of a message');
+  command('bulk <FILE.csv>', 'Send a file of numbers and texts; when run again, it continues where it ended')
+    .option(...SHORTCODE)
+    .option('--results <FILE>', 'file for the result of each row (default: FILE.results.csv beside FILE.csv)', value)
+    .option('--encoding <NAME>', 'utf-8, windows-1251, … (default: detected)', value)
+    .option('--dry-run', 'check the file and send nothing')
+    .option('--skip-invalid', 'send the valid rows although others are not')
+    .option('--resend-unknown', 'also send rows that may have been sent before: some people may get them twice');
+  command('doctor', 'Check configuration, network, credentials and callbacks; sends no message')
+    .option(...SHORTCODE)
+    .option('--callback-url <URL>', 'address at which the application receives callbacks, without the secret', value);
+  command('secret', 'Generate a callback secret, and the address for the cabinet').option(
+    '--url <URL>',
+    'address at which the application receives callbacks; without a path, the default path',
+    value,
+  );
+  return program;
+}
+
+/** A name, not a message or a phone number in its place: an error does not repeat those. */
+const NAME = /^(-{0,2}[a-z][a-z-]*)(=[^]*)?$/i;
+
+function problemOf({ code, message }: CommanderError, commands: readonly string[]): string {
+  if (code === 'commander.help') return 'A command is missing';
+  const [, what, given = '', suggestion = ''] =
+    /^error: (unknown (?:option|command)) '([^]*?)'(\n\(.*\))?$/.exec(message) ?? [];
+  const [, name, value] = NAME.exec(given) ?? [];
+  const unnamed = what === 'unknown option' ? '; a text that begins with - goes after --' : '';
+  const problem = what
+    ? `${what}${name ? ` '${name}${value ? '=…' : ''}'` : unnamed}${suggestion}`
+    : message.replace('error: ', '').replace(/\+?\d[\d ()+-]{5,}\d/g, '…');
+  const more = what === 'unknown command' ? `\nCommands: ${commands.join(', ')}` : '';
+  return problem.replace(/^./, (letter) => letter.toUpperCase()) + more;
+}
+
+/** A flag that follows is not the value of this one. */
+function value(text: string): string {
+  if (text === '' || text.startsWith('--')) throw new InvalidArgumentError('Its value is missing.');
+  return text;
+}
+
+function seconds(text: string): number {
+  const number = Number(text);
+  if (text.trim() !== '' && number > 0 && number <= MAX_TIMEOUT_S) return number;
+  throw new InvalidArgumentError(`It must be a number of seconds, at most ${MAX_TIMEOUT_S}.`);
+}
