@@ -11,7 +11,7 @@ import { build } from 'esbuild';
 // Packages that are one to `require` and `import`, or keep no state. Whatever imports another one has to be there in both
 // forms: Nest 12 is ES modules only, which Jest does not require; axios is two libraries, each with classes of its own.
 const SAME_FOR_BOTH =
-  /^(node:|(class-transformer|class-validator|ipaddr\.js|libphonenumber-js|@opentelemetry\/api|reflect-metadata|rxjs|undici)(\/|$))/;
+  /^(node:|(class-transformer|class-validator|ipaddr\.js|libphonenumber-js|reflect-metadata|rxjs|undici)(\/|$))/;
 /** What is there once is one file: many small ones cost an application more to load than what is in them. */
 const CORE = 'dist/cjs/core.js';
 /** `import` reads a file of CommonJS for its names before it runs it; here they are, and little else. */

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { jest } from '@jest/globals';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import {
@@ -11,7 +12,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
-import { RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
+import { RtSmsEvents, RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd, start } from './platforms.js';
 
@@ -109,7 +110,7 @@ describe('with an OpenTelemetry SDK', () => {
       'rt_sms.sends{outcome=rejected,reason=invalid_field_shortcode}': 1,
       'rt_sms.sends{outcome=unknown,reason=RT_SMS_TIMEOUT}': 1,
       'rt_sms.sends{outcome=accepted}': 1,
-      'rt_sms.send.duration{outcome=accepted}': 1,
+      'rt_sms.send.duration_seconds{outcome=accepted}': 1,
       'rt_sms.in_flight{}': 0,
       'rt_sms.followed{}': 1,
     });
@@ -185,17 +186,81 @@ describe('with an OpenTelemetry SDK', () => {
     const { spans } = registerSdk();
     await sms.send(MESSAGE);
     await sms.send(MESSAGE);
+    expect(spans('rt_sms.send')).toHaveLength(2);
+  });
+
+  it('its API is read from the global object, never loaded: a bundle does not need the package', async () => {
+    const loaded = jest.fn();
+    jest.unstable_mockModule('@opentelemetry/api', () => {
+      loaded();
+      return {};
+    });
+    const { spans } = registerSdk();
+    const { sms } = await run();
+    await sms.send(MESSAGE);
     expect(spans('rt_sms.send')).toHaveLength(1);
+    expect(loaded).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ['metrics', () => metrics.disable()],
+    ['spans', () => trace.disable()],
+    ['a context manager', () => context.disable()],
+  ])('that registers everything but %s is enough', async (missing, disable) => {
+    const { spans, points } = registerSdk();
+    disable();
+    const { sms, callback } = await run();
+    const { uid } = await sms.send(MESSAGE);
+    await callback(`id=${uid}&status=delivered`);
+    await expect(sms.waitForFinal(uid)).resolves.toMatchObject({ status: 'delivered' });
+    expect(spans('rt_sms.send')).toHaveLength(missing === 'spans' ? 0 : 1);
+    if (missing !== 'metrics') expect(await points()).toMatchObject({ 'rt_sms.sends{outcome=accepted}': 1 });
   });
 });
 
-it('without an SDK the API is not even loaded', async () => {
-  const loaded = jest.fn();
-  jest.unstable_mockModule('@opentelemetry/api', () => {
-    loaded();
-    return {};
+describe('in Prometheus', () => {
+  /** Reads the metrics as a scrape does. */
+  function registerPrometheus() {
+    const exporter = new PrometheusExporter({ preventServerStart: true });
+    const meters = new MeterProvider({ readers: [exporter] });
+    metrics.setGlobalMeterProvider(meters);
+    atEnd(async () => {
+      metrics.disable();
+      await meters.shutdown();
+    });
+    const serializer = new PrometheusSerializer(undefined, false, undefined, true, true);
+    return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
+  }
+
+  it('every series that an alert may ask for is there before the first message', async () => {
+    const scrape = registerPrometheus();
+    await run();
+    const text = await scrape();
+    expect(text).toMatchSnapshot();
+    for (const line of text.split('\n').filter((each) => each && !each.startsWith('#'))) expect(line).toMatch(/ 0$/);
   });
-  const { sms } = await run();
-  await sms.send(MESSAGE);
-  expect(loaded).not.toHaveBeenCalled();
+
+  it('the duration of a send is in seconds, by its name, and its buckets tell sends apart', async () => {
+    const scrape = registerPrometheus();
+    const { gateway, sms } = await run();
+    await sms.send(MESSAGE);
+    gateway.nextSend({ delayMs: 600 });
+    await sms.send(MESSAGE);
+    const text = await scrape();
+    const bucket = (le: string) =>
+      Number(new RegExp(`^rt_sms_send_duration_seconds_bucket\\{.*le="${le}".*\\} (\\d+)$`, 'm').exec(text)?.[1]);
+    expect([bucket('0\\.5'), bucket('2\\.5'), bucket('30'), bucket('\\+Inf')]).toEqual([1, 2, 2, 2]);
+  });
+
+  it('handlers that failed are counted', async () => {
+    const scrape = registerPrometheus();
+    const { emitter, sms, callback } = await run();
+    emitter.on(RtSmsEvents.status, () => {
+      throw new Error('not today');
+    });
+    const { uid } = await sms.send(MESSAGE);
+    await callback(`id=${uid}&status=delivered`);
+    await sms.waitForFinal(uid);
+    expect(await scrape()).toMatch(/^rt_sms_handler_failures_total\{rt_sms_account="default"\} 1$/m);
+  });
 });

@@ -103,6 +103,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       inFlight: () => this.gateway.inFlight,
       queued: () => this.engine.waiting?.(),
       followed: () => this.tracker.size,
+      handlerFailures: () => this.publisher.failures,
     });
     this.gateway = new Gateway(options, http, transport, this.telemetry, (error) => this.learn(error));
     this.publisher = new Publisher(emitter, ready, this.logger);
@@ -279,7 +280,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** Called by Nest: lets the engine see whether it can work. */
   async onModuleInit(): Promise<void> {
-    await this.telemetry.load();
+    // Its series are there before the first message.
+    void this.telemetry.on;
     await this.engine.prepare?.();
   }
 

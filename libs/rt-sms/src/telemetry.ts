@@ -1,16 +1,30 @@
-import type * as Api from '@opentelemetry/api';
-import type { Attributes, Span } from '@opentelemetry/api';
+import type { Attributes, ContextManager, MeterProvider, Span, SpanKind, TracerProvider } from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
-import type { RtSmsError, RtSmsRejectedError } from './rt-sms.errors.js';
+import { SMS_STATUSES } from './message/status.js';
+import { RT_SMS_REASONS, type RtSmsError, type RtSmsRejectedError } from './rt-sms.errors.js';
 
 const NAME = 'nestjs-rt-sms';
-/** Where every copy of the API keeps what the application has registered. */
+/** Where every copy of `@opentelemetry/api` 1.x keeps what the application has registered. */
 const REGISTRY = Symbol.for('opentelemetry.js.api.1');
+/** The key of the active span in a context, the same in every copy of the API. */
+const ACTIVE_SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
+const CLIENT: SpanKind.CLIENT = 2;
+const CONSUMER: SpanKind.CONSUMER = 4;
+const ERROR = 2;
+/** Those of the semantic conventions for HTTP clients, and the default deadline of a send. */
+const DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
 
-function registered(): boolean {
-  const registry = (globalThis as { [REGISTRY]?: { trace?: unknown; metrics?: unknown } })[REGISTRY];
-  return registry !== undefined && (registry.trace ?? registry.metrics) !== undefined;
+/**
+ * What the application has registered. It is read from the global object, as the API itself does, rather than through the
+ * package: a bundler fails on an import of a package that is not installed, and a bundle may hold a copy of its own.
+ */
+interface Registry {
+  trace?: TracerProvider;
+  metrics?: MeterProvider;
+  context?: ContextManager;
 }
+
+const registry = (): Registry | undefined => (globalThis as { [REGISTRY]?: Registry })[REGISTRY];
 
 /** Numbers that are read when somebody asks for the metrics. */
 export interface Gauges {
@@ -19,37 +33,31 @@ export interface Gauges {
   queued(): Promise<number> | number | undefined;
   /** Messages whose final status is not known yet, if they are kept in memory. */
   followed(): number | undefined;
+  /** Event handlers of the application that failed so far. */
+  handlerFailures(): number;
 }
 
 /** How a call ended: what it resolved with, or the error. */
 export type CallEnd = { uid?: string; attempts?: number } | RtSmsError;
 
 /**
- * Spans and metrics of one account through `@opentelemetry/api`, which is loaded once the application has registered an SDK;
- * until then this costs a look into the global object. No number, text or secret is ever an attribute.
+ * Spans and metrics of one account, through the OpenTelemetry SDK that the application has registered; without one this
+ * costs a look into the global object. No number, text or secret is ever an attribute.
  */
 export class Telemetry {
   private instruments: Instruments | undefined;
-  private loading: Promise<void> | undefined;
 
   constructor(
     private readonly options: { account: string; url: URL },
     private readonly gauges: Gauges,
   ) {}
 
-  /** Undefined while no SDK is registered, or loaded. */
+  /** Undefined while no SDK is registered. */
   get on(): Instruments | undefined {
-    if (!this.instruments && registered()) void this.load();
-    return this.instruments;
-  }
-
-  /** Loads the API if an SDK is registered: the application's, which it names as its dependency. */
-  load(): Promise<void> {
-    if (!registered()) return Promise.resolve();
-    return (this.loading ??= import('@opentelemetry/api').then(
-      (api) => void (this.instruments = new Instruments(api, this.options, this.gauges)),
-      () => undefined,
-    ));
+    if (this.instruments) return this.instruments;
+    const registered = registry();
+    if (!registered?.trace && !registered?.metrics) return undefined;
+    return (this.instruments = new Instruments(registered, this.options, this.gauges));
   }
 }
 
@@ -61,36 +69,68 @@ class Instruments {
     'server.address': this.options.url.hostname,
     'server.port': Number(this.options.url.port) || (this.options.url.protocol === 'https:' ? 443 : 80),
   };
-  private readonly tracer = this.api.trace.getTracer(NAME);
-  private readonly meter = this.api.metrics.getMeter(NAME);
-  private readonly sends = this.meter.createCounter('rt_sms.sends', { description: 'Sends, by outcome and reason' });
-  private readonly duration = this.meter.createHistogram('rt_sms.send.duration', {
+  private readonly tracer = this.registered.trace?.getTracer(NAME);
+  private readonly meter = this.registered.metrics?.getMeter(NAME);
+  private readonly sends = this.meter?.createCounter('rt_sms.sends', {
+    description: 'Sends that have ended, by outcome and reason',
+  });
+  // The unit is in the name: not every exporter for Prometheus adds it, and none adds it twice.
+  private readonly duration = this.meter?.createHistogram('rt_sms.send.duration_seconds', {
     unit: 's',
-    description: 'From the call of a send to its end',
+    description: 'Time from the call of a send to its end, including waits and retries',
+    advice: { explicitBucketBoundaries: DURATION_BOUNDARIES_S },
   });
-  private readonly retries = this.meter.createCounter('rt_sms.retries', {
-    description: 'Requests beyond the first of a call',
+  private readonly retries = this.meter?.createCounter('rt_sms.retries', {
+    description: 'Requests to the gateway beyond the first of a call',
   });
-  private readonly statuses = this.meter.createCounter('rt_sms.statuses', {
-    description: 'Statuses that became known, by source',
+  private readonly statuses = this.meter?.createCounter('rt_sms.statuses', {
+    description: 'Statuses of messages that became known, by status and source',
   });
-  private readonly lost = this.meter.createCounter('rt_sms.callbacks.lost', {
-    description: 'Final statuses that no callback told, found by asking',
+  private readonly lost = this.meter?.createCounter('rt_sms.callbacks.lost', {
+    description: 'Final statuses that came from polling because no callback had reported them',
   });
-  private readonly callbacks = this.meter.createCounter('rt_sms.callbacks', { description: 'Callbacks, by verdict' });
+  private readonly callbacks = this.meter?.createCounter('rt_sms.callbacks', {
+    description: 'Callbacks received, by verdict',
+  });
 
   constructor(
-    private readonly api: typeof Api,
+    private readonly registered: Registry,
     private readonly options: { account: string; url: URL },
     gauges: Gauges,
   ) {
     this.gauge('rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
-    this.gauge('rt_sms.queue.depth', 'Messages that wait in the engine', gauges.queued);
-    this.gauge('rt_sms.followed', 'Messages without a final status that are followed in memory', gauges.followed);
+    this.gauge('rt_sms.queue.depth', 'Messages waiting in the engine', gauges.queued);
+    this.gauge('rt_sms.followed', 'Messages without a final status that this process follows', gauges.followed);
+    this.meter
+      ?.createObservableCounter('rt_sms.handler.failures', { description: 'Event handlers that failed' })
+      .addCallback((result) => result.observe(gauges.handlerFailures(), this.about));
+    this.startAtZero();
+  }
+
+  /** An alert on an increase misses the first one of a series that did not exist before it. */
+  private startAtZero(): void {
+    const { about } = this;
+    const codes = (...names: string[]) => names.map((name) => `RT_SMS_${name}`);
+    const reasons = {
+      unknown: codes('TIMEOUT', 'ABORTED', 'UNEXPECTED_RESPONSE'),
+      rejected: RT_SMS_REASONS.filter((reason) => reason !== 'transaction_not_found'),
+      not_sent: codes('CONNECTION', 'OVERLOADED', 'TIMEOUT', 'ABORTED'),
+    };
+    this.sends?.add(0, { ...about, 'rt_sms.outcome': 'accepted' });
+    for (const [outcome, all] of Object.entries(reasons))
+      for (const reason of all) this.sends?.add(0, { ...about, 'rt_sms.outcome': outcome, 'rt_sms.reason': reason });
+    for (const operation of ['send', 'status'])
+      this.retries?.add(0, { ...about, 'messaging.operation.name': operation });
+    for (const status of SMS_STATUSES)
+      for (const source of ['callback', 'poll'])
+        this.statuses?.add(0, { ...about, 'rt_sms.status': status, 'rt_sms.source': source });
+    for (const verdict of ['believed', 'hint', 'refused', 'unreadable'])
+      this.callbacks?.add(0, { ...about, 'rt_sms.verdict': verdict });
+    this.lost?.add(0, about);
   }
 
   private gauge(name: string, description: string, read: () => Promise<number> | number | undefined): void {
-    this.meter.createObservableGauge(name, { description }).addCallback(async (result) => {
+    this.meter?.createObservableGauge(name, { description }).addCallback(async (result) => {
       const value = await read();
       if (value !== undefined) result.observe(value, this.about);
     });
@@ -100,20 +140,21 @@ class Instruments {
   call(operation: 'send' | 'status', call: { onEnd: ((end: CallEnd) => void) | undefined }, begin: () => void): void {
     const began = performance.now();
     const named = { 'messaging.operation.name': operation };
-    const span = this.tracer.startSpan(`rt_sms.${operation}`, {
-      kind: this.api.SpanKind.CLIENT,
+    const span = this.tracer?.startSpan(`rt_sms.${operation}`, {
+      kind: CLIENT,
       attributes: { ...this.server, ...named },
     });
     call.onEnd = (end) => {
       const { attempts = 0 } = end;
-      if (attempts > 1) this.retries.add(attempts - 1, { ...this.about, ...named });
+      if (attempts > 1) this.retries?.add(attempts - 1, { ...this.about, ...named });
       const failed = end instanceof Error ? end : undefined;
       if (operation === 'send') {
         const outcome = { ...this.about, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
         const reason = failed && { 'rt_sms.reason': (failed as RtSmsRejectedError).reason ?? failed.code };
-        this.sends.add(1, { ...outcome, ...reason });
-        this.duration.record((performance.now() - began) / 1000, outcome);
+        this.sends?.add(1, { ...outcome, ...reason });
+        this.duration?.record((performance.now() - began) / 1000, outcome);
       }
+      if (!span) return;
       span.setAttribute('rt_sms.attempts', attempts);
       if (failed) this.fail(span, failed);
       else span.setAttribute('messaging.message.id', (end as { uid: string }).uid);
@@ -128,7 +169,7 @@ class Instruments {
   }
 
   heard(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
-    this.callbacks.add(1, { ...this.about, 'rt_sms.verdict': verdict });
+    this.callbacks?.add(1, { ...this.about, 'rt_sms.verdict': verdict });
   }
 
   /** Runs what a callback leads to in a span. */
@@ -138,23 +179,25 @@ class Instruments {
   }
 
   private consume<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
-    const span = this.tracer.startSpan(name, { kind: this.api.SpanKind.CONSUMER, attributes });
-    return this.under(span, work).finally(() => span.end());
+    const span = this.tracer?.startSpan(name, { kind: CONSUMER, attributes });
+    return this.under(span, work).finally(() => span?.end());
   }
 
-  private under<T>(span: Span, work: () => T): T {
-    return this.api.context.with(this.api.trace.setSpan(this.api.context.active(), span), work);
+  /** Runs `work` with `span` as the active one, which is the parent of the spans that it starts. */
+  private under<T>(span: Span | undefined, work: () => T): T {
+    const contexts = registry()?.context;
+    return span && contexts ? contexts.with(contexts.active().setValue(ACTIVE_SPAN, span), work) : work();
   }
 
   private fail(span: Span, error: RtSmsError): void {
     span.setAttribute('error.type', error.code);
     if (error.httpStatus !== undefined) span.setAttribute('http.response.status_code', error.httpStatus);
     if (error.requestId !== undefined) span.setAttribute('rt_sms.request_id', error.requestId);
-    span.setStatus({ code: this.api.SpanStatusCode.ERROR, message: error.message });
+    span.setStatus({ code: ERROR, message: error.message });
   }
 
   status({ status, source, final }: RtSmsStatusEvent): void {
-    this.statuses.add(1, { ...this.about, 'rt_sms.status': status, 'rt_sms.source': source });
-    if (final && source === 'poll') this.lost.add(1, this.about);
+    this.statuses?.add(1, { ...this.about, 'rt_sms.status': status, 'rt_sms.source': source });
+    if (final && source === 'poll') this.lost?.add(1, this.about);
   }
 }
