@@ -4,6 +4,7 @@ import type { EventEmitter2 } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
 import { Arguments } from './arguments.js';
+import { BootstrapWarning } from './bootstrap-warning.js';
 import { Authenticity } from './callback/authenticity.js';
 import { AuthGate } from './delivery/auth-gate.js';
 import type {
@@ -79,6 +80,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private readonly telemetry: Telemetry;
   private readonly authenticity: Authenticity;
   private readonly waits: FinalWaits;
+  private readonly bootstrap: BootstrapWarning;
   private readonly inFlight = new InFlight();
   private readonly ending = new AbortController();
   private waitingHints = 0;
@@ -107,6 +109,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     });
     this.gateway = new Gateway(options, http, transport, this.telemetry, (error) => this.learn(error));
     this.publisher = new Publisher(emitter, ready, this.logger);
+    this.bootstrap = new BootstrapWarning(ready, this.logger);
     this.gate = new AuthGate(() => this.gateway.status(NOBODYS_UID), this.logger);
     this.authenticity = new Authenticity(options.callback);
     this.waits = new FinalWaits(this.account, (options.tracking || TRACKING).maxAgeMs);
@@ -141,6 +144,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    */
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
     const checked = this.given.message(message, options);
+    this.bootstrap.onUse();
     const leave = this.inFlight.enter();
     try {
       const { uid, attempts, requestId } = await this.gateway.send(checked, options);
@@ -184,6 +188,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   /** `enqueue` of many, all or none: one that is wrong is named by its place, and nothing is queued. */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
     const checked = this.given.items(items);
+    this.bootstrap.onUse();
     await this.engine.enqueue(checked);
     return checked.map(({ id }) => ({ id }));
   }
@@ -212,6 +217,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** Follows messages of an earlier run, or of another process, until their final status. */
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
+    this.bootstrap.onUse();
     const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
     for await (const item of one ? [uids] : uids) {
       const { uid, ...about } = this.given.open(item);
@@ -226,6 +232,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
     const known = this.given.uid(uid, 'wait');
     this.given.limits(options, 'wait');
+    this.bootstrap.onUse();
     return this.waits.wait(known, options, (...given) => this.tracker.seek(...given));
   }
 
@@ -287,6 +294,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** Called by Nest: nothing new is begun, what was begun is let finish. */
   async beforeApplicationShutdown(): Promise<void> {
+    this.bootstrap.close();
     const stopped = this.engine.stop();
     this.ending.abort();
     // What has not left yet is told so at once, in the queue as elsewhere; what has left has one grace for all.

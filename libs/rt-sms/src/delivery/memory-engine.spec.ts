@@ -108,3 +108,35 @@ it('a start under the rate that comes when nothing waits any more is given back'
   expect([ticket.start.mock.calls.length, ticket.giveBack.mock.calls.length]).toEqual([0, 1]);
   expect(starts).toHaveLength(1);
 });
+
+it('messages that a shutdown refuses are warned of once, with their count and nothing of them', async () => {
+  const warn = jest.fn();
+  const refused: string[] = [];
+  const host = {
+    ...HOST,
+    logger: { warn },
+    gate: { error: undefined, onOpen: () => undefined },
+    emit: { refused: async (id: string) => refused.push(id) },
+  };
+  const engine = new MemoryEngine(host as unknown as EngineHost);
+  const notBefore = Date.now() + DAY_MS;
+  await engine.enqueue([
+    { ...MESSAGE, id: 'a' },
+    { ...MESSAGE, id: 'b', notBefore },
+  ]);
+  await engine.stop();
+  expect(refused).toEqual(['a', 'b']);
+  expect(warn.mock.calls).toEqual([[expect.stringMatching(/^Refused 2 queued messages at shutdown: .* not sent\. /)]]);
+  expect(warn.mock.calls.join()).not.toMatch(/Hello|79270000001/);
+});
+
+it('a shutdown with an empty queue is not warned of', async () => {
+  const warn = jest.fn();
+  const engine = new MemoryEngine({
+    ...HOST,
+    logger: { warn },
+    gate: { onOpen: () => undefined },
+  } as unknown as EngineHost);
+  await engine.stop();
+  expect(warn).not.toHaveBeenCalled();
+});

@@ -128,9 +128,15 @@ export class MemoryEngine implements SmsEngine {
     await Promise.allSettled(this.running);
     const { account } = this.host.options;
     const why = 'It was not sent: the application ended, and its queue is in memory';
+    const unsent = this.queued.size;
     for (const entry of this.queued.values()) {
       this.settle(entry, 'refused', new RtSmsOverloadedError(why, { account }));
     }
+    if (unsent > 0)
+      this.host.logger.warn(
+        `Refused ${unsent} queued message${unsent === 1 ? '' : 's'} at shutdown: the queue is in memory, and what was left in it was not sent. ` +
+          'A durable engine (nestjs-rt-sms-bullmq) keeps queued messages',
+      );
   }
 
   /** Puts an entry where it belongs by now, and again when that changes. */
