@@ -9,10 +9,11 @@ import {
   type OnModuleInit,
   type Provider,
 } from '@nestjs/common';
-import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { EventEmitter2, EventEmitterReadinessWatcher } from '@nestjs/event-emitter';
 import type { HttpService } from '@nestjs/axios';
-import { callbackController, fitRoutes } from './callback/callback.controller.js';
+import { callbackController } from './callback/callback.controller.js';
+import { CallbackRoute } from './callback/callback-route.js';
 import { callbackPathOf } from './callback/callback-url.js';
 import { checkCallbackAtStart } from './callback/start-checks.js';
 import { AccountHttp } from './gateway/account-http.js';
@@ -33,7 +34,7 @@ interface Registration {
   account: string;
   /** Without slashes at its ends; `false` for none. */
   path: string | false;
-  /** Below the path. */
+  /** What the controller's decorator holds before the secret and the platform are known; see `configure`. */
   routes: string[];
 }
 
@@ -59,7 +60,7 @@ function registration(extras: RtSmsExtras, beside: string[]): Registration {
     problems.push('callbackDecorators: must be a list of class decorators, such as [Public()]');
   }
   if (problems.length > 0) throw new RtSmsConfigError(problems, String(account));
-  return { account, path, routes: [] };
+  return { account, path, routes: path === false ? [] : [path] };
 }
 
 const loggerOf = (account: string) => new Logger(account === DEFAULT_ACCOUNT ? 'RtSms' : `RtSms:${account}`);
@@ -131,7 +132,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
         controllers:
           claimed.path === false
             ? []
-            : [callbackController(claimed.account, claimed.path, claimed.routes, extras.callbackDecorators ?? [])],
+            : [callbackController(claimed.account, claimed.routes, extras.callbackDecorators ?? [])],
         providers: [...(definition.providers ?? []), ...provide(claimed)],
         exports: claimed.account === DEFAULT_ACCOUNT ? [...tokens, RtSmsService] : tokens,
       };
@@ -146,14 +147,15 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
  */
 @Module({})
 export class RtSmsModule extends ConfigurableModuleClass implements NestModule, OnModuleInit, OnApplicationBootstrap {
-  private options!: ResolvedOptions;
+  private route: CallbackRoute | undefined;
+  /** Callback paths of the application's other accounts. */
+  private others: readonly string[] = [];
 
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(REGISTRATION) private readonly own: Registration,
     @Inject(ModuleRef) private readonly module: ModuleRef,
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
-    @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
   ) {
     super();
     // Express would shadow a second controller of one path in silence, and one of two equal tokens would win by chance.
@@ -179,30 +181,41 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
       }
     }
     if (problems.length > 0) throw new RtSmsConfigError(problems, own.account);
-  }
-
-  /** Called by Nest when the platform is known, before it looks for routes. */
-  configure(): void {
-    fitRoutes(this.own.routes, this.host.httpAdapter);
+    if (own.path !== false)
+      this.others = all.flatMap(({ path }) => (path === false || path === own.path ? [] : [path]));
   }
 
   /**
-   * Called by Nest. The options are not injected: if they lived for one request, Nest would never make this module, and
-   * would say nothing.
+   * The options are not injected: if they lived for one request, Nest would never create this module, and would log nothing.
    */
-  onModuleInit(): void {
+  private get options(): ResolvedOptions {
     try {
-      this.options = this.module.get<ResolvedOptions>(RESOLVED);
+      return this.module.get<ResolvedOptions>(RESOLVED);
     } catch {
-      // It is there, so it is refused for its scope.
+      // The provider exists, so its scope is what Nest refuses.
       throw new RtSmsConfigError([REQUEST_SCOPED], this.own.account);
     }
   }
 
+  /** Called by Nest when the platform is known, before it maps routes. */
+  configure(): void {
+    const { path, routes } = this.own;
+    if (path === false) return;
+    this.route = new CallbackRoute(path, this.options.callback.secrets.length > 0, this.others);
+    routes.splice(0, 1, this.route.prepare(this.host.httpAdapter));
+  }
+
+  /** Called by Nest, in applications without HTTP as well. */
+  onModuleInit(): void {
+    // Refuses options that live for one request.
+    void this.options;
+  }
+
   onApplicationBootstrap(): void {
-    const { account, path } = this.own;
-    const logger = loggerOf(account);
+    const { httpAdapter } = this.host;
+    const logger = loggerOf(this.own.account);
     for (const warning of this.options.warnings) logger.warn(warning);
-    checkCallbackAtStart(this.options, path, this.host.httpAdapter, this.config, logger);
+    if (httpAdapter) this.route?.locate(httpAdapter);
+    checkCallbackAtStart(this.options, this.route?.path, httpAdapter, logger);
   }
 }

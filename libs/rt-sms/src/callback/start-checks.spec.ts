@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { ApplicationConfig, type AbstractHttpAdapter } from '@nestjs/core';
+import type { AbstractHttpAdapter } from '@nestjs/core';
 import { resolveOptions } from '../options/resolve-options.js';
 import { checkCallbackAtStart } from './start-checks.js';
 
@@ -19,7 +19,7 @@ it.each([
 ])('of %s it is said that nothing is known, and the application starts', (_, adapter, warnings) => {
   const log = jest.spyOn(Logger.prototype, 'log').mockReturnValue(undefined);
   const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
-  checkCallbackAtStart(options, 'sms', adapter, new ApplicationConfig(), new Logger('test'));
+  checkCallbackAtStart(options, 'sms', adapter, new Logger('test'));
   expect(warn.mock.calls.filter(([line]) => String(line).includes('does not show'))).toHaveLength(warnings);
   expect(warn).toHaveBeenCalledTimes(warnings);
   warn.mockRestore();

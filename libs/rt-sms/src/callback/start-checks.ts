@@ -1,5 +1,5 @@
 import type { Logger } from '@nestjs/common';
-import type { AbstractHttpAdapter, ApplicationConfig } from '@nestjs/core';
+import type { AbstractHttpAdapter } from '@nestjs/core';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 
@@ -33,22 +33,14 @@ function believesEverybody(adapter: AbstractHttpAdapter): boolean | undefined {
   });
 }
 
-/** The path from the root, with the application's global prefix. */
-function effectivePath(path: string, config: ApplicationConfig): string {
-  const { exclude } = config.getGlobalPrefixOptions();
-  const excluded = exclude?.some(({ pathRegex }) => pathRegex.test(`/${path}/:secret`));
-  return `/${excluded ? '' : config.getGlobalPrefix()}/${path}`.replace(/\/{2,}/g, '/');
-}
-
 /**
- * What is said of the callback when the application starts.
+ * Checks the callback's options when the application starts, and logs the path from the root that the router has for it.
  * @throws RtSmsConfigError if `allowFrom` compares an address that anybody can forge
  */
 export function checkCallbackAtStart(
   { account, callback: { secrets, allowFrom } }: ResolvedOptions,
-  path: string | false,
+  path: string | undefined,
   adapter: AbstractHttpAdapter | undefined,
-  config: ApplicationConfig,
   logger: Logger,
 ): void {
   // 24 random bytes: 32 characters of base64url, 48 hexadecimal digits.
@@ -65,7 +57,7 @@ export function checkCallbackAtStart(
   if (forgeable === undefined) {
     logger.warn('callback.allowFrom: this platform does not show whether clients can forge their address');
   }
-  if (path === false) return;
+  if (path === undefined) return;
   const last = secrets.length > 0 ? '/***' : ', as hints: there is no secret';
-  logger.log(`Callbacks are taken at GET ${effectivePath(path, config)}${last}`);
+  logger.log(`Callbacks are taken at GET ${path}${last}`);
 }
