@@ -1,11 +1,11 @@
 import { jest } from '@jest/globals';
 import { bullMq } from 'nestjs-rt-sms-bullmq';
 import { engineConformance } from '../engine-conformance.js';
-import { startStore, STORES, type Service } from './services.js';
+import { describeStores, startStore, type Service } from './services.js';
 
 jest.setTimeout(60_000);
 
-describe.each(STORES)('on %s', (kind) => {
+describeStores('on %s', (kind) => {
   let store: Service;
   beforeAll(async () => {
     store = await startStore(kind);

@@ -11,7 +11,7 @@ import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { quickest } from '../timing.js';
 import { callback, gatewayOf, run } from './account.js';
-import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -36,7 +36,7 @@ async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
   return (error as RtSmsConfigError).problems;
 }
 
-describe.each(STORES)('the durable engine on %s', (kind) => {
+describeStores('the durable engine on %s', (kind) => {
   let store: Service;
   beforeAll(async () => {
     store = await startStore(kind);

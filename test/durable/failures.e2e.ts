@@ -5,7 +5,7 @@ import { atEnd } from '../platforms.js';
 import { lateness, mostInASecond, starts, sustained } from '../engine-conformance.js';
 import { balancer, Replicas } from './replicas.js';
 import type { ReplicaSetting } from './replica.js';
-import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
 
 jest.setTimeout(240_000);
 
@@ -19,7 +19,7 @@ const ids = (count: number) => Array.from({ length: count }, (_, n) => `m${n}`);
 const twice = (gateway: RtSmsSimulator) =>
   gateway.messages.length - new Set(gateway.messages.map(({ text }) => text)).size;
 
-describe.each(STORES)('never twice, never lost: %s', (kind) => {
+describeStores('never twice, never lost: %s', (kind) => {
   let store: Service;
   beforeAll(async () => {
     store = await startStore(kind);

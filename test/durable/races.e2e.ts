@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { jobIdOf } from '../../libs/rt-sms-bullmq/src/job-id.js';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run, type Running } from './account.js';
-import { eventually, startStore, STORES, type Service } from './services.js';
+import { describeStores, eventually, startStore, type Service } from './services.js';
 
 jest.setTimeout(60_000);
 
@@ -13,7 +13,7 @@ const hello = { msisdn: '79271234567', text: 'Hello' };
 const statusesOf = (events: Running['events']) =>
   events.filter(({ event }) => event === 'status').map(({ status, ref }) => `${status} of ${ref}`);
 
-describe.each(STORES)('what happens at the same time, on %s', (kind) => {
+describeStores('what happens at the same time, on %s', (kind) => {
   let store: Service;
   beforeAll(async () => {
     store = await startStore(kind);

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createPostgresBackend, createRedisBackend, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
+import { describeWith, findProgram, onPath, required } from '../programs.js';
 
 /** A store of the tests' own: a data folder in the temporary one, a free port, and nothing left behind. */
 export interface Service {
@@ -51,35 +52,21 @@ const LOOK_MS = 20;
 const POSTGRES_HOME = '/usr/lib/postgresql';
 const isRoot = process.getuid?.() === 0;
 
-function onPath(program: string): string | undefined {
-  return (process.env.PATH ?? '')
-    .split(':')
-    .map((folder) => join(folder, program))
-    .find((file) => existsSync(file));
-}
-
 function postgresFolder(): string | undefined {
   const versions = existsSync(POSTGRES_HOME) ? readdirSync(POSTGRES_HOME).map(Number).filter(Boolean) : [];
   const newest = Math.max(...versions, 0);
   return newest > 0 ? join(POSTGRES_HOME, String(newest), 'bin') : onPath('initdb')?.replace(/\/initdb$/, '');
 }
 
-/** Installs what is missing where that is possible: as root on Debian. */
-function need(what: () => string | undefined, debianPackage: string): string {
-  const there = what();
-  if (there) return there;
-  if (isRoot && onPath('apt-get')) {
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-    execFileSync('apt-get', ['update', '-q'], { env, stdio: 'ignore' });
-    execFileSync('apt-get', ['install', '-yq', '--no-install-recommends', debianPackage], { env, stdio: 'ignore' });
-  }
-  const installed = what();
-  if (!installed) {
-    throw new Error(
-      `These tests need the server of ${debianPackage}: install it (Debian: apt-get install ${debianPackage})`,
-    );
-  }
-  return installed;
+const redisServer = () => findProgram(() => onPath('redis-server'), 'redis-server');
+const postgresBinaries = () => findProgram(postgresFolder, 'postgresql');
+
+/**
+ * `describe.each` over the stores of this machine. A store that is neither installed nor can be installed is left out with
+ * one line.
+ */
+export function describeStores(title: string, define: (kind: StoreKind) => void): void {
+  describeWith({ Redis: redisServer, PostgreSQL: postgresBinaries }, title, define);
 }
 
 async function freePort(): Promise<number> {
@@ -119,7 +106,7 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
 }
 
 async function startRedis(settings: string[]): Promise<Service> {
-  const program = need(() => onPath('redis-server'), 'redis-server');
+  const program = required(redisServer());
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-redis-'));
   const port = await freePort();
   const run = async () => {
@@ -181,7 +168,7 @@ async function dumpOf(client: Redis): Promise<string> {
 }
 
 async function startPostgres(): Promise<Service> {
-  const bin = need(postgresFolder, 'postgresql');
+  const bin = required(postgresBinaries());
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-postgres-'));
   const data = join(folder, 'data');
   mkdirSync(data);

@@ -3,12 +3,12 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { postgresSteps, redisSteps, type Keeping, type OwnSteps } from '../../libs/rt-sms-bullmq/src/own-steps.js';
 import { atEnd } from '../platforms.js';
-import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
 
 const TOKEN = 'a worker';
 const DAY_MS = 86_400_000;
 
-describe.each(STORES)('the steps that BullMQ has not, many at once, on %s', (kind) => {
+describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
   let store: Service;
   beforeAll(async () => {
     store = await startStore(kind);
