@@ -237,7 +237,7 @@ export function engineConformance(
           const error: unknown = await sms.enqueue(other, { id: 'a' }).catch((thrown: unknown) => thrown);
           expect(error).toBeInstanceOf(RtSmsValidationError);
           expect((error as Error).message).toContain(
-            "id: 'a' stands for a message with another text, number or sender",
+            "id: 'a' is already used by a different message (another text, number or sender)",
           );
           expect((error as Error).message).not.toMatch(/Hello|Other words|7927000000/);
         };

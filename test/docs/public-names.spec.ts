@@ -6,6 +6,7 @@ import ts from 'typescript';
 const root = resolve(import.meta.dirname, '../..');
 const ENTRIES = [
   'rt-sms/src/index.ts',
+  'rt-sms/src/engine/index.ts',
   'rt-sms/src/testing/index.ts',
   'rt-sms/src/terminus/index.ts',
   'rt-sms-bullmq/src/index.ts',

@@ -7,13 +7,8 @@ import { misspeltKeys, unknownKeys } from './unknown-keys.js';
 import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './message/sms-message.js';
 import { readUid } from './message/status.js';
 import { RtSmsValidationError, type RtSmsErrorContext } from './rt-sms.errors.js';
-import { redact } from './redact.js';
 import { isObject, MAX_TIMER_MS } from './options/option-rules.js';
 import type { OpenUid } from './options/rt-sms.options.js';
-
-/** The problem with an id that is used again for something else. */
-export const idTaken = (id: string): string =>
-  `id: '${redact(id)}' stands for a message with another text, number or sender already`;
 
 type Operation = RtSmsErrorContext['operation'];
 

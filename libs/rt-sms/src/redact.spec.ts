@@ -16,6 +16,11 @@ describe('redact', () => {
     // Ports, sizes and the id of a request are no numbers of people.
     ['connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms', 'connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms'],
     ['12345678', '12345678'],
+    ['otp 8 (927) 123-45-67', 'otp 8927*****67'],
+    ['otp_8_927_123_45_67, 8.927.123.45.67, 8/927/1234567', 'otp_8927*****67, 8927*****67, 8927*****67'],
+    ['７９２７００００００１', '７９２７*****０１'],
+    ['redis://me:s3cret@host:6379, //a:b@c@d', 'redis://***@host:6379, //***@d'],
+    ['write to me@shop.example', 'write to me@shop.example'],
     ['connect ETIMEDOUT 192.168.100.200:443', 'connect ETIMEDOUT 192.168.100.200:443'],
   ])('masks what looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
 
@@ -24,6 +29,11 @@ describe('redact', () => {
     expect(redact('{"pass":"p@ss\\"word"}', ['p@ss"word'])).toBe('{"pass":"***"}');
     expect(redact('Ваш код 1234 для входа', ['Ваш код 1234'])).toBe('*** для входа');
   });
+
+  it.each(['HUNTER22', 'h-u-n-t-e-r-2-2', 'aHVudGVyMjI=', 'x=hunter', 'pass_hunter2'])(
+    'cuts out a word that holds something of a secret: %s',
+    (word) => expect(redact(`login with ${word} failed`, ['hunter22'])).toBe('login with *** failed'),
+  );
 
   it('leaves nothing of a longer secret that begins with a shorter one', () => {
     for (const secrets of [
@@ -46,6 +56,16 @@ describe('redact', () => {
     expect(redact('first\r\nGET / HTTP/1.1\u0000\u001B[31m\u2028next\u202E')).toBe('first GET / HTTP/1.1 [31m next ');
     expect(redact('я'.repeat(1000))).toHaveLength(300);
   });
+
+  it.each(['1', ' 1', '(', '1 ', '//', '@', '//@', 'a', ' ', '\u0300', '\uD800', '-', '1.'])(
+    'looks at no more than the beginning of a text without end: %j',
+    (unit) => {
+      const begin = unit.repeat(4_000).slice(0, 4_000);
+      expect(redact(unit.repeat(1_000_000), ['hunter22'])).toBe(redact(begin, ['hunter22']));
+      // What it costs to look at that much does not grow with the square of it, whatever it is.
+      expect(redact(begin).length).toBeLessThanOrEqual(300);
+    },
+  );
 
   it('is safe whatever comes', () => {
     fc.assert(

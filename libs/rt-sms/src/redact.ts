@@ -1,25 +1,52 @@
 import { isNativeError } from 'node:util/types';
+import { sharing } from './confidential.js';
+
+/** No more of a foreign text is looked at, whatever its length. */
+const MAX_READ = 4_000;
+const MAX_SHOWN = 300;
 
 /**
- * The one place that makes foreign text fit for errors, logs and spans: secrets that are known are cut out, whatever looks
- * like a phone number is masked, control characters go, and it stays on one line of bearable length.
+ * The one place that makes foreign text fit for errors, logs and spans: `secrets` are cut out, and so is each word that
+ * shares anything with them; whatever looks like a phone number is masked, the password in a URL and control characters
+ * go, and it stays on one line of at most `maxLength` characters.
  */
-export function redact(text: string, secrets: readonly string[] = []): string {
+export function redact(text: string, secrets: readonly string[] = [], maxLength = MAX_SHOWN): string {
+  const masked = without(text.slice(0, MAX_READ), secrets)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
+    // As people write them, too.
+    .replace(/\p{Nd}(?:[\p{Zs}\p{Pd}()./_]{0,3}\p{Nd}){8,}/gu, maskNumber);
+  const isShared = sharing(secrets);
+  return masked
+    .split(/(\p{Zs}+)/u)
+    .map((word) => (secrets.length > 0 && isShared(word) ? '***' : withoutUserInfo(word)))
+    .join('')
+    .slice(0, maxLength)
+    .toWellFormed();
+}
+
+/** The text without these as they are, also as JSON has them. */
+function without(text: string, secrets: readonly string[]): string {
   let safe = text;
   // The longest first: a shorter one may be a part of it.
   for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
     if (secret.length > 3) safe = safe.replaceAll(secret, '***').replaceAll(JSON.stringify(secret).slice(1, -1), '***');
   }
-  return (
-    safe
-      .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
-      // As people write them, too; dots would make one of an IP address.
-      .replace(/\d(?:[\p{Zs}\p{Pd}()]{0,2}\d){8,}/gu, (number) =>
-        number.replace(/\D/g, '').replace(/^(\d{4})\d+(\d\d)$/, '$1*****$2'),
-      )
-      .slice(0, 300)
-      .toWellFormed()
-  );
+  return safe;
+}
+
+const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
+
+function maskNumber(number: string): string {
+  if (IPV4.test(number)) return number;
+  const digits = number.match(/\p{Nd}/gu)!;
+  return `${digits.slice(0, 4).join('')}*****${digits.slice(-2).join('')}`;
+}
+
+/** Up to the last `@`: a password may hold one too. Not a regular expression, for that would be quadratic. */
+function withoutUserInfo(word: string): string {
+  const start = word.indexOf('//');
+  const end = word.lastIndexOf('@');
+  return start >= 0 && end > start ? `${word.slice(0, start)}//***${word.slice(end)}` : word;
 }
 
 // An error of Node's own is no `instanceof Error` where the code runs in a context of its own, as it does under Jest.
@@ -51,8 +78,10 @@ function nameAndCodeOf(thrown: unknown): { name?: unknown; code?: unknown } {
 export function safeCause(error: unknown, secrets: readonly string[] = []): Error {
   const { name, code } = nameAndCodeOf(error);
   const safe = new Error(redact(messageOf(error), secrets));
-  safe.name = typeof name === 'string' ? redact(name, secrets) : 'Error';
+  // Names and codes are looked at, say for a retry: one that only has a few letters in common with a secret stays.
+  const identifier = (text: string) => redact(without(text.slice(0, MAX_READ), secrets));
+  safe.name = typeof name === 'string' ? identifier(name) : 'Error';
   // Its stack would be that of this function, and says nothing.
   safe.stack = `${safe.name}: ${safe.message}`;
-  return typeof code === 'string' ? Object.assign(safe, { code: redact(code, secrets) }) : safe;
+  return typeof code === 'string' ? Object.assign(safe, { code: identifier(code) }) : safe;
 }

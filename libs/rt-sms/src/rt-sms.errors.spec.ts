@@ -1,6 +1,9 @@
 import { inspect } from 'node:util';
+import * as fc from 'fast-check';
+import { redact } from './redact.js';
 import type * as errors from './rt-sms.errors.js';
 import {
+  fromStored,
   isRtSmsError,
   RT_SMS_OUTCOMES,
   RtSmsAbortedError,
@@ -14,6 +17,7 @@ import {
   RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
   RtSmsValidationError,
+  toStored,
   type RtSmsErrorContext,
   type RtSmsOperation,
 } from './rt-sms.errors.js';
@@ -241,4 +245,136 @@ describe('isRtSmsError', () => {
     Object.assign(new Error('x'), { code: 'RT_SMS_AUTH' }),
     { code: 'RT_SMS_AUTH', outcome: 'rejected' },
   ])('takes nothing else for one: %p', (other) => expect(isRtSmsError(other)).toBe(false));
+});
+
+describe('an error in a store', () => {
+  /** Words as they are in a message: what is foreign in it went through `redact`. */
+  const words = fc.string({ unit: 'grapheme', maxLength: 400 }).map((text) => redact(text));
+  const reasons = fc.constantFrom<string | undefined>(
+    'wrong_ip',
+    'system_error',
+    'throttled',
+    'unrecognised',
+    undefined,
+  );
+  const contexts: fc.Arbitrary<RtSmsErrorContext> = fc.record(
+    {
+      operation: fc.constantFrom('send', 'status', 'wait'),
+      attempts: fc.nat(100),
+      durationMs: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      requestId: fc.constantFrom('694ddf2371d06907b1d72f60616adecd', 'req-1'),
+      httpStatus: fc.integer({ min: 200, max: 599 }),
+      cause: fc.constant(new Error('the socket was closed')),
+    },
+    { requiredKeys: ['operation'] },
+  );
+  const of = (make: (context: RtSmsErrorContext, text: string) => RtSmsError) =>
+    fc.tuple(contexts, words).map(([context, text]) => make({ ...context, account: 'otp' }, text));
+  const outcomes = ['not_sent', 'unknown'] as const;
+  const errorsOf: Record<string, fc.Arbitrary<RtSmsError>> = {
+    RtSmsConfigError: fc.array(words, { minLength: 1 }).map((problems) => new RtSmsConfigError(problems, 'otp')),
+    RtSmsValidationError: fc
+      .tuple(contexts, fc.array(words, { minLength: 1 }))
+      .map(([context, problems]) => new RtSmsValidationError(problems, { ...context, account: 'otp' })),
+    RtSmsConnectionError: fc
+      .boolean()
+      .chain((permanent) => of((context, text) => new RtSmsConnectionError(text, permanent, context))),
+    RtSmsOverloadedError: of((context, text) => new RtSmsOverloadedError(text, context)),
+    RtSmsTimeoutError: fc
+      .constantFrom(...outcomes)
+      .chain((outcome) => of((context, text) => new RtSmsTimeoutError(text, outcome, context))),
+    RtSmsAbortedError: fc
+      .constantFrom(...outcomes)
+      .chain((outcome) => of((context, text) => new RtSmsAbortedError(text, outcome, context))),
+    RtSmsRejectedError: reasons.chain((reason) => of((context) => new RtSmsRejectedError(reason, context))),
+    RtSmsAuthError: reasons.chain((reason) => of((context) => new RtSmsAuthError(reason, context))),
+    RtSmsNotFoundError: of((context) => new RtSmsNotFoundError('transaction_not_found', context)),
+    RtSmsUnexpectedResponseError: of((context, text) => new RtSmsUnexpectedResponseError(text, context)),
+  };
+
+  it.each(Object.keys(errorsOf))('%s is read back as it was, as often as it is stored', (name) => {
+    fc.assert(
+      fc.property(errorsOf[name]!, (error) => {
+        let again = error;
+        for (let times = 0; times < 3; times++)
+          again = fromStored(JSON.parse(JSON.stringify(toStored(again))), error.account);
+        expect(again.constructor).toBe(error.constructor);
+        expect(again.name).toBe(name);
+        expect(again.toJSON()).toEqual(error.toJSON());
+        expect(Object.keys(again).toSorted()).toEqual(Object.keys(error).toSorted());
+        expect(isRtSmsError(again)).toBe(true);
+        expect(inspect(again)).toContain(name);
+        expect(again.cause).toBeUndefined();
+      }),
+    );
+  });
+
+  const stored = { ...toStored(new RtSmsRejectedError('wrong_ip', { account: 'otp' })) };
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a text', 'RT_SMS_AUTH'],
+    ['another code', { ...stored, code: 'RT_SMS_OTHER' }],
+    ['a name of each object for a code', { ...stored, code: 'constructor' }],
+    ['an outcome of another class', { ...stored, outcome: 'not_sent' }],
+    ['no outcome of a send', { ...stored, outcome: undefined }],
+    ['an outcome of what is not a send', { ...stored, operation: 'status' }],
+    ['another operation', { ...stored, operation: 'delete' }],
+    ['a message of another type', { ...stored, message: { text: 'x' } }],
+    ['a retryable of another type', { ...stored, retryable: 'yes' }],
+  ])('what is not an error of this package may have been sent: %s', (_, value) => {
+    const error = fromStored(value, 'otp');
+    expect(error.constructor).toBe(RtSmsUnexpectedResponseError);
+    expect(error).toMatchObject({ outcome: 'unknown', retryable: false, account: 'otp' });
+    expect(error.message).toMatch(/the stored error cannot be read/);
+  });
+
+  it('that somebody has changed brings in neither odd facts nor what a log must not hold', () => {
+    const error = fromStored(
+      {
+        ...stored,
+        message: 'to 79270000001\u001B[31m\nnext',
+        reason: 'spam_4711',
+        requestId: '79270000001',
+        attempts: -1,
+        durationMs: 'x',
+        httpStatus: 1.5,
+        problems: 'x',
+        secret: 'x',
+      },
+      'otp',
+    );
+    expect(error).toBeInstanceOf(RtSmsRejectedError);
+    expect(JSON.parse(JSON.stringify(error))).toEqual({
+      name: 'RtSmsRejectedError',
+      operation: 'send',
+      account: 'otp',
+      outcome: 'rejected',
+      retryable: false,
+      attempts: 0,
+      durationMs: 0,
+      code: 'RT_SMS_REJECTED',
+      message: 'to 7927*****01 [31m\nnext',
+      reason: 'unrecognised',
+    });
+  });
+
+  it('never says that a send whose outcome is unknown may be repeated', () => {
+    const timeout = toStored(new RtSmsTimeoutError('x', 'unknown', {}));
+    expect(fromStored({ ...timeout, retryable: true }, 'otp').retryable).toBe(false);
+  });
+
+  it('throws for nothing', () => {
+    fc.assert(
+      fc.property(
+        fc.anything({ withNullPrototype: true }),
+        fc.anything({ withNullPrototype: true }),
+        (value, field) => {
+          expect(isRtSmsError(fromStored(value, 'otp'))).toBe(true);
+          expect(isRtSmsError(fromStored({ ...stored, problems: [field], reason: field }, 'otp'))).toBe(true);
+        },
+      ),
+    );
+  });
 });

@@ -1,10 +1,15 @@
+import { safeId, safeReason, UNRECOGNISED } from './confidential.js';
+import { defined } from './defined.js';
+import { redact } from './redact.js';
+
 /** What became of a message whose `send` failed: it never left, the gateway said no, or nobody can know. */
 export const RT_SMS_OUTCOMES = ['not_sent', 'rejected', 'unknown'] as const;
 /** What became of a send that failed. */
 export type RtSmsOutcome = (typeof RT_SMS_OUTCOMES)[number];
 
+const OPERATIONS = ['send', 'status', 'wait', 'config'] as const;
 /** What was being done. */
-export type RtSmsOperation = 'send' | 'status' | 'wait' | 'config';
+export type RtSmsOperation = (typeof OPERATIONS)[number];
 
 /** The reasons of the provider's table (§1.6.1). */
 export const RT_SMS_REASONS = [
@@ -21,9 +26,6 @@ export const RT_SMS_REASONS = [
 ] as const;
 /** A reason of the gateway (§1.6.1). */
 export type RtSmsReason = (typeof RT_SMS_REASONS)[number];
-
-/** Stands for a reason that is no identifier, or part of what was sent: it may hold a text, a number or a secret. */
-export const UNREPEATED_REASON = 'not_repeated';
 
 /** Where and how an operation failed; every field of it is safe to log. */
 export interface RtSmsErrorContext {
@@ -181,14 +183,17 @@ const ADVICE: Record<RtSmsReason, string> = {
 };
 
 function advice(reason: string | undefined): string {
-  if (reason === UNREPEATED_REASON)
-    return 'its words may be those of the message, so they are not shown; ask its support, with the request id';
+  if (reason === UNRECOGNISED)
+    return 'the reason is not in the document and may repeat parts of the request, so it is not shown; ask the provider, with the request id';
   if (reason === undefined) return `${ADVICE.wrong_credentials}; if they are right, ${ADVICE.wrong_ip}`;
   const known = RT_SMS_REASONS.find((other) => other === reason);
   return known ? ADVICE[known] : 'see the table of errors in the documentation of the gateway';
 }
 
-/** The gateway answered, and said no (§1.6). `reason` is the gateway's own word, of its table or a newer one. */
+/**
+ * The gateway answered, and said no (§1.6). `reason` is the gateway's own word: one of its table, or a newer one that shares
+ * nothing with the request. Any other is `unrecognised`.
+ */
 export class RtSmsRejectedError extends RtSmsError {
   readonly code: string = 'RT_SMS_REJECTED';
   /** Absent only where a 401 or 403 came without a readable one. */
@@ -225,3 +230,101 @@ export class RtSmsUnexpectedResponseError extends RtSmsError {
     super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', true, context);
   }
 }
+
+/** An error as a store keeps it: plain JSON, and as safe as a log. */
+export interface StoredError {
+  /** The stable code, which stands for the class. */
+  code: string;
+  /** The message of the error. */
+  message: string;
+  /** What was being done. */
+  operation: RtSmsOperation;
+  /** Only of a failed `send`. */
+  outcome?: RtSmsOutcome;
+  /** The same call may be repeated. */
+  retryable: boolean;
+  /** Requests made. */
+  attempts: number;
+  /** From the call to the error, in milliseconds. */
+  durationMs: number;
+  /** The gateway's. */
+  requestId?: string;
+  /** Of the answer, if there was one. */
+  httpStatus?: number;
+  /** Of a rejection. */
+  reason?: string;
+  /** Of a wrong message, or of wrong options. */
+  problems?: readonly string[];
+}
+
+/** Class and outcomes of each code. */
+const STORABLE: Record<
+  string,
+  readonly [typeof RtSmsError | (new (...args: never[]) => RtSmsError), ...RtSmsOutcome[]]
+> = {
+  RT_SMS_CONFIG: [RtSmsConfigError, 'not_sent'],
+  RT_SMS_VALIDATION: [RtSmsValidationError, 'not_sent'],
+  RT_SMS_CONNECTION: [RtSmsConnectionError, 'not_sent'],
+  RT_SMS_OVERLOADED: [RtSmsOverloadedError, 'not_sent'],
+  RT_SMS_TIMEOUT: [RtSmsTimeoutError, 'not_sent', 'unknown'],
+  RT_SMS_ABORTED: [RtSmsAbortedError, 'not_sent', 'unknown'],
+  RT_SMS_REJECTED: [RtSmsRejectedError, 'rejected'],
+  RT_SMS_AUTH: [RtSmsAuthError, 'rejected'],
+  RT_SMS_NOT_FOUND: [RtSmsNotFoundError, 'rejected'],
+  RT_SMS_UNEXPECTED_RESPONSE: [RtSmsUnexpectedResponseError, 'unknown'],
+};
+/** Longer than any message of this package, so that nothing of one is lost. */
+const MAX_STORED_LINE = 2_000;
+const MAX_STORED_LINES = 1_000;
+
+/** What a store keeps of an error, for `fromStored`. The cause is not kept. */
+export function toStored(error: RtSmsError): StoredError {
+  const { code, message, operation, outcome, retryable, attempts, durationMs, requestId, httpStatus } = error;
+  const { reason, problems } = error as Partial<RtSmsRejectedError & RtSmsValidationError>;
+  const facts = { operation, outcome, retryable, attempts, durationMs, requestId, httpStatus, reason, problems };
+  return defined({ code, message, ...facts });
+}
+
+/**
+ * The error that `toStored` was given: the same class, message and facts. A store is not trusted: what cannot be such an
+ * error becomes an `RtSmsUnexpectedResponseError`, whose outcome is `unknown`.
+ */
+export function fromStored(stored: unknown, account: string): RtSmsError {
+  const fields = (typeof stored === 'object' && stored !== null ? stored : {}) as Record<keyof StoredError, unknown>;
+  const { code, message, operation, outcome, retryable } = fields;
+  const known = typeof code === 'string' && Object.hasOwn(STORABLE, code) ? STORABLE[code] : undefined;
+  const isRead =
+    typeof message === 'string' &&
+    typeof retryable === 'boolean' &&
+    isOneOf(OPERATIONS, operation) &&
+    (operation === 'send' ? known?.includes(outcome as RtSmsOutcome) : outcome === undefined);
+  if (!known || !isRead) return new RtSmsUnexpectedResponseError('the stored error cannot be read', { account });
+  const [Type, firstOutcome] = known;
+  const context: RtSmsErrorContext = {
+    operation,
+    account,
+    attempts: readCount(fields.attempts) ?? 0,
+    durationMs: readCount(fields.durationMs) ?? 0,
+    requestId: typeof fields.requestId === 'string' ? safeId(fields.requestId, []) : undefined,
+    httpStatus: readCount(fields.httpStatus),
+  };
+  // Not by its own constructor, which would put its words around the message once more.
+  const args = [safeLines(message), outcome ?? firstOutcome, retryable, context];
+  const error = Reflect.construct(RtSmsError, args, Type) as RtSmsError;
+  const reason = typeof fields.reason === 'string' ? safeReason(fields.reason, []) : undefined;
+  const problems = Array.isArray(fields.problems)
+    ? fields.problems.filter((problem) => typeof problem === 'string').map(safeLines)
+    : undefined;
+  Object.assign(error, defined({ code, reason, problems }));
+  error.stack = `${error.name}: ${error.message}`;
+  return error;
+}
+
+const isOneOf = <T>(list: readonly T[], value: unknown): value is T => list.includes(value as T);
+const readCount = (value: unknown): number | undefined =>
+  Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+const safeLines = (text: string): string =>
+  text
+    .split('\n', MAX_STORED_LINES)
+    .map((line) => redact(line, [], MAX_STORED_LINE))
+    .join('\n');

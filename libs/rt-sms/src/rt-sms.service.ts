@@ -252,7 +252,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       instruments?.heard('refused');
       return 'refused';
     }
-    const words = readCallback(query);
+    const words = readCallback(query, this.gateway.secrets);
     if (!words) {
       instruments?.heard('unreadable');
       this.logger.debug('A callback without a readable id was dropped');

@@ -1,6 +1,7 @@
 import type { Attributes, ContextManager, MeterProvider, Span, SpanKind, TracerProvider } from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
 import { SMS_STATUSES } from './message/status.js';
+import { redact } from './redact.js';
 import { RT_SMS_REASONS, type RtSmsError, type RtSmsRejectedError } from './rt-sms.errors.js';
 
 const NAME = 'nestjs-rt-sms';
@@ -59,6 +60,15 @@ export class Telemetry {
     if (!registered?.trace && !registered?.metrics) return undefined;
     return (this.instruments = new Instruments(registered, this.options, this.gauges));
   }
+}
+
+const REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
+
+/** Of a closed set, since each value is a time series: a reason of the table, `other` for any other one, or the code. */
+function reasonLabel(error: RtSmsError): string {
+  const { reason } = error as Partial<RtSmsRejectedError>;
+  if (reason === undefined) return error.code;
+  return REASONS.has(reason) ? reason : 'other';
 }
 
 class Instruments {
@@ -150,14 +160,14 @@ class Instruments {
       const failed = end instanceof Error ? end : undefined;
       if (operation === 'send') {
         const outcome = { ...this.about, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
-        const reason = failed && { 'rt_sms.reason': (failed as RtSmsRejectedError).reason ?? failed.code };
+        const reason = failed && { 'rt_sms.reason': reasonLabel(failed) };
         this.sends?.add(1, { ...outcome, ...reason });
         this.duration?.record((performance.now() - began) / 1000, outcome);
       }
       if (!span) return;
       span.setAttribute('rt_sms.attempts', attempts);
       if (failed) this.fail(span, failed);
-      else span.setAttribute('messaging.message.id', (end as { uid: string }).uid);
+      else span.setAttribute('messaging.message.id', redact((end as { uid: string }).uid));
       span.end();
     };
     this.under(span, begin);

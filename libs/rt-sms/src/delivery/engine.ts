@@ -4,6 +4,7 @@ import type { SmsStatusReport } from '../gateway/wire.js';
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
+import { redact } from '../redact.js';
 
 /** The values of `SmsPriority`, the first goes first. */
 export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
@@ -60,6 +61,10 @@ export interface EngineItem extends CheckedMessage {
   /** Which of the waiting messages goes first. */
   priority: SmsPriority;
 }
+
+/** The problem with an id that is used again for something else. */
+export const idTaken = (id: string): string =>
+  `id: '${redact(id)}' is already used by a different message (another text, number or sender)`;
 
 /** Follows uids until their final status. */
 export interface DeliveryTracker {

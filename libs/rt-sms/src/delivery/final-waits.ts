@@ -14,6 +14,7 @@ import {
 } from 'rxjs';
 import type { RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/calls.js';
+import { redact } from '../redact.js';
 import { RtSmsAbortedError, RtSmsTimeoutError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../options/option-rules.js';
 import type { DeliveryTracker } from './engine.js';
@@ -36,8 +37,10 @@ export class FinalWaits {
     const began = performance.now();
     let cause: unknown;
     const about = () => this.context(performance.now() - began, cause);
-    const aborted = () => new RtSmsAbortedError(`The caller's signal ended the wait for ${uid}`, 'not_sent', about());
-    const late = () => new RtSmsTimeoutError(`No final status of ${uid} within ${limitMs} ms`, 'not_sent', about());
+    const aborted = () =>
+      new RtSmsAbortedError(`The caller's signal ended the wait for ${redact(uid)}`, 'not_sent', about());
+    const late = () =>
+      new RtSmsTimeoutError(`No final status of ${redact(uid)} within ${limitMs} ms`, 'not_sent', about());
     if (signal?.aborted) throw aborted();
     if (this.stopped) throw this.atEnd(uid);
     // Many waits may share a signal; that each has a listener on it while it lasts is no leak to warn of.
@@ -65,7 +68,7 @@ export class FinalWaits {
 
   /** The message is followed no more. */
   giveUp(uid: string): void {
-    const what = `${uid} stays without a final status: its time is over (tracking.maxAgeMs), the gateway does not know it, or too many are followed (tracking.limit)`;
+    const what = `${redact(uid)} stays without a final status: its time is over (tracking.maxAgeMs), the gateway does not know it, or too many are followed (tracking.limit)`;
     this.fail(uid, new RtSmsTimeoutError(what, 'not_sent', this.context()));
   }
 
@@ -82,7 +85,7 @@ export class FinalWaits {
   }
 
   private atEnd(uid: string): RtSmsAbortedError {
-    const why = `The wait for the final status of ${uid} was ended by the application's end`;
+    const why = `The wait for the final status of ${redact(uid)} was ended by the application's end`;
     return new RtSmsAbortedError(why, 'not_sent', this.context());
   }
 

@@ -4,8 +4,14 @@ import { defined } from '../defined.js';
 import { backoffMs } from '../gateway/retry.js';
 import { RtSmsAuthError, RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../options/option-rules.js';
-import { SMS_PRIORITIES, type EngineHost, type EngineItem, type QueuedSmsState, type SmsEngine } from './engine.js';
-import { idTaken } from '../arguments.js';
+import {
+  idTaken,
+  SMS_PRIORITIES,
+  type EngineHost,
+  type EngineItem,
+  type QueuedSmsState,
+  type SmsEngine,
+} from './engine.js';
 import { Heap, type HeapItem } from './heap.js';
 
 /** Messages that are being sent at once. */

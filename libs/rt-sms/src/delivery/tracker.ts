@@ -199,7 +199,7 @@ export class MemoryTracker implements DeliveryTracker {
       return this.wake(question);
     }
     if (final || words.includes(word) || (!ends && words.length === MAX_WORDS))
-      return this.logger.debug(`Nothing new: ${uid} is ${redact(word)} by ${source}`);
+      return this.logger.debug(redact(`Nothing new: ${uid} is ${word} by ${source}`));
     if (ends) return this.settle(delivery, known);
     words.push(word);
     delivery.words = words;
@@ -333,7 +333,7 @@ export class MemoryTracker implements DeliveryTracker {
     look.askedAt = performance.now();
     const asked = (report?: SmsStatusReport, error?: Error) => {
       look.asking = undefined;
-      if (error) this.logger.debug(`Status of ${delivery.uid}: ${error.message}`);
+      if (error) this.logger.debug(`Status of ${redact(delivery.uid)}: ${error.message}`);
       if (this.stopped) return error;
       if (report) this.learn(delivery, report, source, true);
       this.goOn(look, error);
@@ -361,7 +361,7 @@ export class MemoryTracker implements DeliveryTracker {
       if (look.hinted) this.wake(look);
       else this.schedule(look, now + jittered(schedule[look.step] ?? schedule.at(-1)!));
     } else {
-      this.logger.warn(`${delivery.uid} is asked about no more: ${why}`);
+      this.logger.warn(`${redact(delivery.uid)} is asked about no more: ${why}`);
       this.giveUp(delivery);
     }
   }

@@ -62,13 +62,19 @@ export class Gateway {
     this.rate = options.rate && new SlidingRate(options.rate.perSecond);
   }
 
+  /** What no answer and no callback may repeat, whatever they are about. */
+  get secrets(): readonly string[] {
+    const { login, callback } = this.options;
+    return [login, ...callback.secrets, ...this.transport.secrets];
+  }
+
   /** `POST` of a message (§2.1). */
   send(message: CheckedMessage, limits: SendOptions = {}): Promise<Sent> {
     return this.call({
       operation: 'send',
       request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
       limits,
-      confidential: [message.text, message.msisdn, ...this.transport.secrets],
+      confidential: [message.text, message.msisdn, ...this.secrets],
       read: sentUid,
     });
   }
@@ -87,7 +93,7 @@ export class Gateway {
       request: { method: 'GET', path: `${this.path}/${encodeURIComponent(uid)}` },
       limits,
       uid,
-      confidential: this.transport.secrets,
+      confidential: this.secrets,
       read: report,
     });
   }
@@ -267,7 +273,11 @@ class Call {
     try {
       const answer = await this.gateway.ask(this.question.request, exchange);
       if (this.ended) return;
-      value = this.question.read(answer, this.context(readRequestId(answer)), this.question);
+      value = this.question.read(
+        answer,
+        this.context(readRequestId(answer, this.question.confidential)),
+        this.question,
+      );
     } catch (error) {
       if (this.ended) return;
       value = this.explain(error, exchange.started);

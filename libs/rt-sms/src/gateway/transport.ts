@@ -266,7 +266,7 @@ class Task implements Dispatcher.DispatchHandler {
       setImmediate(dispatch, this);
       return;
     }
-    const cause = safeCause(error);
+    const cause = safeCause(error, this.transport.secrets);
     this.fail(new TransportFailure(`the connection was lost after the request had left: ${cause.message}`, { cause }));
   }
 

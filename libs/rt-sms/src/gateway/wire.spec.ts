@@ -144,10 +144,17 @@ describe('errors (§1.6)', () => {
       readSent({ status: 200, data: { status: 'error', reason } }, ABOUT, ['Hello, world', 'the-pass-word']),
     );
     expect(error.constructor).toBe(RtSmsRejectedError);
-    expect(error).toMatchObject({ outcome: 'rejected', reason: 'not_repeated', retryable: false });
+    expect(error).toMatchObject({ outcome: 'rejected', reason: 'unrecognised', retryable: false });
     expect(error.message).toBe(
-      'The gateway refused the request: not_repeated. To mend it: its words may be those of the message, so they are not shown; ask its support, with the request id',
+      'The gateway refused the request: unrecognised. To mend it: the reason is not in the document and may repeat parts of the request, so it is not shown; ask the provider, with the request id',
     );
+  });
+
+  it('a reason of the table is what it is, also where the text has its words', () => {
+    const data = { status: 'error', reason: 'invalid_field_text' };
+    expect(readSent({ status: 200, data }, ABOUT, ['an invalid field, a text'])).toMatchObject({
+      reason: 'invalid_field_text',
+    });
   });
 
   it.each<[string, unknown]>([
@@ -320,6 +327,27 @@ describe('the answer to a status request (§2.2.2)', () => {
     expect(error.message).toMatch(/no readable status/);
   });
 
+  it.each([
+    ['its number', '79377778686'],
+    ['part of its number', 'to_8686'],
+    ['its text', 'текст'],
+    ['the password', 'pass_Summer2026'],
+    // Of another message, which nothing is known of.
+    ['what may be a number', '8 (927) 123-45-67'],
+    ['what may be a number in other digits', '٧٩٢٧١٢٣٤٥٦٧'],
+  ])('a status, an error code and a request id that repeat %s are not passed on', (_, word) => {
+    const of = (result: object) => {
+      const data = { result: { ...EXAMPLE, ...result }, status: 'ok' };
+      return readReport({ status: 200, data }, UID, { ...ABOUT, requestId: word.replace(/\W/g, '') }, [
+        'Summer2026pass',
+      ]);
+    };
+    expect(of({ status: word })).toMatchObject({ status: 'unknown', gatewayStatus: 'unrecognised' });
+    const rejected = of({ status: 'rejected', error_code: word });
+    expect(rejected).toMatchObject({ errorCode: 'unrecognised', msisdn: '79377778686', text: 'текст сообщения' });
+    expect(rejected).not.toHaveProperty('requestId');
+  });
+
   it.each<[unknown, string | undefined]>([
     [79377778686, '79377778686'],
     ['79377778686', '79377778686'],
@@ -457,6 +485,20 @@ describe('the answer to a status request (§2.2.2)', () => {
 });
 
 describe('a callback (§3.1.1)', () => {
+  it.each([
+    '79111432118',
+    '7 (911) 143-21-18',
+    '8.911.143.21.18',
+    'hV3nR8sQ1xZ6bT0w',
+    'pass_SUMMER2026',
+    'PASS=Summer',
+  ])('a status and an error code that may be a number or hold a secret are not passed on: %s', (word) => {
+    const secrets = ['hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA', 'Summer2026pass'];
+    const of = (query: object) => readCallback({ id: '7465', ...query }, secrets)?.report;
+    expect(of({ status: word })).toMatchObject({ status: 'unknown', gatewayStatus: 'unrecognised' });
+    expect(of({ status: 'rejected', err: word })).toMatchObject({ status: 'rejected', errorCode: 'unrecognised' });
+  });
+
   it.each([
     ['prefixed', 'message-id-mw4ZQfV2JTFc', 'message-id-mw4ZQfV2JTFc'],
     ['bare', 'mw4ZQfV2JTFc', 'message-id-mw4ZQfV2JTFc'],

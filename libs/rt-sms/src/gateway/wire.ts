@@ -5,10 +5,10 @@ import {
   RtSmsNotFoundError,
   RtSmsRejectedError,
   RtSmsUnexpectedResponseError,
-  UNREPEATED_REASON,
   type RtSmsError,
   type RtSmsErrorContext,
 } from '../rt-sms.errors.js';
+import { safeId, safeReason, safeWord } from '../confidential.js';
 import { defined } from '../defined.js';
 import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
 
@@ -46,10 +46,10 @@ export interface GatewayAnswer {
   headers?: Record<string, unknown>;
 }
 
-/** What its support asks for. */
-export function readRequestId({ headers }: GatewayAnswer): string | undefined {
+/** What its support asks for; nothing where it may repeat one of the values that are `confidential`. */
+export function readRequestId({ headers }: GatewayAnswer, confidential: readonly string[] = []): string | undefined {
   const id = headers?.['x-request-id'];
-  return typeof id === 'string' && /^[\w-]{1,128}$/.test(id) ? id : undefined;
+  return typeof id === 'string' ? safeId(id, confidential) : undefined;
 }
 
 type Fields = Record<string, unknown>;
@@ -69,10 +69,6 @@ export function readObject(data: unknown): Fields | undefined {
 const KNOWN_REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
 const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip', 'wrong_credentials']);
 
-/** A word of the table is what it is, even where it is part of somebody's text; any other may echo what was sent. */
-const isRepeatable = (reason: string, confidential: readonly string[] = []) =>
-  KNOWN_REASONS.has(reason) || (/^[a-z][\w-]*$/i.test(reason) && !confidential.some((text) => text.includes(reason)));
-
 /**
  * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
  * decides only for 401 and 403 ("not processed"). An acceptance is believed with any 2xx, a refusal only with 200: what
@@ -81,14 +77,15 @@ const isRepeatable = (reason: string, confidential: readonly string[] = []) =>
 function readResult(
   { status, data }: GatewayAnswer,
   context: RtSmsErrorContext,
-  confidential: readonly string[] | undefined,
+  confidential: readonly string[],
 ): Fields | RtSmsError {
   const envelope = readObject(data);
   const result = fields(envelope?.['result']);
   if (status >= 200 && status <= 299 && envelope?.['status'] === 'ok' && result) return result;
   const at = { ...context, httpStatus: status };
   const word = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
-  const reason = word === undefined || isRepeatable(word, confidential) ? word : UNREPEATED_REASON;
+  // A word of the table is what it is, even where it is part of the text.
+  const reason = word === undefined || KNOWN_REASONS.has(word) ? word : safeReason(word, confidential);
   if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
   if (status !== 200) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
   if (reason !== undefined) {
@@ -105,7 +102,7 @@ const isError = (value: Fields | RtSmsError): value is RtSmsError => value insta
 export function readSent(
   answer: GatewayAnswer,
   context: RtSmsErrorContext,
-  confidential?: readonly string[],
+  confidential: readonly string[] = [],
 ): string | RtSmsError {
   const result = readResult(answer, context, confidential);
   if (isError(result)) return result;
@@ -120,26 +117,30 @@ export function readReport(
   answer: GatewayAnswer,
   uid: string,
   context: RtSmsErrorContext,
-  confidential?: readonly string[],
+  confidential: readonly string[] = [],
 ): SmsStatusReport | RtSmsError {
   const result = readResult(answer, context, confidential);
   if (isError(result)) return result;
   const at = { ...context, httpStatus: answer.status };
   // The answer is bound to the question: a mix-up anywhere on the way must not settle another message.
   if (readUid(result['uid']) !== uid) return new RtSmsUnexpectedResponseError('it is about another uid', at);
-  const read = readStatus(result['status']);
+  const msisdn = readMsisdn(result['msisdn']);
+  const text = typeof result['text'] === 'string' ? result['text'] : undefined;
+  // The answer says which message it is about: the rest of it must not repeat that.
+  const known = [...confidential, ...[msisdn, text].filter((value) => value !== undefined)];
+  const read = readStatus(result['status'], known);
   if (!read) return new RtSmsUnexpectedResponseError('it has no readable status', at);
   return defined({
     uid,
     ...read,
     final: isFinal(read.status),
-    msisdn: readMsisdn(result['msisdn']),
-    text: typeof result['text'] === 'string' ? result['text'] : undefined,
+    msisdn,
+    text,
     parts: readParts(result['pdu_count']),
-    errorCode: read.status === 'rejected' ? readErrorCode(result, answer) : undefined,
+    errorCode: read.status === 'rejected' ? readErrorCode(result, answer, known) : undefined,
     createdAt: readUnixTime(result['created_at']),
     updatedAt: readUnixTime(result['updated_at']),
-    requestId: context.requestId,
+    requestId: context.requestId === undefined ? undefined : safeId(context.requestId, known),
   });
 }
 
@@ -151,8 +152,10 @@ function readMsisdn(value: unknown): string | undefined {
 }
 
 /** The document lists it after the outer status, as if it stood beside that. */
-const readErrorCode = (result: Fields, { data }: GatewayAnswer) =>
-  printable(asText(result['error_code'])) ?? printable(asText(readObject(data)?.['error_code']));
+const readErrorCode = (result: Fields, { data }: GatewayAnswer, confidential: readonly string[]) => {
+  const code = printable(asText(result['error_code'])) ?? printable(asText(readObject(data)?.['error_code']));
+  return code === undefined ? undefined : safeWord(code, confidential);
+};
 
 /** The year 5138: what is beyond is not in seconds. */
 const MAX_SECONDS = 1e11;
@@ -167,8 +170,11 @@ function readUnixTime(value: unknown): Date | undefined {
 /** What a callback says (§3.1.1). Without a readable status it is only a hint that something happened to `uid`. */
 export type CallbackWords = { uid: string; report?: DeliveryReport };
 
-/** Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed. */
-export function readCallback(query: unknown): CallbackWords | undefined {
+/**
+ * Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed, and words
+ * that repeat one of the values that are `confidential` are not passed on.
+ */
+export function readCallback(query: unknown, confidential: readonly string[] = []): CallbackWords | undefined {
   const given = fields(query) ?? {};
   const own = (name: string) => {
     const value = Object.hasOwn(given, name) ? given[name] : undefined;
@@ -177,8 +183,9 @@ export function readCallback(query: unknown): CallbackWords | undefined {
   };
   const uid = readUid(own('id'));
   if (uid === undefined) return undefined;
-  const read = readStatus(own('status'));
+  const read = readStatus(own('status'), confidential);
   if (!read) return { uid };
-  const errorCode = read.status === 'rejected' ? printable(own('err')) : undefined;
+  const code = read.status === 'rejected' ? printable(own('err')) : undefined;
+  const errorCode = code === undefined ? undefined : safeWord(code, confidential);
   return { uid, report: defined({ uid, ...read, parts: readParts(own('parts')), errorCode }) };
 }

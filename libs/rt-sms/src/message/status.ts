@@ -1,3 +1,5 @@
+import { safeWord } from '../confidential.js';
+
 /** The statuses of the provider's table (§2.2.2, §3.1.1), and `unknown` for any word that is not in it. */
 export const SMS_STATUSES = [
   'delivered',
@@ -22,32 +24,39 @@ export interface DeliveryReport {
   uid: string;
   /** In this module's words. */
   status: SmsStatus;
-  /** The gateway's own word. */
+  /** The gateway's own word, at most 64 printable characters; `unrecognised` where it may repeat parts of the request. */
   gatewayStatus: string;
   /** Number of segments the message was split into, greater than 0. */
   parts?: number;
-  /** Only with `rejected`; its meaning is not public. */
+  /** Only with `rejected`: at most 64 printable characters, whose meaning is not public; or `unrecognised`, as above. */
   errorCode?: string;
 }
 
 // U+FFFD is what a decoder leaves of bytes that are no UTF-8.
+const MAX_PRINTABLE = 128;
 const PRINTABLE = /^(?! *$)(?!.*\uFFFD)[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u;
 
 /** A printable text of 1 to 64 characters, not all of them blank; nothing otherwise. */
 export const printable = (value: unknown): string | undefined =>
-  typeof value === 'string' && PRINTABLE.test(value) ? value : undefined;
+  typeof value === 'string' && value.length <= MAX_PRINTABLE && PRINTABLE.test(value) ? value : undefined;
 
-/** Reads a status word; nothing if it is missing, empty, unprintable or longer than 64 characters. */
-export function readStatus(value: unknown): { status: SmsStatus; gatewayStatus: string } | undefined {
+/**
+ * Reads a status word; nothing if it is missing, empty, unprintable or longer than 64 characters. One that is not in the
+ * table and may repeat a value that is `confidential` is `unrecognised`.
+ */
+export function readStatus(
+  value: unknown,
+  confidential: readonly string[] = [],
+): { status: SmsStatus; gatewayStatus: string } | undefined {
   if (KNOWN.has(value)) return { status: value as SmsStatus, gatewayStatus: value as SmsStatus };
-  const gatewayStatus = printable(value);
-  return gatewayStatus === undefined ? undefined : { status: 'unknown', gatewayStatus };
+  const word = printable(value);
+  return word === undefined ? undefined : { status: 'unknown', gatewayStatus: safeWord(word, confidential) };
 }
 
-/** A whole number greater than 0, of digits only; nothing otherwise (§3.1.1 `parts`, §2.2.2 `pdu_count`). */
+/** A whole number from 1 to 999, of digits only; nothing otherwise (§3.1.1 `parts`, §2.2.2 `pdu_count`). An SMS has 255 at most. */
 export function readParts(value: unknown): number | undefined {
   const text = typeof value === 'number' ? String(value) : value;
-  if (typeof text !== 'string' || !/^\d{1,9}$/.test(text)) return undefined;
+  if (typeof text !== 'string' || !/^\d{1,3}$/.test(text)) return undefined;
   return Number(text) || undefined;
 }
 

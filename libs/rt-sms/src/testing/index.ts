@@ -2,7 +2,7 @@
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
-import { Arguments, idTaken } from '../arguments.js';
+import { Arguments } from '../arguments.js';
 import { defined } from '../defined.js';
 import { FinalWaits } from '../delivery/final-waits.js';
 import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
@@ -13,7 +13,7 @@ import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../
 import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
-import type { EnqueueOptions, QueuedSms, QueuedSmsState } from '../delivery/engine.js';
+import { idTaken, type EnqueueOptions, type QueuedSms, type QueuedSmsState } from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 
