@@ -9,11 +9,12 @@ import {
   type EngineHost,
   type SmsStatus,
 } from 'nestjs-rt-sms';
+import { redact } from 'nestjs-rt-sms/engine';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { SendData } from './send-queue.js';
 import type { Keeping } from './own-steps.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
-import { isMissing, reason } from './store-errors.js';
+import { isMissing, jobError, reason } from './store-errors.js';
 
 const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
 /** Repeated callbacks of a message that is settled emit nothing for so long. */
@@ -164,7 +165,7 @@ export class CheckQueue implements DeliveryTracker {
       if (job && job.data.ref === undefined) await this.note(uid, { at: now, sent: { at: sentAt, ref } });
     };
     try {
-      await this.store.ask('It is not followed yet', register);
+      await this.store.ask('track', register);
     } catch (error) {
       this.store.complain(error);
       this.owe(uid, register);
@@ -187,7 +188,7 @@ export class CheckQueue implements DeliveryTracker {
     const { uid, status } = report;
     const note: Note = { at: Date.now(), report: pick(report), source, confirmed };
     try {
-      await this.store.ask('It is not kept', async () => {
+      await this.store.ask('callback', async () => {
         if (!(await this.note(uid, note))) {
           if (source === 'poll') return;
           await this.add(uid, note.at, { unborn: true });
@@ -211,7 +212,7 @@ export class CheckQueue implements DeliveryTracker {
     };
     try {
       // It may have overtaken the answer to its POST.
-      if (!(await this.store.ask('It is not kept', wake))) this.owe(wakingOf(uid), wake, OVERTAKING_MS);
+      if (!(await this.store.ask('callback', wake))) this.owe(wakingOf(uid), wake, OVERTAKING_MS);
     } catch (error) {
       this.store.complain(error);
       if (ask) this.owe(wakingOf(uid), wake);
@@ -220,10 +221,10 @@ export class CheckQueue implements DeliveryTracker {
 
   async seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
     for (let first = true; !isOver(); first = false) {
-      const job = await this.store.ask('', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
+      const job = await this.store.ask('find', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
       if (job?.data.final) return this.event(uid, job.data, job.data.final);
       if (job?.data.closed)
-        throw new RtSmsTimeoutError(`${uid} stays without a final status`, 'not_sent', {
+        throw new RtSmsTimeoutError(`${redact(uid)} stays without a final status`, 'not_sent', {
           operation: 'wait',
           account: this.host.options.account,
         });
@@ -338,7 +339,7 @@ export class CheckQueue implements DeliveryTracker {
       return await this.check(job, token);
     } catch (error) {
       if (error instanceof DelayedError) throw error;
-      throw new Error(reason(error), { cause: error });
+      throw jobError(error);
     }
   }
 
@@ -437,7 +438,7 @@ export class CheckQueue implements DeliveryTracker {
     } catch (error) {
       if (error instanceof DelayedError) throw error;
       missing = error instanceof RtSmsNotFoundError;
-      this.host.logger.debug(`Status of ${uid}: ${reason(error)}`);
+      this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
       if (doubt && !missing) return postpone(job, token, Date.now() + RETRY_MS);
     } finally {
       this.asking--;
@@ -458,7 +459,7 @@ export class CheckQueue implements DeliveryTracker {
     const why = lost
       ? 'the gateway does not know it (transaction_not_found)'
       : `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
-    this.host.logger.warn(`${uid} stays without a final status: ${why}`);
+    this.host.logger.warn(`${redact(uid)} stays without a final status: ${why}`);
     const told = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus: data.last });
     if (!told && (data.failures ?? 0) < MAX_FAILURES) return this.putOff(job, token, data);
     data.closed = true;
@@ -481,7 +482,7 @@ export class CheckQueue implements DeliveryTracker {
       return 'emitted';
     }
     if (first !== undefined || data.words?.includes(word) || (!isFinal && (data.words?.length ?? 0) >= MAX_WORDS)) {
-      this.host.logger.debug(`Nothing new: ${uid} is ${status} by ${source}`);
+      this.host.logger.debug(redact(`Nothing new: ${uid} is ${word} by ${source}`));
       return 'nothing';
     }
     const event = this.event(uid, data, note);
@@ -501,7 +502,7 @@ export class CheckQueue implements DeliveryTracker {
       return true;
     }
     if ((data.failures ?? 0) < MAX_FAILURES) return false;
-    this.host.logger.error(`The handlers of ${reason(event.id)} failed ${MAX_FAILURES} times; it is not emitted again`);
+    this.host.logger.error(`The handlers of ${redact(event.id)} failed ${MAX_FAILURES} times; it is not emitted again`);
     return true;
   }
 

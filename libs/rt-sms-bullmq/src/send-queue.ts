@@ -2,12 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
 import {
   isRtSmsError,
-  RtSmsAbortedError,
   RtSmsAuthError,
-  RtSmsConnectionError,
   RtSmsOverloadedError,
-  RtSmsRejectedError,
-  RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
   RtSmsValidationError,
   type EngineHost,
@@ -16,11 +12,12 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
+import { fromStored, idTaken, redact, toStored, type StoredError } from 'nestjs-rt-sms/engine';
 import { readRef, type CheckData, type CheckQueue } from './check-queue.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
-import { reason } from './store-errors.js';
+import { jobError } from './store-errors.js';
 
 /** Lower goes first; BullMQ takes jobs without a priority before all others. */
 const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
@@ -39,16 +36,6 @@ const HANDS_OFF_MS = 25;
 /** And what came back although others had their chance, for so long. */
 const HAND_OVER_MS = 5_000;
 const MAX_HANDED_OVER = 10_000;
-/** What is kept of an error: nothing of an `RtSmsError` is confidential. */
-interface StoredError {
-  code: string;
-  message: string;
-  reason?: string | undefined;
-  httpStatus?: number | undefined;
-  requestId?: string | undefined;
-  attempts?: number;
-}
-
 /** One message in the store. */
 export interface SendData {
   /** `[msisdn, shortcode, text]` as JSON, in which any text can be kept; gone with the settlement. */
@@ -149,12 +136,12 @@ export class SendQueue {
       const digest = digests[index]!;
       const known = entries.get(item.id);
       if (!known) entries.set(item.id, { item, digest });
-      else if (known.digest !== digest) problems.push(taken(item.id));
+      else if (known.digest !== digest) problems.push(idTaken(item.id));
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     const named = [...entries.values()].filter(({ item }) => !item.fresh);
     await this.store.ask(
-      'Nothing was queued',
+      'enqueue',
       async () => {
         if (entries.size > 1) await this.compare(named, began);
         await this.addAll([...entries.values()]);
@@ -189,7 +176,7 @@ export class SendQueue {
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
-    const job = await this.store.ask('It cannot be looked up', () => this.store.send.getJob(jobIdOf(id)));
+    const job = await this.store.ask('find', () => this.store.send.getJob(jobIdOf(id)));
     if (!job || this.isOver(job, Date.now())) return undefined;
     const { state = 'queued', uid, error } = job.data;
     const ref = readRef(job.data);
@@ -198,12 +185,12 @@ export class SendQueue {
       state,
       ...(uid === undefined ? {} : { uid }),
       ...(ref === undefined ? {} : { ref }),
-      ...(error === undefined ? {} : { errorCode: error.code }),
+      ...(error === undefined ? {} : { errorCode: fromStored(error, this.host.options.account).code }),
     };
   }
 
   async cancel(id: string): Promise<boolean> {
-    return this.store.ask('It cannot be cancelled now', async () => {
+    return this.store.ask('cancel', async () => {
       const jobId = jobIdOf(id);
       const job = await this.store.send.getJob(jobId);
       if (!job) return false;
@@ -268,7 +255,7 @@ export class SendQueue {
         const isOver = known && this.isOver(known, now);
         if (isOver) isCrowded = true;
         if (isOver || !known) free.push(entry);
-        else if (Digests.differ(known.data.digest, entry.digest)) problems.push(taken(entry.item.id));
+        else if (Digests.differ(known.data.digest, entry.digest)) problems.push(idTaken(entry.item.id));
       }),
     );
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
@@ -288,7 +275,8 @@ export class SendQueue {
       return await this.take({ job, token });
     } catch (error) {
       if (error instanceof DelayedError) throw error;
-      throw new Error(reason(error), { cause: error });
+      const { message } = job.data;
+      throw jobError(error, message === undefined ? [] : [message]);
     }
   }
 
@@ -424,7 +412,7 @@ export class SendQueue {
     error?: RtSmsError,
   ): Promise<string> {
     const { digest, ref } = held.job.data;
-    const data: SendData = { digest, ref, ...outcome, error: error && stored(error) };
+    const data: SendData = { digest, ref, ...outcome, error: error && toStored(error) };
     if (await this.keep(held, data)) return this.tell(held, error);
     return this.overtaken(held, data);
   }
@@ -433,7 +421,7 @@ export class SendQueue {
   private async retell(held: Held): Promise<string> {
     const { data } = held.job;
     if (isNews(data) && !(await this.keep(held, data))) throw overtaken();
-    return this.tell(held, data.error && revive(data.error, this.host.options.account));
+    return this.tell(held, fromStored(data.error, this.host.options.account));
   }
 
   /** Tells the application; as often as it takes, within reason. */
@@ -462,7 +450,7 @@ export class SendQueue {
       if (now && now.data.state === undefined) await this.store.insist(() => now.updateData(data));
       else if (now?.data.state !== 'accepted')
         this.host.logger.warn(
-          `${data.uid} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
+          `${redact(data.uid!)} was accepted after all, its outcome had been reported as ${now?.data.state ?? 'gone'}; it is followed`,
         );
     }
     throw overtaken();
@@ -476,7 +464,9 @@ export class SendQueue {
       } catch (error) {
         if (this.end.signal.aborted) {
           if (data.uid)
-            this.host.logger.error(`${data.uid} was accepted, but the store is gone and could not keep it: track() it`);
+            this.host.logger.error(
+              `${redact(data.uid)} was accepted, but the store is gone and could not keep it: track() it`,
+            );
           throw error;
         }
         this.store.complain(error);
@@ -500,9 +490,6 @@ export class SendQueue {
 
 const overtaken = () => new Error('Another worker has taken the job over');
 
-const taken = (id: string) =>
-  `id: '${id.replace(/\d{9,}/g, '***').slice(0, 128)}' stands for a message with another text, number or sender already`;
-
 const backoffMs = (attempt: number, baseMs: number, capMs: number): number =>
   (0.5 + Math.random() / 2) * Math.min(capMs, baseMs * 2 ** (attempt - 1));
 
@@ -517,21 +504,4 @@ const isNews = ({ state, failures }: SendData): boolean => state === 'accepted' 
 export function limiter(perSecond: number): { max: number; duration: number } {
   const max = Math.max(1, Math.floor(perSecond / 10));
   return { max, duration: Math.ceil((max * 1010) / perSecond) };
-}
-
-function stored(error: RtSmsError): StoredError {
-  const { code, message, httpStatus, requestId, attempts } = error;
-  return { code, message, reason: (error as { reason?: string }).reason, httpStatus, requestId, attempts };
-}
-
-/** The error again, where the process that had it did not get to tell it. */
-function revive({ code, message, reason: word, ...facts }: StoredError, account: string): RtSmsError {
-  const context = { ...facts, account } as ConstructorParameters<typeof RtSmsRejectedError>[1];
-  if (code === 'RT_SMS_AUTH') return new RtSmsAuthError(word, context);
-  if (word !== undefined || code === 'RT_SMS_REJECTED') return new RtSmsRejectedError(word, context);
-  if (code === 'RT_SMS_TIMEOUT') return new RtSmsTimeoutError(message, 'unknown', context);
-  if (code === 'RT_SMS_ABORTED') return new RtSmsAbortedError(message, 'unknown', context);
-  if (code === 'RT_SMS_OVERLOADED') return new RtSmsOverloadedError(message, context);
-  if (code === 'RT_SMS_CONNECTION') return new RtSmsConnectionError(message, true, context);
-  return new RtSmsUnexpectedResponseError(message, context);
 }

@@ -1,5 +1,7 @@
+import { inspect } from 'node:util';
 import { UnsupportedPostgresVersionError } from 'bullmq';
-import { neverLeft, offline, reason, unfit } from './store-errors.js';
+import { jobIdOf } from './job-id.js';
+import { jobError, neverLeft, offline, reason, unfit } from './store-errors.js';
 
 const failed = (message: string, code?: string) => Object.assign(new Error(message), { code });
 
@@ -42,8 +44,38 @@ describe('what was certainly not done', () => {
 });
 
 describe('the reason that is logged', () => {
-  it('holds no password of a URL and no number', () => {
-    expect(reason(failed('redis://me:s3cret@host said\n79270000001'))).toBe('redis://***@host said ***');
-    expect(reason(failed('redis://me:s3@cret@host'))).toBe('redis://***@host');
+  it.each([
+    [failed('redis://me:s3cret@host said\n79270000001'), 'redis://***@host said 7927*****01'],
+    [failed('redis://me:s3@cret@host'), 'redis://***@host'],
+    [
+      failed(`Missing lock for job ${jobIdOf('otp 8 (927) 123-45-67')}. moveToDelayed`),
+      "Missing lock for job 'otp 8927*****67'. moveToDelayed",
+    ],
+    [failed('Another worker has the job in its hands'), 'Another worker has the job in its hands'],
+    [
+      failed("ERR unknown command 'EVALSHA', with args beginning with: 'a1' '2' '{\"message\":\"Code 4711\"}'"),
+      "ERR unknown command 'EVALSHA',",
+    ],
+    [failed('invalid input syntax for type json: "Code 4711"', '22P02'), '22P02'],
+    [failed('', 'ECONNREFUSED'), 'ECONNREFUSED'],
+    [failed(''), 'Error'],
+    ['thrown', 'thrown'],
+    [undefined, 'undefined'],
+  ])('%s is told as %s', (error, told) => expect(reason(error).trim()).toBe(told));
+
+  it.each(['//', '/', '1', ' ', 'job i', '@', 'with args beginning with'])(
+    'is that of the beginning of a message without end: %j',
+    (unit) => expect(reason(failed(unit.repeat(500_000)))).toBe(reason(failed(unit.repeat(2_000)))),
+  );
+});
+
+it('of an error that BullMQ stores nothing is left but a message without the words of the job', () => {
+  const foreign = Object.assign(failed('no room for Code4711 to 79270000001', '53100'), {
+    name: 'UnrecoverableError',
+    cause: 'Code4711',
   });
+  const stored = jobError(foreign, [JSON.stringify(['79270000001', 'SHOP', 'Code4711'])]);
+  expect(stored).toMatchObject({ name: 'Error', message: 'no room for *** to ***' });
+  expect(stored.cause).toMatchObject({ code: '53100', message: 'no room for *** to ***' });
+  expect(inspect(stored, { showHidden: true, depth: 9 })).not.toMatch(/4711|79270000001/);
 });

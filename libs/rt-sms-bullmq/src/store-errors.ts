@@ -1,15 +1,42 @@
 import { RtSmsConfigError } from 'nestjs-rt-sms';
+import { messageOf, redact, safeCause } from 'nestjs-rt-sms/engine';
+import { idOf, jobIdOf } from './job-id.js';
 
 /* What the errors of Redis, PostgreSQL, their clients and BullMQ mean. */
 
-/** What a foreign error says, fit for the log: one line, nothing that looks like a number or a password in a URL. */
-export const reason = (error: unknown): string =>
-  String((error as Error | undefined)?.message || (error as { code?: unknown } | undefined)?.code || error)
-    // Up to the last one: a password may hold an @ too.
-    .replace(/\/\/\S*@/g, '//***@')
-    .replace(/\d{9,}/g, '***')
-    .replace(/\s+/g, ' ')
-    .slice(0, 200);
+/** No more of a message is looked at, and no more of it is shown. */
+const MAX_READ = 2_000;
+const MAX_SHOWN = 200;
+/** Redis repeats the command here, whose arguments are a message with its number. */
+const ARGUMENTS = 'with args beginning with';
+/** PostgreSQL's data exceptions quote the value. */
+const DATA_EXCEPTION = /^22[\dA-Z]{3}$/;
+
+/** A foreign error that is fit for a log, a cause, and the store itself; nothing of `secrets` is in it. */
+export function safeStoreError(error: unknown, secrets?: readonly string[]): Error {
+  const safe: Error & { code?: string } = safeCause(error, secrets);
+  const { code = '' } = safe;
+  const [message = ''] = DATA_EXCEPTION.test(code) ? [] : messageOf(error).slice(0, MAX_READ).split(ARGUMENTS, 1);
+  safe.message = redact(withPlainIds(message), secrets, MAX_SHOWN) || code || safe.name;
+  safe.stack = `${safe.name}: ${safe.message}`;
+  return safe;
+}
+
+/** BullMQ names a job by its id, in which the id of the message is encoded; plain it can be redacted. */
+const withPlainIds = (message: string): string =>
+  message.replace(/\bjob ([iw][\w-]+)/gi, (found, jobId: string) => {
+    const id = idOf(jobId);
+    return jobIdOf(id) === jobId ? `job '${id}'` : found;
+  });
+
+/** What BullMQ is to keep of an error; its own names of errors, which it goes by, are not for others. */
+export function jobError(error: unknown, secrets?: readonly string[]): Error {
+  const cause = safeStoreError(error, secrets);
+  return new Error(cause.message, { cause });
+}
+
+/** What a foreign error says. */
+export const reason = (error: unknown, secrets?: readonly string[]): string => safeStoreError(error, secrets).message;
 
 /** BullMQ's codes of what is no failure of the store. */
 export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;

@@ -18,7 +18,7 @@ import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { misfit } from './layout.js';
 import { postgresSteps, redisSteps, type OwnSteps } from './own-steps.js';
 import { EngineWorker, PacedWorker } from './workers.js';
-import { isMissing, LAYOUT, neverLeft, offline, POLICY, reason, Unfit, unfit } from './store-errors.js';
+import { isMissing, LAYOUT, neverLeft, offline, POLICY, reason, safeStoreError, Unfit, unfit } from './store-errors.js';
 
 /** A caller waits so long for the store. */
 const ANSWER_MS = 5_000;
@@ -34,6 +34,42 @@ const EVENTS = { events: { maxLen: 1_000 } };
 
 /** Of each job: nothing of it fails for good, and no stack of an error gets into the store. */
 export const JOB = { attempts: 1_000_000, backoff: 5_000, stackTraceLimit: 0 } as const;
+
+/** What callers wait for. */
+export type StoreRequest = keyof typeof REQUESTS;
+
+const AGAIN = 'call it again, which is safe';
+/** What each says where it certainly was not done, and where the store did not acknowledge it, and what to do then. */
+const REQUESTS = {
+  enqueue: {
+    operation: 'send',
+    notDone: (why: string) => `Nothing was queued: ${why}`,
+    unknown: (why: string) =>
+      `Enqueue outcome unknown: the store did not acknowledge the message (${why}). If it has an id of yours, enqueue it again with this id: that cannot send it twice`,
+  },
+  find: {
+    operation: 'status',
+    notDone: (why: string) => `The message could not be looked up: ${why}. find() changes nothing: ${AGAIN}`,
+    unknown: (why: string) =>
+      `The message could not be looked up: the store did not answer (${why}). find() changes nothing: ${AGAIN}`,
+  },
+  cancel: {
+    operation: 'status',
+    notDone: (why: string) => `Nothing was cancelled: ${why}. The message may still be sent; to cancel it, ${AGAIN}`,
+    unknown: (why: string) =>
+      `Cancel outcome unknown: the store did not acknowledge it (${why}). The message may still be sent; to cancel it, ${AGAIN}`,
+  },
+  track: {
+    operation: 'status',
+    notDone: (why: string) => `The uid is not tracked yet: ${why}`,
+    unknown: (why: string) => `Track outcome unknown: the store did not acknowledge the uid (${why})`,
+  },
+  callback: {
+    operation: 'status',
+    notDone: (why: string) => `The status was not stored: ${why}`,
+    unknown: (why: string) => `The status may not be stored: the store did not acknowledge it (${why})`,
+  },
+} as const;
 
 export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
 export type StoredJob<T> = Job<T, string>;
@@ -102,19 +138,23 @@ export class Store<Send, Check> {
 
   /**
    * Runs what a caller waits for, and does not let it wait for a store that is down.
-   * @throws RtSmsOverloadedError if it provably was not done, RtSmsTimeoutError (`unknown`) if nobody can know
+   * @throws RtSmsOverloadedError if it certainly was not done; RtSmsTimeoutError if the store did not acknowledge it, for
+   * `enqueue` with the outcome `unknown`
    */
-  async ask<T>(what: string, work: () => Promise<T>, count = 1): Promise<T> {
+  async ask<T>(request: StoreRequest, work: () => Promise<T>, count = 1): Promise<T> {
     const began = performance.now();
-    const context = (cause?: unknown) => ({
-      account: this.account,
-      durationMs: performance.now() - began,
-      ...(cause === undefined ? {} : { cause: new Error(reason(cause)) }),
-    });
+    const { notDone, unknown, operation } = REQUESTS[request];
+    const context = (error: unknown) => {
+      const durationMs = performance.now() - began;
+      return { operation, account: this.account, durationMs, cause: safeStoreError(error) };
+    };
     try {
       if (!this.isReady) await this.reached;
     } catch (error) {
-      throw new RtSmsOverloadedError(`${what}: the store of the queue cannot be reached`, context(error));
+      throw new RtSmsOverloadedError(
+        notDone(`the store of the queue cannot be reached (${reason(error)})`),
+        context(error),
+      );
     }
     try {
       return await within(ANSWER_MS + (count - 1) * ANSWER_EACH_MS, work());
@@ -122,12 +162,8 @@ export class Store<Send, Check> {
       if (isRtSmsError(error)) throw error;
       // Of many, those before the one that failed may be in.
       if (count === 1 ? neverLeft(error) : offline(error))
-        throw new RtSmsOverloadedError(`${what}: the store of the queue is down (${reason(error)})`, context(error));
-      throw new RtSmsTimeoutError(
-        `It is not known whether it was queued, the store did not confirm it (${reason(error)}). Queue it again with the same id: that cannot send twice`,
-        'unknown',
-        context(error),
-      );
+        throw new RtSmsOverloadedError(notDone(`the store of the queue is down (${reason(error)})`), context(error));
+      throw new RtSmsTimeoutError(unknown(reason(error)), 'unknown', context(error));
     }
   }
 
