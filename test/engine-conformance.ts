@@ -330,6 +330,16 @@ export function engineConformance(
         expect(gateway.requests.post).toBe(0);
       });
 
+      it('an id with a number in it, as people write one, is masked in an error', async () => {
+        const { sms } = await run();
+        const id = 'otp 8 (927) 123-45-67';
+        await sms.enqueue(hello, { id, delayMs: 60_000 });
+        await expect(sms.enqueue({ ...hello, text: 'Other words' }, { id })).rejects.toThrow(
+          "id: 'otp 8927*****67' is already used by a different message",
+        );
+        await sms.cancel(id);
+      });
+
       it('takes none where one id stands for another message already, be it in the same batch', async () => {
         const { sms, gateway } = await run();
         await sms.enqueue(hello, { id: 'old', delayMs: 60_000 });

@@ -2,9 +2,9 @@ import { setImmediate } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { jest } from '@jest/globals';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
-import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -12,7 +12,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
-import { RtSmsEvents, RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
+import { RT_SMS_REASONS, RtSmsEvents, RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd, start } from './platforms.js';
 
@@ -162,6 +162,39 @@ describe('with an OpenTelemetry SDK', () => {
     gateway.nextSend('system_error');
     await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 2 });
     expect(await points()).toMatchObject({ 'rt_sms.retries{messaging.operation.name=send}': 1 });
+  });
+
+  it('whatever the gateway says, the series of an exporter are those of a closed set', async () => {
+    const exporter = new PrometheusExporter({ preventServerStart: true });
+    const meters = new MeterProvider({ readers: [exporter] });
+    metrics.setGlobalMeterProvider(meters);
+    atEnd(async () => {
+      await meters.shutdown();
+      metrics.disable();
+    });
+    const { gateway, sms } = await run({ retry: { send: 0 } });
+    const labels = async () => {
+      const { resourceMetrics, errors } = await exporter.collect();
+      expect(errors).toEqual([]);
+      const text = new PrometheusSerializer().serialize(resourceMetrics);
+      return text.split('\n').filter((line) => line.startsWith('rt_sms_sends_total{'));
+    };
+    const letters = (n: number) => String.fromCharCode(97 + Math.floor(n / 26), 97 + (n % 26));
+    const reasons = [
+      ...Array.from({ length: 60 }, (_, n) => `unknown_subscriber_791114321${n + 10}`),
+      ...Array.from({ length: 60 }, (_, n) => `operator_${letters(n)}_unavailable`),
+      'no way',
+      ...RT_SMS_REASONS,
+    ];
+    for (const reason of reasons) {
+      gateway.nextSend({ status: 200, body: JSON.stringify({ status: 'error', reason }) });
+      await expect(sms.send(MESSAGE)).rejects.toMatchObject({ outcome: 'rejected' });
+    }
+    gateway.nextSend('html');
+    await expect(sms.send(MESSAGE)).rejects.toMatchObject({ outcome: 'unknown' });
+    await sms.send(MESSAGE);
+    const seen = (await labels()).map((line) => /rt_sms_reason="([^"]*)"/.exec(line)?.[1]);
+    expect(seen.toSorted()).toEqual([...RT_SMS_REASONS, 'other', 'RT_SMS_UNEXPECTED_RESPONSE', undefined].toSorted());
   });
 
   it('nothing personal is in it', async () => {

@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { Logger } from '@nestjs/common';
 import type { HttpService } from '@nestjs/axios';
 import { metrics, trace } from '@opentelemetry/api';
+import * as fc from 'fast-check';
 import { getRtSmsHttpToken, isRtSmsError, RtSmsEvents, RtSmsModule } from 'nestjs-rt-sms';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { LOGIN, PASSWORD, startAccount, startFault, TEXT, type AccountOptions } from '../faults/account.js';
@@ -178,16 +179,87 @@ describe('a gateway that says back what it was told', () => {
     credentials: (request) => request.headers.authorization ?? '',
     password: () => PASSWORD,
   };
-  // Digits alone are a uid, and an id of a request, like any other.
-  const digits = (what: string, way: string) => what === 'number' && /uid|header/.test(way);
-  const cases = Object.keys(ways).flatMap((way) =>
-    Object.keys(texts).flatMap((what) => (digits(what, way) ? [] : [[what, way] as const])),
-  );
+  const cases = Object.keys(ways).flatMap((way) => Object.keys(texts).map((what) => [what, way] as const));
 
   it.each(cases)('its %s %s', async (what, way) => {
     const url = await echo((request, body, response) => ways[way]!(texts[what]!(request, body), response));
     const { sms } = await account({ url });
     await expectNoLeak(await failureOf(sms.send(MESSAGE)), await failureOf(sms.getStatus(UID)));
+  });
+
+  /** Letters and digits alone: in whatever way something is said back, this is in it. */
+  const bare = (text: string) =>
+    text
+      .normalize('NFKD')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}]/gu, '');
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const values = { number: MSISDN, text: TEXT, password: PASSWORD, login: LOGIN, secret: SECRET };
+  const mutations: Record<string, (value: string) => string> = {
+    'as it is': (value) => value,
+    'in upper case': (value) => value.toUpperCase(),
+    'with other separators': (value) => [...value.replace(/[^\p{L}\p{N}]/gu, '')].join('-'),
+    'without separators': (value) => value.replace(/[^\p{L}\p{N}]/gu, ''),
+    'its beginning': (value) => value.slice(0, 8),
+    'its end': (value) => value.slice(-7),
+    'its middle': (value) => value.slice(3, 11),
+    'in Base64': base64,
+    'in Base64 for URLs': (value) => Buffer.from(value).toString('base64url'),
+    'a part of its Base64': (value) => base64(value).slice(2, 14),
+    'in Base64 with more': (value) => base64(`x${value}`).slice(2),
+    'in hexadecimal form': (value) => Buffer.from(value).toString('hex').slice(0, 32),
+    'percent-encoded': encodeURIComponent,
+  };
+  /** As the document has it: a message that is asked about is known by its answer only. */
+  const RESULT = { uid: UID, msisdn: MSISDN, text: TEXT };
+  const places: Record<string, (said: string) => { status?: number; reason?: string; result?: object; id?: string }> = {
+    reason: (said) => ({ reason: said }),
+    'reason of a 403': (said) => ({ status: 403, reason: said }),
+    'request id of an answer': (said) => ({ id: said, result: { ...RESULT, status: 'delivered' } }),
+    'request id of an error': (said) => ({ id: said, reason: 'invalid_field_text' }),
+    status: (said) => ({ result: { ...RESULT, status: said } }),
+    'error code': (said) => ({ result: { ...RESULT, status: 'rejected', error_code: said } }),
+  };
+
+  it('whatever was done to it, it is nowhere, not even in part', async () => {
+    let answer: ReturnType<(typeof places)[string]> = {};
+    const url = await echo((_, __, response) => {
+      const { status = 200, reason, result, id } = answer;
+      const headers = { 'content-type': 'application/json', ...(id === undefined ? {} : { 'x-request-id': id }) };
+      response.writeHead(status, headers).end(JSON.stringify({ status: result ? 'ok' : 'error', reason, result }));
+    });
+    const { sms } = await account({ url }, { tracking: { schedule: [3_600_000] }, retry: { send: 0, status: 0 } });
+    const affix = fc.constantFrom('', 'spam_', 'wrong-password ', 'x');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...Object.values(values)),
+        fc.constantFrom(...Object.keys(mutations)),
+        fc.constantFrom(...Object.keys(places)),
+        affix,
+        affix,
+        async (value, mutation, place, before, after) => {
+          const mutated = mutations[mutation]!(value);
+          fc.pre(bare(mutated).length >= 5);
+          const said = before + mutated + after;
+          answer = places[place]!(/id/.test(place) ? said.replace(/[^\x20-\x7e]/g, '') : said);
+          // Nothing is known of the message in an error about a uid.
+          const isKnown = answer.result !== undefined || (value !== MSISDN && value !== TEXT);
+          const status = isKnown ? await sms.getStatus(UID).catch((error: unknown) => error) : {};
+          const { msisdn: _, text: __, ...told } = status as { msisdn?: string; text?: string };
+          const sent = await sms.send(MESSAGE).catch((error: unknown) => error);
+          const { requestId } = sent as { requestId?: string };
+          const { text } = await watch.take();
+          const seen = [
+            text,
+            show(status instanceof Error ? status : told),
+            sent instanceof Error ? show(sent) : '',
+            requestId,
+          ];
+          expect(bare(seen.join('\n'))).not.toContain(bare(mutated));
+        },
+      ),
+      { numRuns: 400 },
+    );
   });
 });
 

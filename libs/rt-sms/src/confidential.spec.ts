@@ -69,6 +69,7 @@ describe('what a gateway may say back', () => {
     ['a number', '79261234567'],
     ['a number with separators', '8-926-123-45-67'],
     ['a number among others', 'a79261234567b'],
+    ['a number in Base64', base64('79261234567').replace('=', '')],
     ['a number in hexadecimal form', hex('79261234567')],
     ['an id that is a number, filled up', '79261234567'.padStart(32, '0')],
     ['a number in hexadecimal form, filled up', hex('79261234567').padStart(32, 'f')],

@@ -79,8 +79,11 @@ export function sharing(values: readonly string[]): (word: string) => boolean {
   return (word) => (forms ??= values.map((value) => new Forms(value))).some((form) => form.isSharedBy(word));
 }
 
-/** True if there are digits enough for a phone number, of whichever script. */
-const mayBeNumber = (word: string): boolean => (word.match(/\p{Nd}/gu)?.length ?? 0) >= NUMBER_DIGITS;
+/** True if there are digits enough for a phone number, of whichever script, also in Base64. */
+const mayBeNumber = (word: string): boolean =>
+  [word, Buffer.from(word, 'base64').toString('latin1')].some(
+    (text) => (text.match(/\p{Nd}/gu)?.length ?? 0) >= NUMBER_DIGITS,
+  );
 
 /** A reason that the document does not have passes only as a short word: letters, so that no number or code can be in it. */
 export function safeReason(reason: string, confidential: readonly string[]): string {
