@@ -1,6 +1,10 @@
 import { connect, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { readFileSync } from 'node:fs';
 import { refusingPort, type DeadEnd } from './dead-ends.js';
 import { Listener } from './listener.js';
+
+const pem = (file: string) => readFileSync(new URL(`./certs/${file}`, import.meta.url));
 
 /**
  * `ok` tunnels; `refuse` answers 407 (or `status`); `hang` reads the CONNECT and keeps silent; `dead` is a closed port.
@@ -9,6 +13,10 @@ export interface ConnectProxyOptions {
   mode?: 'ok' | 'refuse' | 'hang' | 'dead';
   /** The answer of `refuse`. Default 407. */
   status?: 403 | 407;
+  /** The answer of `ok`. Default 200. */
+  opened?: number;
+  /** Speak TLS, with this certificate. */
+  certificate?: 'localhost' | 'self-signed';
   /** `user:password` that `ok` asks for, else 407. Default: none. */
   credentials?: string;
 }
@@ -29,16 +37,24 @@ export class ConnectProxy {
 
   static async start(options: ConnectProxyOptions = {}): Promise<ConnectProxy> {
     const proxy = new ConnectProxy(options);
-    proxy.peer = options.mode === 'dead' ? await refusingPort() : await Listener.open((socket) => proxy.accept(socket));
+    proxy.peer = options.mode === 'dead' ? await refusingPort() : await Listener.open((socket) => proxy.secure(socket));
     return proxy;
   }
 
   get url(): string {
-    return `http://${this.peer.host}`;
+    return `${this.options.certificate ? 'https' : 'http'}://${this.peer.host}`;
   }
 
   async close(): Promise<void> {
     await this.peer.close();
+  }
+
+  private secure(tcp: Socket) {
+    const { certificate } = this.options;
+    if (!certificate) return this.accept(tcp);
+    const server = createTlsServer({ cert: pem(`${certificate}.pem`), key: pem('server.key') });
+    server.on('secureConnection', (client) => this.accept(client.on('error', () => {})));
+    server.emit('connection', tcp);
   }
 
   private accept(client: Socket) {
@@ -72,7 +88,7 @@ export class ConnectProxy {
     const server = connect(Number(target.slice(colon + 1)), target.slice(0, colon));
     server.once('connect', () => {
       this.tunnels++;
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      client.write(`HTTP/1.1 ${this.options.opened ?? 200} Connection established\r\n\r\n`);
       server.write(rest);
       client.pipe(server).pipe(client);
     });

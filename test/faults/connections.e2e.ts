@@ -4,7 +4,7 @@ import { atEnd } from '../platforms.js';
 import { atOnce } from '../timing.js';
 import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.js';
 import { ConnectProxy, type ConnectProxyOptions } from './connect-proxy.js';
-import { CERTIFICATES, type FaultServer } from './fault-server.js';
+import type { FaultServer } from './fault-server.js';
 
 const MESSAGE = { msisdn: msisdnOf(1), text: TEXT };
 
@@ -47,6 +47,20 @@ describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
     expect(proxy.tunnels).toBeLessThanOrEqual(3);
     expect(proxy.heads[0]).toContain(`CONNECT ${new URL(server.url).host} HTTP/1.1\r\n`);
     for (const { raw } of server.requests) expect(raw.toString()).not.toMatch(/proxy-/i);
+  });
+
+  it.each([201, 204, 299])('that opens the tunnel with %d is one that opened it', async (opened) => {
+    const proxy = await startProxy({ opened });
+    const server = await startFault('healthy', { tls });
+    const { sms } = await startAccount(server, { proxy: proxy.url });
+    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 1 });
+  });
+
+  it('with a password and no user is given it', async () => {
+    const proxy = await startProxy({ credentials: ':p@ss' });
+    const server = await startFault('healthy', { tls });
+    const { sms } = await startAccount(server, { proxy: withUser(proxy, ':p%40ss') });
+    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 1 });
   });
 
   it.each([
@@ -99,32 +113,6 @@ it('a fault behind the proxy has the outcome that it has without', async () => {
     expect(await failureOf(sms.send(MESSAGE))).toMatchObject({ outcome });
     expect(server.postsRead).toBe(outcome === 'unknown' ? 1 : 0);
   }
-});
-
-describe('TLS', () => {
-  it.each(['self-signed', 'wrong-host', 'expired'] as const)(
-    'names tls.ca where a certificate is not trusted: %s',
-    async (name) => {
-      const { sms } = await startAccount(await startFault(name));
-      const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
-      expect(error.message).toContain('tls.ca');
-    },
-  );
-
-  it('trusts no certificate of a CA that was not given', async () => {
-    const { url } = await startFault('healthy', { tls: true });
-    const { sms } = await startAccount({ url });
-    const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
-    expect(error).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent', retryable: false, attempts: 1 });
-    expect(error.message).toContain('tls.ca');
-  });
-
-  it('shows the client certificate', async () => {
-    const server = await startFault('client-certificate-missing');
-    const { ca, clientCert: cert, clientKey: key } = CERTIFICATES;
-    const { sms } = await startAccount(server, { tls: { ca, cert, key } });
-    await expect(sms.send(MESSAGE)).resolves.toMatchObject({ attempts: 1 });
-  });
 });
 
 it.each(['302', '307'] as const)('a redirect is not followed: %s', async (name) => {

@@ -30,22 +30,35 @@ export async function unresolvableHost(): Promise<DeadEnd> {
   return { host: 'nonexistent.invalid', close: async () => {} };
 }
 
-// Listens and then stops its thread for good: libuv never gets to accept(), and the kernel drops what exceeds the backlog.
+// Listens and then stops its thread: libuv never gets to accept(), and the kernel drops what exceeds the backlog. Once it is
+// woken, it hands all connections on.
 const LISTEN_AND_FREEZE = `
-  const { parentPort } = require('node:worker_threads');
-  const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+  const { parentPort, workerData: { address, port, to, sleeping } } = require('node:worker_threads');
+  const { connect, createServer } = require('node:net');
+  const server = createServer((client) => {
+    const target = connect(to, '127.0.0.1').on('error', () => client.destroy());
+    client.on('error', () => target.destroy()).pipe(target).pipe(client);
+  });
+  server.listen({ port, host: address, backlog: 1 }, () => {
     parentPort.postMessage(server.address().port);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    Atomics.wait(sleeping, 0, 0);
   });`;
 const FULL_AFTER_MS = 200;
 
-/** A listener whose backlog is full: the SYN of a further connection is dropped, so connecting hangs. */
-export async function fullBacklog(): Promise<DeadEnd> {
-  const frozen = new Worker(LISTEN_AND_FREEZE, { eval: true });
-  const [port]: number[] = await once(frozen, 'message');
+/** A dead end that comes to life: from then on, connections go to the port `to` of 127.0.0.1. */
+export type SlowEnd = DeadEnd & { wake(): void };
+
+/**
+ * A listener whose backlog is full: the SYN of a further connection is dropped, so connecting hangs. After `wake()` it is
+ * answered when TCP repeats it, a second after the first one.
+ */
+export async function fullBacklog({ address = '127.0.0.1', port = 0, to = 0 } = {}): Promise<SlowEnd> {
+  const sleeping = new Int32Array(new SharedArrayBuffer(4));
+  const frozen = new Worker(LISTEN_AND_FREEZE, { eval: true, workerData: { address, port, to, sleeping } });
+  const [listening]: number[] = await once(frozen, 'message');
   const fillers: Socket[] = [];
   for (let connected = true; connected;) {
-    const filler = connect(port!, '127.0.0.1').on('error', () => {});
+    const filler = connect(listening!, address).on('error', () => {});
     fillers.push(filler);
     // The filler that hangs is the proof that the next one will.
     await Promise.race([once(filler, 'connect'), sleep(FULL_AFTER_MS)]);
@@ -53,10 +66,16 @@ export async function fullBacklog(): Promise<DeadEnd> {
     await setImmediate();
     connected = !filler.connecting;
   }
+  const wake = () => {
+    for (const filler of fillers) filler.destroy();
+    Atomics.store(sleeping, 0, 1);
+    Atomics.notify(sleeping, 0);
+  };
   return {
-    host: `127.0.0.1:${port}`,
+    host: `${address}:${listening}`,
+    wake,
     async close() {
-      for (const filler of fillers) filler.destroy();
+      wake();
       await frozen.terminate();
     },
   };

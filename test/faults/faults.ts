@@ -171,7 +171,7 @@ const TABLE = [
     expected: NOT_SENT,
     endsBy: 'connectMs',
     level: 'address',
-    reach: fullBacklog,
+    reach: () => fullBacklog(),
   },
   {
     name: 'tls-reset',

@@ -159,10 +159,11 @@ export function resolveTls(options: RtSmsTls = {}): {
   const given = options.ca === undefined ? [] : [options.ca].flat();
   const nameAt = (index: number) => (Array.isArray(options.ca) ? `tls.ca[${index}]` : 'tls.ca');
   const cas = given.flatMap((value, index) => attempt(nameAt(index), () => certificatesIn(value)) ?? []);
-  if (given.length > 0) {
+  if (cas.length > 0) {
     material.ca = [...(caOnly ? [] : nodeCertificates()), ...cas.map(String)];
     warnings.push(...doubts('tls.ca', cas), ...orphans(cas, material.ca));
-  } else if (caOnly) problems.push({ option: 'tls.ca', says: 'is missing; tls.caOnly needs it' });
+  }
+  if (given.length === 0 && caOnly) problems.push({ option: 'tls.ca', says: 'is missing; tls.caOnly needs it' });
 
   const { cert, key } = options;
   if (cert !== undefined && key === undefined)
