@@ -1,7 +1,8 @@
 import { HttpService } from '@nestjs/axios';
 import { ConfigModule, ConfigService } from '@nestjs/config';
+import { REQUEST } from '@nestjs/core';
 import { EventEmitterModule } from '@nestjs/event-emitter';
-import { Inject, Injectable, Module, type DynamicModule, type ModuleMetadata, type Type } from '@nestjs/common';
+import { Inject, Injectable, Module, Scope, type DynamicModule, type ModuleMetadata, type Type } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import {
   getRtSmsHttpToken,
@@ -356,6 +357,58 @@ describe('what may be injected', () => {
       application(RtSmsModule.forRootAsync({ inject: ['SETTINGS'], useFactory: (settings: RtSmsOptions) => settings })),
     ).compile();
     await expect(made).rejects.toThrow(/Symbol\(nestjs-rt-sms:options\).*"SETTINGS"/s);
+  });
+
+  describe('a factory that needs a request', () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class Tenant {
+      readonly login = 'tenant';
+    }
+    @Injectable({ scope: Scope.REQUEST })
+    class TenantSettings implements RtSmsOptionsFactory {
+      createRtSmsOptions() {
+        return GOOD;
+      }
+    }
+    @Injectable()
+    class Between {
+      constructor(@Inject(Tenant) readonly tenant: Tenant) {}
+    }
+    const tenants = moduleOf({ providers: [Tenant, Between], exports: [Tenant, Between] });
+    const useFactory = () => GOOD;
+    it.each([
+      ['REQUEST', RtSmsModule.forRootAsync({ inject: [REQUEST], useFactory })],
+      ['a provider of a request', RtSmsModule.forRootAsync({ imports: [tenants], inject: [Tenant], useFactory })],
+      ['what depends on one', RtSmsModule.forRootAsync({ imports: [tenants], inject: [Between], useFactory })],
+      ['a class of a request', RtSmsModule.forRootAsync({ useClass: TenantSettings })],
+      ['no callback', RtSmsModule.forRootAsync({ inject: [REQUEST], useFactory, callbackPath: false })],
+      ['a named account', RtSmsModule.forRootAsync({ name: 'otp', inject: [REQUEST], useFactory })],
+    ])('stops the start: %s', async (what, account) => {
+      const name = what === 'a named account' ? 'otp' : 'default';
+      for (const platform of PLATFORMS) {
+        const error = await start(platform, application(account)).catch((error: unknown) => error);
+        expect(error).toBeInstanceOf(RtSmsConfigError);
+        expect(error).toMatchObject({ account: name, problems: [expect.stringMatching(/^the options: .*REQUEST/)] });
+      }
+      // And where there is no HTTP at all.
+      const context = await Test.createTestingModule(application(account)).compile();
+      await expect(context.init()).rejects.toThrow('REQUEST');
+    });
+
+    it('one that needs a transient provider is a good one', async () => {
+      @Injectable({ scope: Scope.TRANSIENT })
+      class Fresh {
+        readonly options = GOOD;
+      }
+      const fresh = moduleOf({ providers: [Fresh], exports: [Fresh] });
+      const account = RtSmsModule.forRootAsync({
+        imports: [fresh],
+        inject: [Fresh],
+        useFactory: ({ options }: Fresh) => options,
+      });
+      const { app } = await start('express', application(account));
+      expect(app.get(RtSmsService)).toBeInstanceOf(RtSmsService);
+    });
   });
 
   it('isGlobal: everywhere; otherwise only where the module is imported', async () => {

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { parseEnv } from 'node:util';
 import { rtSmsConfig } from 'nestjs-rt-sms';
 
 type Rule = (tree: object, context: object) => void;
@@ -106,6 +107,16 @@ export class AppModule {}
       process.env = previous;
     }
     expect(named.toSorted()).toEqual([...new Set(read)].toSorted());
+  });
+
+  it('quotes what may hold # or $, so that it is read as it is', () => {
+    const text = add(app(MODULE)).files['.env.example' as never] as string;
+    const filled = text.replaceAll(/^#?(RT_SMS_(?:PASSWORD|TLS_PASSPHRASE))=''$/gm, "$1='pa#ss$HOME'");
+    const secrets = { RT_SMS_PASSWORD: 'pa#ss$HOME', RT_SMS_TLS_PASSPHRASE: 'pa#ss$HOME' };
+    expect(parseEnv(filled)).toMatchObject(secrets);
+    // Negative control.
+    expect(parseEnv(filled.replaceAll("'", ''))).toMatchObject({ RT_SMS_PASSWORD: 'pa' });
+    expect(parseEnv(text)).toMatchObject({ RT_SMS_LOGIN: '', RT_SMS_PASSWORD: '' });
   });
 
   it('adds its variables behind those of others', () => {

@@ -16,6 +16,7 @@ import {
   runToEnd,
   SECRET,
   startGateway,
+  temporary,
   type Ended,
 } from './compiled.js';
 
@@ -81,6 +82,35 @@ describe('the gateway', () => {
     expect(ended.code).toBe(0);
   });
 
+  it('passes with the CA of RT_SMS_TLS_CA, of the environment or of --env', async () => {
+    const tls = { RT_SMS_TLS_CA: join(CERTIFICATES, 'ca.pem') };
+    const env = await gatewayOverTls('localhost.pem');
+    await expect(examine({ ...env, ...tls })).resolves.toMatchObject({ code: 0, tls: { result: 'ok' } });
+    const { write } = await temporary();
+    const file = await write('.env', `RT_SMS_TLS_CA='${tls.RT_SMS_TLS_CA}'\n`);
+    await expect(examine(env, '--env', file)).resolves.toMatchObject({ code: 0, tls: { result: 'ok' } });
+  });
+
+  it('says which variable the CA goes into, and warns of one that has expired', async () => {
+    const env = await gatewayOverTls('localhost.pem');
+    await expect(examine(env)).resolves.toMatchObject({
+      code: 1,
+      tls: { result: 'failed', mend: expect.stringContaining('RT_SMS_TLS_CA') },
+    });
+    const bundle = pem('ca.pem').toString() + pem('expired-ca.pem').toString();
+    await expect(examine({ ...env, RT_SMS_TLS_CA: bundle })).resolves.toMatchObject({
+      code: 0,
+      tls: { result: 'warning', says: expect.stringMatching(/'CN=Expired test CA' expired on 2020-01-02/) },
+    });
+  });
+
+  it('is not trusted the more for NODE_TLS_REJECT_UNAUTHORIZED=0', async () => {
+    const env = { ...(await gatewayOverTls('self-signed.pem')), NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+    const ended = await runToEnd(program.bin, ['doctor', '--json'], env);
+    expect(findings(ended).tls).toMatchObject({ result: 'failed' });
+    expect(ended.code).toBe(1);
+  });
+
   it.each([
     ['expired.pem', 'CERT_HAS_EXPIRED'],
     ['wrong-host.pem', 'ERR_TLS_CERT_ALTNAME_INVALID'],
@@ -127,6 +157,28 @@ describe('the gateway', () => {
     expect(gateway.requests).toEqual({ post: 0, get: 1 });
   });
 
+  it('that refuses the password: says how a .env file may have changed it', async () => {
+    const { env } = await startGateway({ password: 'pa#ss' });
+    const { write } = await temporary();
+    const file = await write('.env', 'RT_SMS_PASSWORD=pa#ss\n');
+    const { RT_SMS_PASSWORD: _, ...rest } = env;
+    const found = await examine(rest, '--env', file);
+    expect(found.credentials).toMatchObject({
+      result: 'failed',
+      says: expect.stringMatching(/# or \$ .* single quotes/),
+    });
+    const quoted = await write('quoted.env', "RT_SMS_PASSWORD='pa#ss'\n");
+    await expect(examine(rest, '--env', quoted)).resolves.toMatchObject({ credentials: { result: 'ok' } });
+  });
+
+  it('a password with quotes that are part of it is a warning', async () => {
+    const { env } = await startGateway({ password: "'hush'" });
+    await expect(examine({ ...env, RT_SMS_PASSWORD: "'hush'" })).resolves.toMatchObject({
+      code: 0,
+      configuration: { result: 'warning', says: 'complete, but RT_SMS_PASSWORD stands in quotes that are part of it' },
+    });
+  });
+
   it('whose answer says nothing has not taken the credentials', async () => {
     const { gateway, env } = await startGateway();
     gateway.nextStatus({ status: 503 }, Infinity);
@@ -158,6 +210,15 @@ it('names the variables that are missing', async () => {
     /^failed +configuration +The account:\n +RT_SMS_LOGIN: is missing;.*\n +Fix: set these variables/,
   );
   expect(code).toBe(1);
+});
+
+it('names the variable of the account that is asked about', async () => {
+  const { env } = await startGateway();
+  const { RT_SMS_SHORTCODE: _, ...rest } = env;
+  const otp = Object.entries(rest).map(([name, value]) => [name.replace('RT_SMS_', 'RT_SMS_OTP_'), value]);
+  await expect(examine(Object.fromEntries(otp), '--account', 'otp')).resolves.toMatchObject({
+    sender: { result: 'warning', mend: 'set RT_SMS_OTP_SHORTCODE' },
+  });
 });
 
 it.each([

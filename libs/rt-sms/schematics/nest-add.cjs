@@ -9,7 +9,9 @@ const MODULES = [
 ];
 const VARIABLES = `# nestjs-rt-sms: of the HTTP connection in the cabinet; the sender name is one agreed there
 RT_SMS_LOGIN=
-RT_SMS_PASSWORD=
+# in single quotes: # would begin a comment, and $ a variable (with expandVariables write \\$ for it);
+# \`docker run --env-file\` alone takes quotes as part of the value: none there
+RT_SMS_PASSWORD=''
 RT_SMS_SHORTCODE=
 # 16 to 100 characters of A-Z a-z 0-9 _ -: the end of the callback's address, /rt-sms/callback/<secret>
 #RT_SMS_CALLBACK_SECRETS=
@@ -22,6 +24,11 @@ RT_SMS_SHORTCODE=
 #RT_SMS_SEND_TIMEOUT_MS=30000
 #RT_SMS_STATUS_TIMEOUT_MS=10000
 #RT_SMS_PROXY=
+# PEM files: a CA to trust beside those that Node knows; a client certificate, its key, and the passphrase of that
+#RT_SMS_TLS_CA=
+#RT_SMS_TLS_CERT=
+#RT_SMS_TLS_KEY=
+#RT_SMS_TLS_PASSPHRASE=''
 `;
 
 /** Blanks comments and what is in strings, at the same length, so that brackets and words found in it are code. */

@@ -16,6 +16,8 @@ export type {
   RtSmsTls,
   RtSmsTracking,
 } from './options/rt-sms.options.js';
+/** @internal For the terminal program. */
+export { resolveTls } from './options/tls-material.js';
 export {
   isRtSmsError,
   RT_SMS_OUTCOMES,

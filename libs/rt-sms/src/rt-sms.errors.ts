@@ -179,7 +179,8 @@ const ADVICE: Record<RtSmsReason, string> = {
   auth_required: 'no credentials arrived: is there a proxy that removes the Authorization header?',
   wrong_ip:
     'add the address that this server is seen from to "IP-адреса клиента" of the HTTP connection in the cabinet (at most 15)',
-  wrong_credentials: 'check login and password against the HTTP connection in the cabinet',
+  wrong_credentials:
+    'check login and password against the HTTP connection in the cabinet; in a .env file a password with # or $ has to stand in single quotes',
 };
 
 function advice(reason: string | undefined): string {

@@ -18,6 +18,8 @@ import type { Flags } from './command-line.js';
 
 /** The account of the environment, as an application has it. */
 export interface Account {
+  /** Of `--account`. */
+  readonly name: string | undefined;
   readonly options: RtSmsOptions;
   readonly sms: RtSmsService;
   readonly http: HttpService;
@@ -37,8 +39,9 @@ export async function withAccount<T>(
   const read = await (name === undefined ? rtSmsConfig : rtSmsConfigFor(name))();
   const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking };
   const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
-  const inEnvironment = (problem: string) => problem.replace(/^[\w.]+(?=:)/, (option) => variableOf(option, name));
-  const module = RtSmsModule.forRoot({ ...options, ...extras });
+  // By the name of the variable, where the option was read from one.
+  const inEnvironment = (problem: string) => problem.replace(/^[\w.]+: (RT_SMS_\w+) /, '$1: ');
+  const module = RtSmsModule.forRootAsync({ useFactory: () => options, ...extras });
   const app = await NestFactory.createApplicationContext(
     { ...module, imports: [EventEmitterModule.forRoot(), ...(module.imports ?? [])] },
     { logger: false, abortOnError: false },
@@ -49,7 +52,7 @@ export async function withAccount<T>(
     throw new UsageError([['The account:', ...error.problems.map(inEnvironment)].join('\n  '), ...hints].join('\n'));
   });
   try {
-    return await work({ options, sms: app.get(getRtSmsToken(name)), http: app.get(getRtSmsHttpToken(name)) });
+    return await work({ name, options, sms: app.get(getRtSmsToken(name)), http: app.get(getRtSmsHttpToken(name)) });
   } finally {
     await app.close();
   }

@@ -3,8 +3,8 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { isRtSmsError, RtSmsAuthError, RtSmsNotFoundError, type RtSmsOptions } from 'nestjs-rt-sms';
-import { withAccount, type Account } from './account.js';
+import { isRtSmsError, resolveTls, RtSmsAuthError, RtSmsNotFoundError, type RtSmsOptions } from 'nestjs-rt-sms';
+import { variableOf, withAccount, type Account } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
 
@@ -19,6 +19,8 @@ type Findings = Record<string, Finding>;
 /** Well formed, and nobody's: to ask about it costs nothing. */
 const NOBODYS_UID = 'message-id-000000000000';
 const PATIENCE_MS = 10_000;
+/** Node's own quarter of a second is less than a slow gateway needs. */
+const EACH_ADDRESS = { autoSelectFamilyAttemptTimeout: 3_000 };
 const SKEW_S = 30;
 const DAY_MS = 86_400_000;
 const FEW_DAYS = 14;
@@ -38,9 +40,9 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   const findings: Findings = {};
   try {
     await withAccount(flags, false, async (account) => {
-      findings.configuration = finding('ok', 'complete');
+      findings.configuration = configuration(account);
       await examineGateway(account, findings);
-      findings.sender = sender(account.options.shortcode);
+      findings.sender = sender(account);
       findings.callback = await callback(flags.callbackUrl, account.options);
     });
   } catch (error) {
@@ -56,6 +58,13 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   return { code: ok ? 0 : 1, text: lines.join('\n'), json: { ok, checks } };
 }
 
+function configuration({ name, options: { password } }: Account): Finding {
+  if (!/^(['"]).*\1$/.test(password)) return finding('ok', 'complete');
+  const variable = variableOf('password', name);
+  const text = `complete, but ${variable} stands in quotes that are part of it`;
+  return finding('warning', text, '`docker run --env-file` takes a line as it is: no quotes there');
+}
+
 async function examineGateway(account: Account, findings: Findings): Promise<void> {
   const gateway = new URL(account.http.axiosRef.defaults.baseURL ?? '');
   const { proxy } = account.options;
@@ -66,20 +75,20 @@ async function examineGateway(account: Account, findings: Findings): Promise<voi
   const steps: Record<string, () => Promise<Finding> | Finding> = {
     dns: async () => finding('ok', (await lookup(host, { all: true })).map(({ address }) => address).join(', ')),
     tcp: async () => {
-      await opened(connect(port, host), 'connect');
+      await opened(connect({ port, host, ...EACH_ADDRESS }), 'connect');
       return finding('ok', at);
     },
     tls: () => {
       if (proxy !== undefined) return finding('skipped', 'behind a proxy: seen by the next check');
       return next.protocol === 'https:'
-        ? certificate(host, port)
+        ? certificate(host, port, account.options.tls)
         : finding('skipped', `${next.origin} is not encrypted`);
     },
   };
   const fix: Record<string, string> = {
     dns: 'is RT_SMS_URL right? Does this machine have a resolver?',
     tcp: `let this machine out to ${at}, or set RT_SMS_PROXY`,
-    tls: 'is the date of this machine right? A proxy that opens TLS needs its CA in NODE_EXTRA_CA_CERTS',
+    tls: `is the clock of this machine right? A CA that Node does not know (the Russian Trusted Root CA, a proxy that opens TLS) is named in ${variableOf('tls.ca', account.name)}`,
   };
   for (const [name, check] of Object.entries(steps)) {
     try {
@@ -100,14 +109,23 @@ async function opened(socket: Socket, event: string): Promise<void> {
   }
 }
 
-async function certificate(host: string, port: number): Promise<Finding> {
-  const socket = connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }) });
+async function certificate(host: string, port: number, tls: RtSmsOptions['tls']): Promise<Finding> {
+  const { material, warnings } = resolveTls(tls);
+  const socket = connectTls({
+    host,
+    port,
+    ...EACH_ADDRESS,
+    ...(isIP(host) ? {} : { servername: host }),
+    ...material,
+    rejectUnauthorized: true,
+  });
   let days = 0;
   socket.once('secureConnect', () => {
     days = Math.floor((Date.parse(socket.getPeerCertificate().valid_to) - Date.now()) / DAY_MS);
   });
   await opened(socket, 'secureConnect');
   const text = `the certificate is good for ${days} more days`;
+  if (warnings.length > 0) return finding('warning', [text, ...warnings].join('; '), 'replace that certificate');
   return days < FEW_DAYS ? finding('warning', text, 'the gateway has to renew it') : finding('ok', text);
 }
 
@@ -142,9 +160,10 @@ async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
     );
 }
 
-function sender(name: string | undefined): Finding {
-  if (name === undefined) return finding('warning', 'none: each message has to name its own', 'set RT_SMS_SHORTCODE');
-  const usual = /^[ -Z_a-z]{1,11}$/.test(name);
+function sender({ name, options: { shortcode } }: Account): Finding {
+  if (shortcode === undefined)
+    return finding('warning', 'none: each message has to name its own', `set ${variableOf('shortcode', name)}`);
+  const usual = /^[ -Z_a-z]{1,11}$/.test(shortcode);
   const unseen = 'whether it is agreed only a message shows';
   return usual
     ? finding('ok', `the usual form; ${unseen}`)

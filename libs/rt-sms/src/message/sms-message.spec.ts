@@ -11,6 +11,38 @@ const problemsOf = (message: unknown, defaultShortcode?: string) => {
 const faultsOf = (message: object) =>
   validateSync(plainToInstance(SmsMessageDto, message)).map((fault) => fault.property);
 
+describe('a key that looks like a misspelt field', () => {
+  const message = { msisdn: '79270000001', text: 'Hi' };
+  it.each([
+    ['shortCode', 'shortcode'],
+    ['short_code', 'shortcode'],
+    ['shotrcode', 'shortcode'],
+    ['Ref', 'ref'],
+  ])('is refused by name: %s', (key, meant) => {
+    expect(checkMessage({ ...message, [key]: 'x' }, 'SHOP')).toEqual({
+      problems: [`message has no key '${key}'; did you mean ${meant}?`],
+    });
+    expect(checkMessage({ ...message, [key]: undefined }, 'SHOP')).not.toHaveProperty('problems');
+  });
+
+  it.each([
+    ['txt', 'text'],
+    ['Text', 'text'],
+    ['MSISDN', 'msisdn'],
+    ['misdn', 'msisdn'],
+  ])('is named beside the field that is missing: %s', (key, meant) => {
+    const { [meant as 'text']: value, ...rest } = message;
+    expect(checkMessage({ ...rest, [key]: value }, 'SHOP')).toEqual({
+      problems: [expect.stringMatching(`^${meant} `), `message has no key '${key}'; did you mean ${meant}?`],
+    });
+  });
+
+  it.each(['id', 'order', 'createdAt', 'test', 'sender', 'segments', 'toString'])(
+    'any other is yours, such as %s',
+    (key) => expect(checkMessage({ ...message, [key]: 'x' }, 'SHOP')).not.toHaveProperty('problems'),
+  );
+});
+
 describe('checkMessage', () => {
   it('normalises the number, counts the segments and keeps the rest as it is', () => {
     expect(checkMessage({ ...good, ref: 'order 1', other: 1 })).toEqual({

@@ -328,22 +328,21 @@ describe('resolveOptions', () => {
     for (const problem of problems) expect(error.message).toContain(`\n  - ${problem}`);
   });
 
-  it.each(['pass', 'Login', 'timeout', 'apiKey'])('there is no option %s', (key) => {
-    expect(problemsOf({ ...REQUIRED, [key]: 'x' })).toEqual([
-      expect.stringMatching(new RegExp(`^${key}: there is no such option; (did you mean|there are) .*\\w\\??$`)),
-    ]);
-  });
-
-  it.each(['timeouts.readMs', 'retry.delayMs', 'callback.secret', 'callback.path', 'tracking.interval', 'tls.pfx'])(
-    'there is no option %s',
-    (path) =>
-      expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([
-        expect.stringMatching(new RegExp(`^${path}: there is no such option; `)),
-      ]),
+  it.each([
+    'apiKey',
+    'callbackUrl',
+    'timeouts.readMs',
+    'retry.delayMs',
+    'callback.path',
+    'tracking.interval',
+    'tls.pfx',
+  ])('there is no option %s', (path) =>
+    expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([`${path}: there is no such option`]),
   );
 
   it.each([
     ['pasword', 'password'],
+    ['pass', 'password'],
     ['Login', 'login'],
     ['timeout', 'timeouts'],
     ['shortCode', 'shortcode'],

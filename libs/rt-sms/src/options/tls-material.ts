@@ -136,6 +136,7 @@ function* orphans(certificates: X509Certificate[], all: string[]): Generator<str
 /**
  * Reads and checks the certificates and the key; files are read once, at the start. `ca` is added to Node's list unless
  * `caOnly` is set.
+ * @internal
  */
 export function resolveTls(options: RtSmsTls = {}): {
   material: TlsMaterial | undefined;

@@ -45,6 +45,40 @@ describe('what is wrong is refused as by the real one', () => {
     ['a uid', (sms) => sms.getStatus('../..')],
     ['a uid to wait for', (sms) => sms.waitForFinal('')],
     ['a uid to follow', (sms) => sms.track(['a b'])],
+    ['a key of send', (sms) => sms.send(hello, { timeoutMS: 1 } as object)],
+    ['no object for the options of send', (sms) => sms.send(hello, 5_000 as unknown as object)],
+    ['a key of the message', (sms) => sms.send({ ...hello, shortCode: 'SHOP' } as typeof hello)],
+    [
+      'another key of the message',
+      (sms) => sms.send({ msisdn: hello.msisdn, txt: 'Hello' } as unknown as typeof hello),
+    ],
+    ['a key of enqueue', (sms) => sms.enqueue(hello, { expireAt: new Date(1) } as object)],
+    ['another key of enqueue', (sms) => sms.enqueue(hello, { delayMS: 60_000 } as object)],
+    ['the options of another call', (sms) => sms.enqueue(hello, { timeoutMs: 1_000 } as object)],
+    ['a message in the options', (sms) => sms.enqueue(hello, { message: hello } as object)],
+    ['null for the options of enqueue', (sms) => sms.enqueue(hello, null as unknown as object)],
+    [
+      'a key beside one of many',
+      (sms) => sms.enqueueMany([{ message: hello }, { message: hello, prio: 'otp' } as never]),
+    ],
+    ['what a later version knows', (sms) => sms.enqueue(hello, { tx: {} } as object)],
+    ['a key of getStatus', (sms) => sms.getStatus(UID, { timeout: 1 } as object)],
+    ['a key of waitForFinal', (sms) => sms.waitForFinal(UID, { timeoutms: 1 } as object)],
+    ['a key of what is followed', (sms) => sms.track([{ uid: UID, sendAt: new Date() } as { uid: string }])],
+    ['the same of a single one', (sms) => sms.track({ uid: UID, sent_at: new Date() } as { uid: string })],
+    ['a key of handleCallback', (sms) => sms.handleCallback({ id: UID }, { secrets: 'x' } as object)],
+    [
+      'a key of sendMany',
+      async (sms) => {
+        for await (const _ of sms.sendMany([hello], { concurency: 5 } as object));
+      },
+    ],
+    [
+      'null for the options of sendMany',
+      async (sms) => {
+        for await (const _ of sms.sendMany([hello], null as unknown as object));
+      },
+    ],
   ];
 
   it.each(bad)('%s', async (_, call) => {
