@@ -88,7 +88,8 @@ describe('the gateway', () => {
     await expect(examine({ ...env, ...tls })).resolves.toMatchObject({ code: 0, tls: { result: 'ok' } });
     const { write } = await temporary();
     const file = await write('.env', `RT_SMS_TLS_CA='${tls.RT_SMS_TLS_CA}'\n`);
-    await expect(examine(env, '--env', file)).resolves.toMatchObject({ code: 0, tls: { result: 'ok' } });
+    const ended = await runToEnd(program.bin, ['doctor', '--json', '--env', file], env);
+    expect([ended.code, findings(ended).tls]).toMatchObject([0, { result: 'ok' }]);
   });
 
   it('says which variable the CA goes into, and warns of one that has expired', async () => {
@@ -162,13 +163,14 @@ describe('the gateway', () => {
     const { write } = await temporary();
     const file = await write('.env', 'RT_SMS_PASSWORD=pa#ss\n');
     const { RT_SMS_PASSWORD: _, ...rest } = env;
-    const found = await examine(rest, '--env', file);
-    expect(found.credentials).toMatchObject({
+    const changed = findings(await runToEnd(program.bin, ['doctor', '--json', '--env', file], rest));
+    expect(changed.credentials).toMatchObject({
       result: 'failed',
       says: expect.stringMatching(/# or \$ .* single quotes/),
     });
     const quoted = await write('quoted.env', "RT_SMS_PASSWORD='pa#ss'\n");
-    await expect(examine(rest, '--env', quoted)).resolves.toMatchObject({ credentials: { result: 'ok' } });
+    const asItIs = findings(await runToEnd(program.bin, ['doctor', '--json', '--env', quoted], rest));
+    expect(asItIs.credentials).toMatchObject({ result: 'ok' });
   });
 
   it('a password with quotes that are part of it is a warning', async () => {
