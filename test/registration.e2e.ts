@@ -19,6 +19,7 @@ import {
   type RtSmsOptions,
   type RtSmsOptionsFactory,
   type RtSmsStatusEvent,
+  type SmsEngineFactory,
 } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd, PLATFORMS, start } from './platforms.js';
@@ -285,21 +286,49 @@ describe('what stops the start', () => {
     ]);
   });
 
-  it.each(['OTP', '1otp', 'o_t_p', 'o t p', '', '-otp', 'отп', '__proto__', 7])('the name %j', (name) => {
+  it.each(['OTP', '1otp', 'o_t_p', 'o t p', '', '-otp', 'отп', '__proto__', 7, null])('the name %j', (name) => {
     expect(() => register({ name: name as string })).toThrow(RtSmsConfigError);
     expect(() => register({ name: name as string })).toThrow(/name: must be of a-z, 0-9 and "-"/);
   });
 
-  it.each(['', '/', 'a//b', 'a b', ':secret', 'a/*', 'a/(b)', 'a?b', 'https://x', true, 7, ['a', 'b']])(
-    'the callback path %j',
-    (callbackPath) => {
-      expect(() => register({ callbackPath: callbackPath as string })).toThrow(RtSmsConfigError);
-      expect(() => register({ callbackPath: callbackPath as string })).toThrow(/callbackPath: must be a plain path/);
-    },
-  );
+  it.each([
+    '',
+    '/',
+    'a//b',
+    'a b',
+    ':secret',
+    'a/*',
+    'a/(b)',
+    'a?b',
+    'https://x',
+    true,
+    7,
+    null,
+    ['a', 'b'],
+    '.',
+    'a/..',
+    '../a',
+    'a/./b',
+  ])('the callback path %j', (callbackPath) => {
+    expect(() => register({ callbackPath: callbackPath as string })).toThrow(RtSmsConfigError);
+    expect(() => register({ callbackPath: callbackPath as string })).toThrow(/callbackPath: must be a plain path/);
+  });
 });
 
-it.each(['Public', () => undefined, [undefined], [SECRET]])('the decorators %j', (callbackDecorators) => {
+it.each(['true', 1, null, {}])('isGlobal: %j', (isGlobal) => {
+  expect(() => register({ isGlobal: isGlobal as boolean })).toThrow(/isGlobal: must be true or false/);
+});
+
+it.each([
+  ['nothing', () => undefined],
+  ['a promise', async () => ({})],
+  ['half of one', () => ({ enqueue: () => undefined })],
+])('an engine that is not one: %s', async (_, engine) => {
+  const error = await refusal(application(register({ engine: engine as unknown as SmsEngineFactory })));
+  expect(error.problems).toEqual([expect.stringMatching(/^engine: must return an engine/)]);
+});
+
+it.each(['Public', () => undefined, [undefined], [SECRET], new Array(1)])('the decorators %j', (callbackDecorators) => {
   const given = callbackDecorators as unknown as ClassDecorator[];
   expect(() => register({ callbackDecorators: given })).toThrow(
     /callbackDecorators: must be a list of class decorators/,

@@ -43,13 +43,23 @@ export interface BullMqOptions {
 
 export type ResolvedBullMqOptions = ReturnType<typeof resolveBullMqOptions>;
 
-const isStore = (value: unknown) =>
-  (typeof value === 'string' && value !== '') ||
-  (typeof value === 'object' && value !== null && !Array.isArray(value) && !('on' in value));
+const isUrl = (value: unknown, protocols: RegExp) =>
+  typeof value === 'string' && URL.canParse(value) && protocols.test(value) && new URL(value).hash === '';
+/** Not a client or a pool. */
+const isOptions = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !('on' in value);
+/** ioredis takes any object, and connects to this machine where it finds no address in it. */
+const hasAddress = (value: object) => ['host', 'port', 'path', 'sentinels', 'url'].some((name) => name in value);
 const isMs = (value: unknown) => Number.isInteger(value) && (value as number) >= 100 && (value as number) < 2 ** 31;
 const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (value: unknown) => boolean]> = {
-  connection: ['the URL of a Redis, or options of ioredis (not a client)', isStore],
-  postgres: ['the URL of a PostgreSQL, or options of a pg pool (not a pool)', isStore],
+  connection: [
+    'the URL of a Redis (redis:// or rediss://), or options of ioredis with a host, port, path or sentinels (not a client)',
+    (value) => isUrl(value, /^rediss?:\/\//) || (isOptions(value) && hasAddress(value)),
+  ],
+  postgres: [
+    'the URL of a PostgreSQL (postgres:// or postgresql://), or options of a pg pool (not a pool)',
+    (value) => isUrl(value, /^postgres(ql)?:\/\//) || isOptions(value),
+  ],
   role: [BULLMQ_ROLES.map((role) => `'${role}'`).join(' or '), (value) => BULLMQ_ROLES.includes(value as BullMqRole)],
   concurrency: [
     'a whole number from 1 to 1000',
@@ -65,6 +75,8 @@ const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (val
 
 /** @throws RtSmsConfigError that lists every problem, without what was given: a URL may hold a password */
 export function resolveBullMqOptions(given: BullMqOptions, account: string) {
+  if (!isOptions(given))
+    throw new RtSmsConfigError(['engine: bullMq needs an object with either connection (Redis) or postgres'], account);
   const problems: string[] = [];
   for (const [name, value] of Object.entries(given)) {
     const check = CHECKS[name as keyof BullMqOptions] as (typeof CHECKS)[keyof BullMqOptions] | undefined;
@@ -74,7 +86,7 @@ export function resolveBullMqOptions(given: BullMqOptions, account: string) {
   if ((given.connection === undefined) === (given.postgres === undefined)) {
     problems.push('engine: bullMq needs either connection (Redis) or postgres');
   }
-  if (typeof given.connection === 'object' && 'keyPrefix' in given.connection)
+  if (isOptions(given.connection) && 'keyPrefix' in given.connection)
     problems.push("engine: bullMq's connection takes no keyPrefix; use prefix");
   if (given.connection !== undefined && given.schema !== undefined)
     problems.push("engine: bullMq's schema is for postgres; with Redis use prefix");

@@ -40,7 +40,7 @@ interface Registration {
 
 /** `beside` are the keys of what is given beside a factory. */
 function registration(extras: RtSmsExtras, beside: string[]): Registration {
-  const account = extras.name ?? DEFAULT_ACCOUNT;
+  const { name: account = DEFAULT_ACCOUNT } = extras;
   const problems = beside
     .filter((key) => !EXTRAS.includes(key))
     .map(
@@ -52,11 +52,18 @@ function registration(extras: RtSmsExtras, beside: string[]): Registration {
   }
   const given = callbackPathOf(extras);
   const path = typeof given === 'string' ? given.replace(/^\/+|\/+$/g, '') : given;
-  if (path !== false && (typeof path !== 'string' || !/^[\w.~-]+(\/[\w.~-]+)*$/.test(path))) {
+  if (
+    path !== false &&
+    (typeof path !== 'string' || !/^(?!\.{1,2}(\/|$))[\w.~-]+(\/(?!\.{1,2}(\/|$))[\w.~-]+)*$/.test(path))
+  ) {
     problems.push(`callbackPath: must be a plain path such as 'rt-sms/callback', or false, not '${String(given)}'`);
   }
-  const { callbackDecorators = [] } = extras;
-  if (!Array.isArray(callbackDecorators) || callbackDecorators.some((decorate) => typeof decorate !== 'function')) {
+  const { callbackDecorators = [], isGlobal = false } = extras;
+  if (typeof isGlobal !== 'boolean') problems.push('isGlobal: must be true or false');
+  if (
+    !Array.isArray(callbackDecorators) ||
+    Array.from(callbackDecorators).some((decorate) => typeof decorate !== 'function')
+  ) {
     problems.push('callbackDecorators: must be a list of class decorators, such as [Public()]');
   }
   if (problems.length > 0) throw new RtSmsConfigError(problems, String(account));

@@ -57,6 +57,11 @@ export interface RtSmsHealth {
   checkedAt: Date;
 }
 
+const ENGINE_METHODS = ['enqueue', 'find', 'cancel', 'start', 'stop'] as const;
+/** A promise of one is not an engine, either. */
+const isEngine = (made: unknown) =>
+  isObject(made) && ENGINE_METHODS.every((method) => typeof (made as Partial<SmsEngine>)[method] === 'function');
+
 const HEALTH_TTL_MS = 30_000;
 /** Well formed, and too regular to be anybody's. */
 const NOBODYS_UID = 'message-id-000000000000';
@@ -115,7 +120,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     this.waits = new FinalWaits(this.account, (options.tracking || TRACKING).maxAgeMs);
     const host = this.engineHost();
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
-    if (!isObject(this.engine))
+    if (!isEngine(this.engine))
       throw new RtSmsConfigError(['engine: must return an engine, such as that of bullMq(…)'], this.account);
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     ready

@@ -6,7 +6,8 @@ export const newCallbackSecret = (): string => randomBytes(24).toString('base64u
 
 /** The path of an account's callback as it was asked for, or the default. */
 export const callbackPathOf = ({ name, callbackPath }: RtSmsExtras): string | false =>
-  callbackPath ?? (name === undefined ? 'rt-sms/callback' : `rt-sms/${name}/callback`);
+  // Not `??`: null is a mistake, and has to be seen as one.
+  callbackPath === undefined ? (name === undefined ? 'rt-sms/callback' : `rt-sms/${name}/callback`) : callbackPath;
 
 /**
  * The address to enter in the cabinet ("Адрес для получения статуса сообщения"). `base` is the application's public address,
