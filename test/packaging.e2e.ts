@@ -138,12 +138,19 @@ describe('the packages', () => {
 
   it("works in a fresh application outside of this repository, with the README's lines as they are printed", async () => {
     const app = join(folder, 'app');
-    await mkdir(join(app, 'src'), { recursive: true });
+    await mkdir(join(app, 'src/orders'), { recursive: true });
     const readme = await readFile(join(root, 'README.md'), 'utf8');
-    for (const code of codeOf(readme, 'ts')) {
-      const file = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1];
-      if (file) await writeFile(join(app, 'src', file), code);
-    }
+    const files = codeOf(readme, 'ts').map((code) => [/^\/\/ (\S+\.ts)\n/.exec(code)?.[1], code] as const);
+    // Its test is tried in generated applications, by test/compat.
+    for (const [file, code] of files) if (file && !file.includes('.spec.')) await writeFile(join(app, file), code);
+    // What `nest generate service` adds.
+    const rootModule = await readFile(join(app, 'src/app.module.ts'), 'utf8');
+    await writeFile(
+      join(app, 'src/app.module.ts'),
+      rootModule
+        .replace('\n\n', `\nimport { OrdersService } from './orders/orders.service.js';\n\n`)
+        .replace('@Module({', '@Module({ providers: [OrdersService],'),
+    );
     const ours = await json<Record<'dependencies' | 'devDependencies', Record<string, string>>>(
       join(root, 'package.json'),
     );
@@ -152,7 +159,8 @@ describe('the packages', () => {
       .find((code) => code.startsWith('npm install nestjs-rt-sms'))!
       .trim()
       .split(' ')
-      .slice(3);
+      .slice(3)
+      .map((name) => name.replace(/(?<=.)@\d+$/, ''));
     const others = [
       '@nestjs/common',
       '@nestjs/core',
@@ -185,7 +193,7 @@ describe('the packages', () => {
       `import 'reflect-metadata';
        import { NestFactory } from '@nestjs/core';
        import { AppModule } from './app.module.js';
-       import { OrdersService } from './orders.service.js';
+       import { OrdersService } from './orders/orders.service.js';
        const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] });
        app.enableShutdownHooks();
        await app.listen(0, '127.0.0.1');

@@ -1,61 +1,125 @@
-// What docs/getting-started.md shows, with the tarballs in place of the registry: an application as the Nest CLI generates
-// it, and `nest add nestjs-rt-sms` in it, compiles, starts with the values of its .env and gets a message delivered.
+// What the README and docs/getting-started.md show, as it is printed there, with the tarballs in place of the registry: in an
+// application as the Nest CLI generates it, `nest add nestjs-rt-sms` or the lines for doing it by hand, the service and its
+// test. It compiles, starts with the values of its .env, gets a message delivered, and all of its tests pass.
 import { execFile } from 'node:child_process';
-import { deepStrictEqual, match, strictEqual } from 'node:assert';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS: '', NO_COLOR: '1' };
+const shell = process.platform === 'win32';
 
-const page = await readFile(join(import.meta.dirname, '../../docs/getting-started.md'), 'utf8');
-const lines = /```ts\n([^]*?)```/.exec(page)[1];
-const variables = [...page.matchAll(/^ *(RT_SMS_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+const pageOf = (name) => readFile(join(import.meta.dirname, '../..', name), 'utf8');
+const [readme, start, testing] = await Promise.all(
+  ['README.md', 'docs/getting-started.md', 'docs/testing.md'].map(pageOf),
+);
+/** The files that a page prints, by the path in their first line. */
+const filesOf = (page) =>
+  Object.fromEntries([...page.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([^]*?)^```/gm)].map(([, path, code]) => [path, code]));
+const { 'src/app.module.ts': rootModule, ...service } = filesOf(readme);
+const printed = { ...service, ...filesOf(testing) };
+const lines = /```ts\n([^]*?)```/.exec(start)[1];
+const variables = [...start.matchAll(/^ *(RT_SMS_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+/** What `npm install` is given by hand, by the version of Nest. */
+const byHand = (version) =>
+  new RegExp(`On Nest ${version}:\\n\\n\`\`\`sh\\nnpm install nestjs-rt-sms (.*)\\n`).exec(readme)[1].split(' ');
 
-export async function generated(version, folder, tarballs) {
-  const home = join(folder, 'app');
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  const shell = process.platform === 'win32';
-  const cli = ['--yes', '-p', `@nestjs/cli@${version}`, 'nest', 'new', 'app'];
-  await run('npx', [...cli, '--skip-git', '--skip-install', '-p', 'npm'], { cwd: folder, env, shell });
+const npm = (home, ...args) =>
+  run('npm', [...args, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: home, env, shell });
+const nest = (home, ...args) =>
+  run(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', ...args], { cwd: home, env });
+
+/** `nest add`, twice: the second time changes nothing. */
+async function withNestAdd(home, version, { core, testing }) {
+  const read = (file) => readFile(join(home, file), 'utf8');
   // What `nest add` does first, with the tarballs in place of the registry.
-  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--silent', ...tarballs], {
+  await npm(home, 'install', core, testing);
+  const installed = await read('node_modules/.package-lock.json');
+  await nest(home, 'add', 'nestjs-rt-sms', '--skip-install');
+  const once = await Promise.all(['src/app.module.ts', 'package.json', '.env.example'].map(read));
+  strictEqual(await read('node_modules/.package-lock.json'), installed, '--skip-install installs nothing');
+  await nest(home, 'add', 'nestjs-rt-sms', '--skip-install');
+  deepStrictEqual(await Promise.all(['src/app.module.ts', 'package.json', '.env.example'].map(read)), once);
+  await npm(home, 'install');
+  // By hand one writes what it writes.
+  for (const line of rootModule.matchAll(/^(?:import .*|    .*,)$/gm)) ok(once[0].includes(line[0]), line[0]);
+}
+
+/** The lines for doing it by hand, beside what the root module has. */
+async function withoutNestAdd(home, version, { core, testing }) {
+  await npm(home, 'install', core, ...byHand(version), testing);
+  const file = join(home, 'src/app.module.ts');
+  const imports = rootModule.match(/^import .*$/gm).filter((line) => !line.includes('@nestjs/common'));
+  const entries = rootModule.match(/^    .*,$/gm);
+  const written = (await readFile(file, 'utf8'))
+    .replace('\n\n', `\n${imports.join('\n')}\n\n`)
+    .replace('imports: []', `imports: [\n${entries.join('\n')}\n  ]`);
+  await writeFile(file, written);
+}
+
+/** The service and the tests of the pages, beside those that the application has. */
+async function tryOut(home, version, gateway) {
+  const read = (file) => readFile(join(home, file), 'utf8');
+  await nest(home, 'generate', 'service', 'orders');
+  for (const [path, code] of Object.entries(printed)) {
+    ok(path.startsWith('test/') || (await read(path)), `${path} is one that the Nest CLI has written`);
+    await mkdir(dirname(join(home, path)), { recursive: true });
+    await writeFile(join(home, path), code);
+  }
+  // Without any variable set: the tests of the pages bring what they need, that of the application does not.
+  await npm(home, 'test');
+  await npm(home, 'run', 'test:e2e', '--', 'orders');
+
+  const { login, password, url } = gateway.options;
+  deepStrictEqual(
+    variables.slice(0, 2).map(([, value]) => value),
+    [login, password],
+  );
+  let filled = await read('.env.example').catch(() => variables.map(([name]) => `${name}=`).join('\n'));
+  for (const [name, value] of variables)
+    filled = filled.replace(new RegExp(`^#?${name}=.*`, 'm'), `${name}=${name === 'RT_SMS_URL' ? url : value}`);
+  await writeFile(join(home, '.env'), filled);
+  await npm(home, 'run', 'test:e2e');
+
+  // Types, of the tests as well: there an ES module names its files in full, as the comments of the pages say.
+  for (const path of Object.keys(printed)) {
+    const full = (await read(path)).replace(/from '\S+'; \/\/ on Nest 12: ('\S+')/g, (line, name) =>
+      version === 12 ? `from ${name};` : line,
+    );
+    await writeFile(join(home, path), full);
+  }
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json'], {
     cwd: home,
     env,
-    shell,
   });
-  const nest = (...args) =>
-    run(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', ...args], { cwd: home, env });
-  const read = (file) => readFile(join(home, file), 'utf8');
-  await nest('add', 'nestjs-rt-sms', '--skip-install');
-  const once = await read('src/app.module.ts');
-  match(once, /RtSmsModule\.forRootAsync/);
-  await nest('add', 'nestjs-rt-sms', '--skip-install');
-  strictEqual(await read('src/app.module.ts'), once);
 
-  const { RtSmsSimulator } = createRequire(join(home, 'package.json'))('nestjs-rt-sms-testing');
-  const gateway = await RtSmsSimulator.start();
-  try {
-    const { login, password, url } = gateway.options;
-    deepStrictEqual(
-      variables.slice(0, 2).map(([, value]) => value),
-      [login, password],
-    );
-    let filled = await read('.env.example');
-    for (const [name, value] of variables)
-      filled = filled.replace(new RegExp(`^#?${name}=.*`, 'm'), `${name}=${name === 'RT_SMS_URL' ? url : value}`);
-    await writeFile(join(home, '.env'), filled);
-    const main = (await read('src/main.ts')).replace(/(.*app\.listen.*\n)/, `$1${lines}  await app.close();\n`);
-    await writeFile(join(home, 'src/main.ts'), `import { RtSmsService } from 'nestjs-rt-sms';\n${main}`);
-    await nest('build');
-    const started = { cwd: home, env: { ...env, PORT: '0' }, timeout: 30_000 };
-    const { stdout } = await run(process.execPath, ['dist/main.js'], started);
-    match(stdout, /^delivered$/m);
-    strictEqual(gateway.messages[0].shortcode, 'SHOP');
-  } finally {
-    await gateway.close();
+  const main = (await read('src/main.ts')).replace(/(.*app\.listen.*\n)/, `$1${lines}  await app.close();\n`);
+  await writeFile(join(home, 'src/main.ts'), `import { RtSmsService } from 'nestjs-rt-sms';\n${main}`);
+  await nest(home, 'build');
+  const started = { cwd: home, env: { ...env, PORT: '0' }, timeout: 30_000 };
+  const { stdout } = await run(process.execPath, ['dist/main.js'], started);
+  match(stdout, /^delivered$/m);
+  strictEqual(gateway.messages[0].shortcode, 'SHOP');
+}
+
+export async function generated(version, folder, { core, testing }) {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  const cli = ['--yes', '-p', `@nestjs/cli@${version}`, 'nest', 'new', 'app'];
+  await run('npx', [...cli, '--skip-git', '--skip-install', '-p', 'npm'], { cwd: folder, env, shell });
+  await cp(join(folder, 'app'), join(folder, 'by-hand'), { recursive: true });
+  for (const [name, add] of Object.entries({ app: withNestAdd, 'by-hand': withoutNestAdd })) {
+    const home = join(folder, name);
+    await add(home, version, { core, testing });
+    const { RtSmsSimulator } = createRequire(join(home, 'package.json'))('nestjs-rt-sms-testing');
+    const gateway = await RtSmsSimulator.start();
+    try {
+      await tryOut(home, version, gateway);
+    } finally {
+      await gateway.close();
+    }
   }
 }

@@ -1,5 +1,6 @@
 // The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on every
-// supported Node, each on Express and then on Fastify; and `nest add` in what the Nest CLI generates. Needs the network (npm).
+// supported Node, each on Express and then on Fastify; what the README shows in an application that the Nest CLI generates;
+// and an application in one file. Needs the network (npm).
 //
 //   node test/compat/run.mjs [--app <name>] [--in <folder>]
 //
@@ -10,6 +11,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
+import { bundled } from './bundled.mjs';
 import { generated } from './generated.mjs';
 import { pack } from './pack.mjs';
 
@@ -22,10 +24,10 @@ const jest = ['node_modules/jest/bin/jest.js', '--runInBand', '--cacheDirectory=
 const esmJest = ['--experimental-vm-modules', ...jest];
 const compiled = ['--require=./globals.js', '--test', 'dist/src/orders.service.spec.js', 'dist/test/app.e2e-spec.js'];
 
-/** An application: a folder of `apps/`, the tsconfigs that it is built with, and how it runs its tests. */
+/** An application: a folder of `apps/`, the tsconfigs that it is built with, how it runs its tests, and whether it is bundled. */
 const APPS = {
-  nest11: { builds: ['nodenext', 'node16', 'commonjs'], test: () => jest },
-  'nest12-jest': { test: () => esmJest },
+  nest11: { builds: ['nodenext', 'node16', 'commonjs'], test: () => jest, isBundled: true },
+  'nest12-jest': { test: () => esmJest, isBundled: true },
   'nest12-vitest': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
   // Jest cannot require what is an ES module before Node 24.9, so there the compiled tests run on Node's own runner.
   'nest12-cjs': { test: (node) => (node < 24 ? compiled : esmJest) },
@@ -114,13 +116,23 @@ async function tryRow(row, binaries) {
 }
 
 /** An application of the Nest CLI that the schematic was run in. */
-async function added(version, tarballs) {
-  const what = `nest ${version} generated, nest add`;
-  const result = await generated(version, join(folder, `generated-${version}`), tarballs).then(
+async function added(version, packed) {
+  const what = `nest ${version} generated, with nest add and by hand`;
+  const home = join(folder, `generated-${version}`);
+  const result = await generated(version, home, { core: packed['rt-sms'], testing: packed['rt-sms-testing'] }).then(
     () => '✓',
     (error) => failed(what, error),
   );
   console.log(`${what}: ${result}`);
+}
+
+/** An application in one file. Its folder is given a package more, so this comes after the rest of it. */
+async function tryBundle(app) {
+  const result = await bundled(join(folder, app)).then(
+    () => '✓',
+    (error) => failed(`${app} bundled`, error),
+  );
+  console.log(`${app}, bundled: ${result}`);
 }
 
 /** Runs the tasks in order, as many at once as there are processors. */
@@ -148,9 +160,10 @@ try {
   await inTurn(apps.map((app) => () => install(app, tarballs)));
   console.log(`${apps.length} applications installed after ${seconds()}`);
   await inTurn([
-    ...(options.app ? [] : [11, 12].map((version) => () => added(version, tarballs))),
+    ...(options.app ? [] : [11, 12].map((version) => () => added(version, packed))),
     ...rows.map((row) => () => tryRow(row, binaries)),
   ]);
+  await inTurn(apps.filter((app) => APPS[app].isBundled).map((app) => () => tryBundle(app)));
   console.table(Object.fromEntries(rows.map(({ app, build: name }) => [`${app} ${name}`, table[`${app} ${name}`]])));
   for (const failure of failures) console.error(`\n${failure}`);
   console.log(

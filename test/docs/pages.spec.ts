@@ -1,8 +1,9 @@
 // Whatever the pages show is tried: blocks of `ts` compile, `json` parses, commands of npm and links lead somewhere.
 //
 // A block of `ts` stands for itself but for three things. Public names, and those of FROM and GIVEN, need no import. One whose
-// first line is `// name.ts` can be imported by the others of its page. What else it needs is declared by a comment before
-// it, `<!-- ts: declare const order: Order; -->`; a `…` in that stands for the block, say as the body of a class.
+// first line is `// src/name.ts` can be imported by the others of its page, and those of the README by every page. What else it
+// needs is declared by a comment before it, `<!-- ts: declare const order: Order; -->`; a `…` in that stands for the block,
+// say as the body of a class.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';
@@ -56,24 +57,29 @@ const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => l
 
 describe('the pages', () => {
   it('have blocks in these languages only, for the others are not tried', () => {
-    const others = blocks.filter(({ language }) => !['ts', 'sh', 'json', 'php', ''].includes(language));
+    const others = blocks.filter(({ language }) => !['ts', 'js', 'sh', 'json', 'php', ''].includes(language));
     expect(others.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([]);
   });
 
   it('have TypeScript that compiles', () => {
     const config = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config as object;
-    // Strict, as a generated application is, and no stricter.
+    // Strict, as a generated application is, and no stricter. Nest 11 names the application's own files without an ending.
     const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root, {
       exactOptionalPropertyTypes: false,
       noUncheckedIndexedAccess: false,
     });
+    Object.assign(options, { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler });
+    const placed = (page: string, name: string) => join(root, 'test/docs', page.replaceAll(/[/.]/g, '-'), name);
+    const nameOf = ({ code }: Block) => /^\/\/ (\S+\.ts)\n/.exec(code)?.[1];
+    const application = inLanguage('ts').filter((block) => block.page === 'README.md' && nameOf(block));
     const files = new Map(
-      inLanguage('ts').map((block, at) => {
-        const { page, code, declared } = block;
-        const name = /^\/\/ (\S+\.ts)\n/.exec(code)?.[1] ?? `block-${at}.ts`;
-        const text = declared.includes('…') ? declared.replace('…', () => `\n${code}`) : `${declared}\n${code}`;
-        return [join(root, 'test/docs', page.replaceAll(/[/.]/g, '-'), name), { block, text: `export {}; ${text}` }];
-      }),
+      [...PAGES.flatMap((page) => application.map((block) => ({ ...block, page }))), ...inLanguage('ts')].map(
+        (block, at) => {
+          const { page, code, declared } = block;
+          const text = declared.includes('…') ? declared.replace('…', () => `\n${code}`) : `${declared}\n${code}`;
+          return [placed(page, nameOf(block) ?? `block-${at}.ts`), { block, text: `export {}; ${text}` }];
+        },
+      ),
     );
     const host = ts.createCompilerHost(options);
     const { fileExists, getSourceFile, directoryExists } = host;
@@ -125,6 +131,25 @@ describe('the pages', () => {
     ).toEqual([]);
   }, 240_000);
 
+  it('name, for each Nest, the versions that the package asks for', () => {
+    const { peerDependencies } = JSON.parse(readFileSync(join(root, 'libs/rt-sms/package.json'), 'utf8')) as {
+      peerDependencies: Record<string, string>;
+    };
+    for (const page of ['README.md', 'README.ru.md']) {
+      const lines = [...readFileSync(join(root, page), 'utf8').matchAll(/Nest (11|12):\n\n```sh\nnpm install (.*)\n/g)];
+      expect(lines.map(([, nest]) => nest)).toEqual(['12', '11']);
+      for (const [, nest, words] of lines) {
+        const versioned = words!.split(' ').filter((word) => /.@/.test(word));
+        expect(versioned).toEqual(
+          ['@nestjs/axios', '@nestjs/config', '@nestjs/event-emitter'].map((name) => {
+            const range = peerDependencies[name]!.split(' || ').at(nest === '11' ? 0 : -1)!;
+            return `${name}@${/\d+/.exec(range)![0]}`;
+          }),
+        );
+      }
+    }
+  });
+
   it('have JSON that parses', () => {
     expect(inLanguage('json').map(({ code }) => JSON.parse(code) as unknown)).not.toHaveLength(0);
   });
@@ -154,7 +179,7 @@ describe('the pages', () => {
           const words = rest.filter((word) => !word.startsWith('-'));
           if (program === 'npx') return !['nest', ...bins].includes(verb.replace(/^@nestjs\/cli.*/, 'nest'));
           if (program !== 'npm') return false;
-          if (verb === 'install') return !words.every((word) => packages.has(word));
+          if (verb === 'install') return !words.every((word) => packages.has(word.replace(/(?<=.)@\d+$/, '')));
           return verb !== 'ci' && !scripts![verb === 'run' ? words[0]! : verb];
         })
         .map((command) => `${page}:${line} ${command.join(' ')}`);

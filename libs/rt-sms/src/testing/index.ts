@@ -1,5 +1,11 @@
 /** @module nestjs-rt-sms/testing */
-import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit, Provider } from '@nestjs/common';
+import type {
+  BeforeApplicationShutdown,
+  OnApplicationShutdown,
+  OnModuleInit,
+  OptionalFactoryDependency,
+  Provider,
+} from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
 import { Arguments } from '../arguments.js';
@@ -16,6 +22,8 @@ import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
 import { idTaken, type EnqueueOptions, type QueuedSms, type QueuedSmsState } from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
+
+const EMITTER: OptionalFactoryDependency = { token: EventEmitter2, optional: true };
 
 type LifeCycle = OnModuleInit & BeforeApplicationShutdown & OnApplicationShutdown;
 
@@ -40,6 +48,11 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   readonly account: string;
   /** For the `providers` of a testing module: the service's tokens, with this recorder behind them. */
   readonly providers: Provider[];
+  /**
+   * Puts the recorder in the place of the account of a whole application:
+   * `Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getRtSmsToken()).useFactory(sms.override)`.
+   */
+  readonly override: { factory: (emitter?: EventEmitter2) => RtSmsRecorder; inject: OptionalFactoryDependency[] };
   private readonly subject = new Subject<RtSmsStatusEvent>();
   readonly statuses$ = this.subject.asObservable();
   private readonly statuses = new Map<string, RtSmsStatusEvent>();
@@ -54,12 +67,13 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     this.given = new Arguments(account, shortcode);
     this.waits = new FinalWaits(account, Infinity);
     const token = getRtSmsToken(account);
-    const useFactory = (emitter?: EventEmitter2) => {
+    const factory = (emitter?: EventEmitter2) => {
       this.emitter = emitter;
       return this;
     };
+    this.override = { factory, inject: [EMITTER] };
     this.providers = [
-      { provide: token, inject: [{ token: EventEmitter2, optional: true }], useFactory },
+      { provide: token, inject: [EMITTER], useFactory: factory },
       ...(account === DEFAULT_ACCOUNT ? [{ provide: RtSmsService, useExisting: token }] : []),
     ];
   }
