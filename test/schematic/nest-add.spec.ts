@@ -4,13 +4,13 @@ import { rtSmsConfig } from 'nestjs-rt-sms';
 
 type Rule = (tree: object, context: object) => void;
 const { nestAdd } = createRequire(import.meta.url)('../../libs/rt-sms/schematics/nest-add.cjs') as {
-  nestAdd: (options: { sourceRoot?: string }) => Rule;
+  nestAdd: (options: { sourceRoot?: string; skipInstall?: boolean }) => Rule;
 };
 
 // In applications that the Nest CLI generated it is tried by test/compat/generated.mjs.
 
 /** Runs the schematic on these files; what it says and whether it wants an installation is told beside them. */
-function add(files: Record<string, string>, sourceRoot?: string) {
+function add(files: Record<string, string>, options: Parameters<typeof nestAdd>[0] = {}) {
   const tree = {
     exists: (path: string) => path in files,
     readText: (path: string) => files[path.replace(/^\//, '')]!,
@@ -26,7 +26,7 @@ function add(files: Record<string, string>, sourceRoot?: string) {
   const tasks: unknown[] = [];
   const say = (message: string) => said.push(message);
   const addTask = (task: { toConfiguration(): unknown }) => tasks.push(task.toConfiguration());
-  nestAdd(sourceRoot === undefined ? {} : { sourceRoot })(tree, { addTask, logger: { info: say, warn: say } });
+  nestAdd(options)(tree, { addTask, logger: { info: say, warn: say } });
   return { files, said: said.join('\n'), tasks };
 }
 
@@ -85,6 +85,14 @@ export class AppModule {}
     const { files } = add(app(MODULE));
     const before = { ...files };
     expect(add(files)).toMatchObject({ files: before, tasks: [] });
+  });
+
+  it('with --skip-install, installs nothing and says so where packages were added', () => {
+    const first = add(app(MODULE), { skipInstall: true });
+    expect(first.tasks).toEqual([]);
+    expect(first.said).toContain('install the packages that package.json names now');
+    expect(add(first.files, { skipInstall: true }).said).not.toContain('install the packages');
+    expect(add(app(MODULE)).said).not.toContain('install the packages');
   });
 
   it('takes the ranges of Nest 11 there, and leaves what is there as it is', () => {
@@ -164,7 +172,9 @@ export class AppModule {}
 
   it('works in a project of a monorepo', () => {
     const files = { 'package.json': manifest('^12.0.1'), 'apps/shop/src/app.module.ts': MODULE };
-    expect(add(files, 'apps/shop/src').files['apps/shop/src/app.module.ts']).toContain('RtSmsModule.forRootAsync');
+    expect(add(files, { sourceRoot: 'apps/shop/src' }).files['apps/shop/src/app.module.ts']).toContain(
+      'RtSmsModule.forRootAsync',
+    );
   });
 
   it.each([

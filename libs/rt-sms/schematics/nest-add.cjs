@@ -104,11 +104,13 @@ function addPeers(tree, file) {
 }
 
 exports.nestAdd =
-  ({ sourceRoot = 'src' }) =>
+  ({ sourceRoot = 'src', skipInstall = false }) =>
   (tree, { addTask, logger }) => {
     addModules(tree, sourceRoot, logger);
     addVariables(tree, '.env.example');
     const task = { name: 'node-package', options: { command: 'install' } };
-    if (addPeers(tree, 'package.json')) addTask({ toConfiguration: () => task });
+    const hasNewPeers = addPeers(tree, 'package.json');
+    if (hasNewPeers && !skipInstall) addTask({ toConfiguration: () => task });
+    if (hasNewPeers && skipInstall) logger.info('nestjs-rt-sms: install the packages that package.json names now.');
     logger.info('nestjs-rt-sms: copy .env.example to .env and fill it in.');
   };
