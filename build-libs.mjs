@@ -5,7 +5,10 @@ import { rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = import.meta.dirname;
-for (const name of ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing']) {
+const LIBRARIES = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'];
+// `npm start` shows nothing else for some 20 s.
+process.stderr.write(`Building ${LIBRARIES.map((name) => `nestjs-${name}`).join(', ')} …\n`);
+for (const name of LIBRARIES) {
   const library = join(root, 'libs', name);
   execFileSync(process.execPath, [join(root, 'build-lib.mjs')], { cwd: library, stdio: 'inherit' });
   const link = join(root, 'node_modules', `nestjs-${name}`);
