@@ -28,7 +28,7 @@ const byHand = (version) =>
   new RegExp(`On Nest ${version}:\\n\\n\`\`\`sh\\nnpm install nestjs-rt-sms (.*)\\n`).exec(readme)[1].split(' ');
 
 const npm = (home, ...args) =>
-  run('npm', [...args, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: home, env, shell });
+  run('npm', ['--prefer-offline', '--no-audit', '--no-fund', ...args], { cwd: home, env, shell });
 const nest = (home, ...args) =>
   run(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', ...args], { cwd: home, env });
 
