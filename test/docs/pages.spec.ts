@@ -150,6 +150,16 @@ describe('the pages', () => {
     }
   });
 
+  it('never install a package of Nest without its version: the newest one is of another Nest', () => {
+    const loose = inLanguage('sh', '').flatMap(({ page, line, code }) =>
+      [...code.matchAll(/npm (?:install|i) .*/g)]
+        .flatMap(([command]) => command.split(' '))
+        .filter((word) => /^@nestjs\/[^@]+$/.test(word))
+        .map((word) => `${page}:${line} ${word}`),
+    );
+    expect(loose).toEqual([]);
+  });
+
   it('have JSON that parses', () => {
     expect(inLanguage('json').map(({ code }) => JSON.parse(code) as unknown)).not.toHaveLength(0);
   });

@@ -43,15 +43,15 @@ import { isObject } from './options/option-rules.js';
 import { TRACKING, type ResolvedOptions } from './options/resolve-options.js';
 import type { OpenUid } from './options/rt-sms.options.js';
 
-/** Whether the gateway can be reached and takes this account's login, from this address. */
+/** The result of a health check: can the gateway be reached, and does it accept this account from this address? */
 export interface RtSmsHealth {
-  /** The gateway takes this account. */
+  /** True if the gateway accepts this account from this address. */
   ok: boolean;
   /** The account's name. */
   account: string;
-  /** Why not: the gateway's reason, or the stable code of the error. */
+  /** Why `ok` is false: the reason of the gateway (§1.6.1), or the stable `code` of the error. */
   reason?: string;
-  /** Of the request, in milliseconds. */
+  /** Duration of the request in milliseconds. */
   latencyMs: number;
   /** When the gateway was asked. */
   checkedAt: Date;

@@ -1,4 +1,4 @@
-/** @module nestjs-rt-sms/terminus */
+/** Needs `@nestjs/terminus`, for its types as well. @module nestjs-rt-sms/terminus */
 import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
