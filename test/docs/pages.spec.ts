@@ -187,7 +187,8 @@ describe('the pages', () => {
       return commands
         .filter(([program, verb = '', ...rest]) => {
           const words = rest.filter((word) => !word.startsWith('-'));
-          if (program === 'npx') return !['nest', ...bins].includes(verb.replace(/^@nestjs\/cli.*/, 'nest'));
+          if (program === 'npx')
+            return !['nest', ...bins, ...packages].includes(verb.replace(/^@nestjs\/cli.*/, 'nest'));
           if (program !== 'npm') return false;
           if (verb === 'install') return !words.every((word) => packages.has(word.replace(/(?<=.)@\d+$/, '')));
           return verb !== 'ci' && !scripts![verb === 'run' ? words[0]! : verb];

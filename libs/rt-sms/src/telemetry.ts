@@ -1,4 +1,12 @@
-import type { Attributes, ContextManager, MeterProvider, Span, SpanKind, TracerProvider } from '@opentelemetry/api';
+import type {
+  Attributes,
+  ContextManager,
+  MeterProvider,
+  Span,
+  SpanKind,
+  SpanStatusCode,
+  TracerProvider,
+} from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
 import { SMS_STATUSES } from './message/status.js';
 import { redact } from './redact.js';
@@ -9,9 +17,9 @@ const NAME = 'nestjs-rt-sms';
 const REGISTRY = Symbol.for('opentelemetry.js.api.1');
 /** The key of the active span in a context, the same in every copy of the API. */
 const ACTIVE_SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
-const CLIENT: SpanKind.CLIENT = 2;
-const CONSUMER: SpanKind.CONSUMER = 4;
-const ERROR = 2;
+const CLIENT = 2 as SpanKind.CLIENT;
+const CONSUMER = 4 as SpanKind.CONSUMER;
+const ERROR = 2 as SpanStatusCode.ERROR;
 /** Those of the semantic conventions for HTTP clients, and the default deadline of a send. */
 const DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
 
