@@ -1,12 +1,4 @@
-import type {
-  Attributes,
-  ContextManager,
-  MeterProvider,
-  Span,
-  SpanKind,
-  SpanStatusCode,
-  TracerProvider,
-} from '@opentelemetry/api';
+import type { Attributes, ContextManager, MeterProvider } from '@opentelemetry/api';
 import type { RtSmsStatusEvent } from './events/events.js';
 import { SMS_STATUSES } from './message/status.js';
 import { redact } from './redact.js';
@@ -17,9 +9,10 @@ const NAME = 'nestjs-rt-sms';
 const REGISTRY = Symbol.for('opentelemetry.js.api.1');
 /** The key of the active span in a context, the same in every copy of the API. */
 const ACTIVE_SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
-const CLIENT = 2 as SpanKind.CLIENT;
-const CONSUMER = 4 as SpanKind.CONSUMER;
-const ERROR = 2 as SpanStatusCode.ERROR;
+// Numbers of the enums SpanKind and SpanStatusCode, which are values of the package.
+const CLIENT = 2;
+const CONSUMER = 4;
+const ERROR = 2;
 /** Those of the semantic conventions for HTTP clients, and the default deadline of a send. */
 const DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
 
@@ -28,9 +21,19 @@ const DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 
  * package: a bundler fails on an import of a package that is not installed, and a bundle may hold a copy of its own.
  */
 interface Registry {
-  trace?: TracerProvider;
+  trace?: { getTracer(name: string): Tracer };
   metrics?: MeterProvider;
   context?: ContextManager;
+}
+
+interface Tracer {
+  startSpan(name: string, options: { kind: number; attributes: Attributes }): Span;
+}
+
+interface Span {
+  setAttribute(name: string, value: string | number): unknown;
+  setStatus(status: { code: number; message: string }): unknown;
+  end(): void;
 }
 
 const registry = (): Registry | undefined => (globalThis as { [REGISTRY]?: Registry })[REGISTRY];
