@@ -107,10 +107,18 @@ export class TerminalProcess {
 
   /** Resolves once it was said on stderr. */
   async said(pattern: RegExp): Promise<void> {
-    while (!pattern.test(this.stderr)) {
-      const more = await Promise.race([once(this.child.stderr!, 'data'), this.ended.then(() => undefined)]);
-      if (!more) throw new Error(`Ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
-    }
+    while (!pattern.test(this.stderr)) await this.more('stderr', pattern);
+  }
+
+  /** Of stdout. */
+  async firstLine(): Promise<string> {
+    while (!this.stdout.includes('\n')) await this.more('stdout', /\n/);
+    return this.stdout.split('\n')[0]!;
+  }
+
+  private async more(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void> {
+    const more = await Promise.race([once(this.child[stream]!, 'data'), this.ended.then(() => undefined)]);
+    if (!more) throw new Error(`Ended without saying ${String(pattern)}:\n${this.stdout}${this.stderr}`);
   }
 }
 

@@ -1,12 +1,14 @@
+import { realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { MAGIC_NUMBERS } from '../magic-numbers.js';
 import { RtSmsSimulator } from '../simulator.js';
-import { HELP, readFlags, type Wishes } from './flags.js';
+import type { ParsedArgs } from './command-line.js';
 import { playScript, readScript, type ScriptStep } from './script.js';
 
 /**
- * The simulator as a program: reads flags and environment (`--help` lists them), starts, says where it is, plays the
- * script, and ends on SIGINT or SIGTERM. What is wrong is said on stderr.
+ * The simulator as a program: reads flags and environment (`--help` lists them), starts, prints its address, plays the
+ * script, and ends on SIGINT or SIGTERM. Problems are printed on stderr.
  *
  * @returns the exit code: 0, 1 where it could not start, 2 for wrong flags
  */
@@ -14,21 +16,25 @@ export async function runSimulator(
   args: readonly string[] = process.argv.slice(2),
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
-  let wishes: Wishes;
+  // Loaded late: the library does not need the parser.
+  const { parseArgs } = await import('./command-line.js');
+  let parsed: ParsedArgs;
   let steps: ScriptStep[] = [];
   try {
-    wishes = readFlags(args, env);
-    if (wishes.script !== undefined && !wishes.help) steps = await scriptIn(wishes.script);
+    const result = parseArgs(args, env);
+    if ('help' in result) return printed(result.help);
+    parsed = result;
+    if (parsed.script !== undefined) steps = await scriptIn(parsed.script);
   } catch (error) {
-    return failed(`${messageOf(error)}\nMore by --help.`, 2);
+    return failed(`${messageOf(error)}\nHelp: nestjs-rt-sms-testing --help`, 2);
   }
-  if (wishes.help) return said(HELP);
-  if (wishes.numbers) return said(numbers());
+  if (parsed.version) return printed(`${version()}\n`);
+  if (parsed.numbers) return printed(numbers());
   const ended = signalled();
   try {
-    const gateway = await RtSmsSimulator.start(wishes.options);
+    const gateway = await RtSmsSimulator.start(parsed.options);
     ended.addEventListener('abort', () => void gateway.close(), { once: true });
-    if (wishes.json) logTo(gateway);
+    if (parsed.json) logTo(gateway);
     else process.stdout.write(introduction(gateway));
     try {
       await playScript(gateway, steps, ended);
@@ -46,8 +52,17 @@ async function scriptIn(path: string): Promise<ScriptStep[]> {
   try {
     return readScript(await readFile(path, 'utf8'));
   } catch (error) {
-    throw new TypeError(`--script ${path}: ${messageOf(error)}`, { cause: error });
+    // Node's message ends with the call and the path, which stands here already.
+    const { message, syscall } = error as NodeJS.ErrnoException;
+    const problem = syscall === undefined ? message : message.split(`, ${syscall}`)[0];
+    throw new TypeError(`--script ${path}: ${problem}`, { cause: error });
   }
+}
+
+/** Read beside the program that runs: this file is also compiled to CommonJS, which has no import.meta. */
+function version(): string {
+  const require = createRequire(realpathSync(process.argv[1]!));
+  return (require('nestjs-rt-sms-testing/package.json') as { version: string }).version;
 }
 
 function signalled(): AbortSignal {
@@ -89,7 +104,7 @@ function logTo(gateway: RtSmsSimulator): void {
   gateway.on('exchange', (exchange) => log('exchange', exchange));
 }
 
-function said(text: string): number {
+function printed(text: string): number {
   process.stdout.write(text);
   return 0;
 }

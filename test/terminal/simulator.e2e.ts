@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { compile, compiledFolder } from '../compile.js';
+import { runToEnd, TerminalProcess } from './compiled.js';
+
+/** Compiles the simulator as it lies once it is installed. */
+async function install(folder: string): Promise<string> {
+  const library = join(folder, 'node_modules/nestjs-rt-sms-testing');
+  await compile('libs/rt-sms-testing/src', join(library, 'dist/esm'));
+  await cp('libs/rt-sms-testing/package.json', join(library, 'package.json'));
+  return join(library, 'dist/esm');
+}
+
+describe('nestjs-rt-sms-testing, as a process', () => {
+  let program: Awaited<ReturnType<typeof compiledFolder>>;
+  let bin = '';
+  beforeAll(async () => {
+    program = await compiledFolder('simulator');
+    bin = join(await install(program.folder), 'program/bin.js');
+  }, 60_000);
+  afterAll(() => program.remove());
+
+  it('prints its version, also where it is run by a link', async () => {
+    const { version } = JSON.parse(await readFile('libs/rt-sms-testing/package.json', 'utf8')) as { version: string };
+    const link = join(program.folder, 'link');
+    await symlink(bin, link);
+    for (const path of [bin, link])
+      expect(await runToEnd(path, ['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  it('takes its port from the environment, and ends on SIGTERM', async () => {
+    const running = new TerminalProcess(bin, ['--json', '--password', 'hush'], { RT_SMS_SIM_PORT: '0' });
+    const { url } = JSON.parse(await running.firstLine()) as { url: string };
+    expect((await fetch(url, { method: 'POST' })).status).toBe(401);
+    running.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+    expect(running.stdout + running.stderr).not.toContain('hush');
+  });
+});
+
+it('the library works where its parser of flags cannot be loaded', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'rt-sms-no-parser-'));
+  try {
+    const index = join(await install(folder), 'index.js');
+    const script = `const { RtSmsSimulator, runSimulator } = await import(${JSON.stringify(index)});
+      await (await RtSmsSimulator.start()).close();
+      console.log(await runSimulator([], {}).catch((error) => error.code));`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+    expect(stdout).toBe('ERR_MODULE_NOT_FOUND\n');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
