@@ -251,14 +251,14 @@ describe('the callback', () => {
   const callbackOf = async (env: Record<string, string>, url: string) =>
     (await examine(env, '--callback-url', url)).callback;
 
-  it('that takes the secret and no other passes, and the application learns nothing of it', async () => {
+  it('that accepts the secret and no other passes, and nothing changes in the application', async () => {
     const { gateway, env, url } = await application(SECRET);
     const known = { ...env, RT_SMS_CALLBACK_SECRETS: SECRET };
     // With the secret at its end, as it stands in the cabinet, too.
     for (const given of [url, `${url}/`, `${url}/${SECRET}`])
       await expect(callbackOf(known, given)).resolves.toMatchObject({
         result: 'warning',
-        text: expect.stringMatching(/^it answers, but unencrypted/),
+        text: expect.stringMatching(/^it answers, but without encryption/),
       });
     expect(gateway.requests.get).toBe(3);
   });
@@ -278,9 +278,9 @@ describe('the callback', () => {
   });
 
   it.each([
-    [200, '200 for a wrong secret, not 404', /takes any secret/],
-    [401, '401 for a wrong secret, not 404', /past guards and proxies/],
-    [302, '302 for a wrong secret, not 404', /past guards and proxies/],
+    [200, '200 for a wrong secret, not 404', /accepts any secret/],
+    [401, '401 for a wrong secret, not 404', /guards and proxies/],
+    [302, '302 for a wrong secret, not 404', /guards and proxies/],
   ])('behind something that answers %d fails', async (status, text, fix) => {
     const { env } = await startGateway();
     const port = await listening(
@@ -290,7 +290,7 @@ describe('the callback', () => {
     expect(found).toMatchObject({ result: 'failed', text, fix: expect.stringMatching(fix) });
   });
 
-  it('over TLS that takes the secret and no other is ok', async () => {
+  it('over TLS that accepts the secret and no other is ok', async () => {
     const env = { ...(await gatewayOverTls('localhost.pem')), NODE_EXTRA_CA_CERTS: join(CERTIFICATES, 'ca.pem') };
     const tls = { cert: pem('localhost.pem'), key: pem('server.key') };
     const asked: string[] = [];

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { compile, compiledFolder } from '../compile.js';
-import { runToEnd, TerminalProcess } from './compiled.js';
+import { runToEnd, temporary, TerminalProcess } from './compiled.js';
 
 /** Compiles the simulator as it lies once it is installed. */
 async function install(folder: string): Promise<string> {
@@ -25,7 +25,9 @@ describe('nestjs-rt-sms-testing, as a process', () => {
 
   it('prints its version, also where it is run by a link', async () => {
     const { version } = JSON.parse(await readFile('libs/rt-sms-testing/package.json', 'utf8')) as { version: string };
-    const link = join(program.folder, 'link');
+    // Elsewhere, as that of a global installation.
+    const { folder } = await temporary();
+    const link = join(folder, 'nestjs-rt-sms-testing');
     await symlink(bin, link);
     for (const path of [bin, link])
       expect(await runToEnd(path, ['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });

@@ -82,7 +82,6 @@ export function parseArgs(args: readonly string[]): { parsed?: ParsedArgs; answe
 }
 
 function commandLine(run: (command: Command) => void, print: (text: string) => void): Command {
-  const { version } = createRequire(import.meta.url)('nestjs-rt-sms/package.json') as { version: string };
   const program = new Command('nestjs-rt-sms')
     .description("Sends SMS through Rostelecom's gateway.")
     .exitOverride()
@@ -90,7 +89,12 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
     .configureHelp({ showGlobalOptions: true, helpWidth: 120 })
     .helpCommand(false)
     .helpOption('--help', 'print this help')
-    .version(version, '--version', 'print the version')
+    .option('--version', 'print the version')
+    .on('option:version', () => {
+      const { version } = createRequire(import.meta.url)('nestjs-rt-sms/package.json') as { version: string };
+      print(version);
+      throw new CommanderError(0, 'commander.version', version);
+    })
     .option('--account <NAME>', 'use a named account, whose variables are RT_SMS_<NAME>_…', value)
     // Node itself takes --env-file, even after the name of a script, and ends where there is no such file.
     .option('--env <FILE>', 'read variables from a file, such as .env; those of the environment take precedence', value)

@@ -11,12 +11,12 @@ import type { ParsedArgs } from './command-line.js';
 interface Finding {
   readonly result: 'ok' | 'warning' | 'failed' | 'skipped';
   readonly text: string;
-  /** What to do about it, where `text` does not tell. */
+  /** What to do about it, unless `text` says so. */
   readonly fix?: string;
 }
 type Findings = Record<string, Finding>;
 
-/** Well formed, and nobody's: to ask about it costs nothing. */
+/** Well formed, but too regular to exist: a status request for it costs nothing. */
 const NOBODYS_UID = 'message-id-000000000000';
 const PATIENCE_MS = 10_000;
 /** Node's own quarter of a second is less than a slow gateway needs. */
@@ -35,7 +35,7 @@ const codeOf = (error: unknown) => {
   return cause?.code ?? code ?? message;
 };
 
-/** Checks one thing after the other and sends nothing; neither password nor secret is shown. */
+/** Runs the checks one after the other and sends no message; neither password nor secret is shown. */
 export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   const findings: Findings = {};
   try {
@@ -47,7 +47,11 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
     });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    findings.configuration = finding('failed', error.message, 'set these variables, or name a file: --env');
+    findings.configuration = finding(
+      'failed',
+      error.message,
+      'set these variables, or read them from a file: --env FILE',
+    );
   }
   const checks = Object.entries(findings).map(([check, found]) => ({ check, ...found }));
   const ok = checks.every(({ result }) => result !== 'failed');
@@ -129,7 +133,7 @@ async function certificate(host: string, port: number, tls: RtSmsOptions['tls'])
   return days < FEW_DAYS ? finding('warning', text, 'the gateway has to renew it') : finding('ok', text);
 }
 
-/** One request about nobody's message shows login, password, address and clock. */
+/** One status request for a message that does not exist checks login, password, address and clock. */
 async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
   let ahead: number | undefined;
   http.axiosRef.interceptors.response.use((response) => {
@@ -143,14 +147,14 @@ async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
   const address = refused && error.reason === 'wrong_ip';
   const text = isRtSmsError(error) ? error.message : '';
   if (!isRtSmsError(error) || error instanceof RtSmsNotFoundError) {
-    findings.credentials = finding('ok', 'the gateway takes login and password');
-    findings['IP list'] = finding('ok', 'and the address of this machine');
+    findings.credentials = finding('ok', 'the gateway accepts login and password');
+    findings['IP list'] = finding('ok', 'the gateway accepts the address of this machine');
   } else {
-    const unseen = finding('skipped', 'not seen behind the other one');
+    const unseen = finding('skipped', 'not known: the gateway rejected the request for another reason');
     findings.credentials = address ? unseen : finding('failed', text);
     findings['IP list'] = address ? finding('failed', text) : unseen;
   }
-  if (ahead === undefined) findings.clock = finding('skipped', 'no date in an answer');
+  if (ahead === undefined) findings.clock = finding('skipped', 'the answer has no date');
   else if (Math.abs(ahead) <= SKEW_S) findings.clock = finding('ok', `${ahead} s from that of the gateway`);
   else
     findings.clock = finding(
@@ -162,18 +166,18 @@ async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
 
 function sender({ name, options: { shortcode } }: Account): Finding {
   if (shortcode === undefined)
-    return finding('warning', 'none: each message has to name its own', `set ${variableOf('shortcode', name)}`);
+    return finding('warning', 'not set: each message must name its own', `set ${variableOf('shortcode', name)}`);
   const usual = /^[ -Z_a-z]{1,11}$/.test(shortcode);
-  const unseen = 'whether it is agreed only a message shows';
+  const unseen = 'only a message shows whether it is agreed';
   return usual
     ? finding('ok', `the usual form; ${unseen}`)
     : finding('warning', `not the usual form, at most 11 ASCII characters; ${unseen}`, 'see the names in the cabinet');
 }
 
-/** Asks as the provider does. The id is none, so that a right secret changes nothing in the application. */
+/** Sends a request as the provider does. Its id is not a uid, so it changes nothing in the application. */
 async function callback(base: string | undefined, { callback: { secrets = [] } = {} }: RtSmsOptions): Promise<Finding> {
-  if (base === undefined) return finding('skipped', 'give --callback-url to have it tried');
-  if (!URL.canParse(base)) return finding('failed', 'the --callback-url is no address');
+  if (base === undefined) return finding('skipped', 'not tried: there is no --callback-url');
+  if (!URL.canParse(base)) return finding('failed', 'the --callback-url is not an address');
   const [secret] = [secrets].flat();
   const url = new URL(base);
   const path = url.pathname.replace(/\/+$/, '');
@@ -190,25 +194,34 @@ async function callback(base: string | undefined, { callback: { secrets = [] } =
       return finding(
         'failed',
         `${wrong} for a wrong secret, not 404`,
-        wrong < 300 ? 'something else answers there, or takes any secret' : 'let the path past guards and proxies',
+        wrong < 300
+          ? 'something else answers there, or it accepts any secret'
+          : 'let requests to this path pass guards and proxies',
       );
     const right = await statusOf(secret === undefined ? '' : `/${secret}`);
     if (right !== 200)
       return finding(
         'failed',
         `${right} for the right secret, not 200`,
-        'does the application have the same secret and path? RT_SMS_CALLBACK_ALLOW_FROM must have this machine',
+        'does the application have the same secret and path? RT_SMS_CALLBACK_ALLOW_FROM must include the address of this machine',
       );
   } catch (error) {
     return finding(
       'failed',
       `${url.origin}: ${codeOf(error)}`,
-      'is the application up, and the address that of the cabinet?',
+      'is the application running, and is this the address in the cabinet?',
     );
   }
   if (secret === undefined)
-    return finding('warning', 'it answers, but without a secret a callback is only a hint', 'nestjs-rt-sms secret');
+    return finding(
+      'warning',
+      'it answers, but without a secret a callback is only a hint',
+      'generate one: nestjs-rt-sms secret',
+    );
   if (url.protocol === 'http:')
-    return finding('warning', 'it answers, but unencrypted: anybody sees the secret', 'https');
-  return finding('ok', 'it takes the secret and no other; from this machine, the provider comes from outside');
+    return finding('warning', 'it answers, but without encryption: the secret can be read on the way', 'use https');
+  return finding(
+    'ok',
+    'it accepts the secret and no other; tested from this machine, while the provider calls from outside',
+  );
 }
