@@ -1,7 +1,7 @@
 // Builds the library in the current folder for `require` and for `import`, with nothing in it twice that can be there once:
 // of all types, and of a module that works the same for both, there is the CommonJS form, and the ESM form imports it.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -38,8 +38,15 @@ const minify = (code, module) =>
     format: { comments: false },
   }).code;
 
-const bundle = async (options) => {
+/** The files of a page, and what tells where they are, are copied beside the builds. */
+const pageFolder = {
+  name: 'page-folder',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/page\/folder\.cjs$/ }, () => ({ path: '../page/folder.cjs', external: true })),
+};
+const bundle = async ({ plugins = [], ...options }) => {
   const { outputFiles, metafile } = await build({
+    plugins: [pageFolder, ...plugins],
     bundle: true,
     // Errors, Nest's log and OpenAPI show them.
     keepNames: true,
@@ -62,6 +69,7 @@ const write = (file, outputs, format) => {
 };
 
 rmSync('dist', { recursive: true, force: true });
+if (existsSync('page')) cpSync('page', 'dist/page', { recursive: true });
 const tsc = require.resolve('typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--outDir', 'dist/cjs'], {
   stdio: 'inherit',
@@ -77,7 +85,7 @@ const [main] = files;
 const sources = files.map(sourceOf);
 const { inputs } = await bundle({ entryPoints: sources, format: 'esm' });
 // Of esbuild itself is what helps with decorators.
-const isSame = (name) => name === '<runtime>' || SAME_FOR_BOTH.test(name);
+const isSame = (name) => name === '<runtime>' || name.endsWith('folder.cjs') || SAME_FOR_BOTH.test(name);
 const sameForBoth = (file) =>
   inputs[file].imports.every(({ path, external }) => (external ? isSame(path) : sameForBoth(path)));
 const isOwn = (file) => file.startsWith('src/');

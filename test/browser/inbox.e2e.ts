@@ -52,6 +52,15 @@ async function send(gateway: RtSmsSimulator, text = 'Ваш код 4821', msisdn
   return response.statusCode ?? 0;
 }
 
+/** A status request. */
+async function ask(gateway: RtSmsSimulator, uid: string): Promise<void> {
+  const { login, password, url } = gateway.options;
+  const request = http.get(`${url}/${uid}`, { agent, auth: `${login}:${password}` });
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  response.resume();
+  await once(response, 'end');
+}
+
 async function open(gateway: RtSmsSimulator, options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
   const { page, complaints } = await openPage(browser, gateway.inboxUrl!, options);
   atEnd(async () => {
@@ -112,6 +121,133 @@ describe('the inbox', () => {
     await hasText(page, '#detail-status', 'failed');
     expect(gateway.messages.map(({ status }) => status)).toEqual(['accepted', 'failed', 'accepted']);
   });
+
+  it('takes the keys of the list from the start, before anything was clicked', async () => {
+    const gateway = await startGateway();
+    for (const text of ['one', 'two', 'three']) await send(gateway, text);
+    const page = await open(gateway);
+    await page.locator('#messages [aria-selected=true]').filter({ hasText: 'three' }).waitFor();
+    await page.keyboard.press('d');
+    await hasText(page, '#detail-status', 'delivered');
+    await page.keyboard.press('ArrowDown');
+    await hasText(page, '.bubble.current', 'two');
+    await page.keyboard.press('r');
+    await hasText(page, '#detail-status', 'rejected');
+    // In the details they push too; in a field they are letters.
+    await page.click('[data-push=delivered]');
+    await hasText(page, '#detail-status', 'delivered');
+    await page.keyboard.press('f');
+    await hasText(page, '#detail-status', 'failed');
+    await page.fill('#push-other', '');
+    await page.locator('#push-other').press('d');
+    expect(await page.inputValue('#push-other')).toBe('d');
+    expect(gateway.messages.map(({ status }) => status)).toEqual(['accepted', 'failed', 'delivered']);
+  });
+
+  it('shows all messages again when Esc empties the search', async () => {
+    const gateway = await startGateway();
+    for (const text of ['alpha', 'beta']) await send(gateway, text);
+    const page = await open(gateway);
+    await page.fill('#search', 'alpha');
+    await page.locator('#messages [aria-setsize="1"]').first().waitFor();
+    await page.locator('#search').press('Escape');
+    await page.locator('#messages [aria-setsize="2"]').first().waitFor();
+    expect(await page.inputValue('#search')).toBe('');
+    expect(await page.evaluate('document.activeElement.id')).toBe('search');
+    await page.keyboard.press('Escape');
+    expect(await page.evaluate('document.activeElement.id')).toBe('messages');
+  });
+
+  it('tells the probe of a health check from a request that failed', async () => {
+    const gateway = await startGateway();
+    const page = await open(gateway);
+    await ask(gateway, 'message-id-000000000000');
+    await ask(gateway, 'message-id-000000000001');
+    await page.click('#show-requests');
+    const row = (n: number) => page.locator(`#requests [aria-posinset="${n}"]`);
+    await row(2).filter({ hasText: 'health check, as expected' }).waitFor();
+    expect(await row(2).locator('.bad').count()).toBe(0);
+    expect(await row(1).locator('.bad').count()).toBe(1);
+    await row(2).click();
+    await hasText(page, '.exchanges summary', 'health check');
+  });
+
+  it('is Russian on the Russian page: statuses, what the buttons say, and what went wrong', async () => {
+    const gateway = await startGateway();
+    for (const status of ['delivered', 'awaiting_report', 'failed', 'insufficient_balance', 'odd', 'rejected']) {
+      await send(gateway, status.replaceAll(/[a-z_]/g, 'ы'));
+      await gateway.report(gateway.messages.at(-1)!.uid, status);
+    }
+    const page = await open(gateway, { locale: 'ru-RU' });
+    await newest(page).filter({ hasText: 'отклонено' }).click();
+    await hasText(page, '.push', 'доставлено');
+    await page.click('[data-push=delivered]');
+    await hasText(page, '#toast', 'доставлено');
+    await page.fill('#search', 'нет средств');
+    await page.locator('#messages [aria-setsize="1"]').first().waitFor();
+    await page.fill('#search', 'insufficient');
+    await page.locator('#messages [aria-setsize="1"]').first().waitFor();
+    await page.click('#conditions-open');
+    await page.fill('#set-callback', 'ftp://here');
+    await page.locator('#set-callback').press('Enter');
+    await hasText(page, '#toast', 'http://');
+    await page.fill('#fault-times', '');
+    await page.click('#fault-add');
+    await hasText(page, '#toast', 'Число раз');
+    expect(gateway.faults.send).toEqual([]);
+    await page.locator('dialog summary').click();
+    const words = (await page.innerText('body')).replaceAll(/https?:\/\/\S*|message-id-\w+/g, '');
+    // What is left of English are the provider's words and names of the protocol.
+    expect(words).not.toMatch(
+      /\b(delivered|awaiting|failed|rejected|insufficient_balance|balance|accepted|must|lost|answer)\b/i,
+    );
+  });
+
+  it.each(['en-US', 'ru-RU'])('shows the whole of every choice in a select, at any width: %s', async (locale) => {
+    const gateway = await startGateway();
+    for (const width of [360, 700, 1280]) {
+      const page = await open(gateway, { locale, viewport: { width, height: 800 } });
+      await page.click('#conditions-open');
+      // A select that may grow is as wide as its longest choice.
+      const cut = await page.evaluate<string[]>(`[...document.querySelectorAll('select')].filter((select) => {
+        const copy = select.cloneNode(true);
+        copy.style.cssText = 'position: absolute; visibility: hidden; width: max-content';
+        select.after(copy);
+        const wanted = copy.getBoundingClientRect().width;
+        copy.remove();
+        return wanted > select.getBoundingClientRect().width;
+      }).map(({ id }) => id)`);
+      expect({ width, cut }).toEqual({ width, cut: [] });
+    }
+  });
+
+  it.each(['light', 'dark'] as const)(
+    'shows that numbers are masked by more than a pale tint: %s',
+    async (colorScheme) => {
+      const gateway = await startGateway();
+      const page = await open(gateway, { colorScheme, reducedMotion: 'reduce' });
+      const contrast = () =>
+        page.evaluate<number>(`(() => {
+        const luminance = (color) => {
+          const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+            const value = part / 255;
+            return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+          });
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const border = getComputedStyle(document.querySelector('#mask'));
+        const bar = getComputedStyle(document.querySelector('.bar'));
+        if (border.borderTopColor.endsWith(', 0)')) return 1;
+        const [a, b] = [border.borderTopColor, bar.backgroundColor].map(luminance);
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      })()`);
+      await page.mouse.move(0, 0);
+      expect(await contrast()).toBeGreaterThan(3);
+      await page.locator('#mask').press('Enter');
+      expect(await page.getAttribute('#mask', 'aria-pressed')).toBe('false');
+      expect(await contrast()).toBe(1);
+    },
+  );
 
   it('shows a text as text, whatever is in it, and masks numbers until told not to', async () => {
     const gateway = await startGateway();

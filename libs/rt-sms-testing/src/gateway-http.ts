@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { BlockList, isIPv6 } from 'node:net';
-import { type Fault, faultAnswer, type FaultPlan, FaultQueue, planFault, playFault } from './faults.js';
+import { faultAnswer, type FaultDetails, type FaultPlan, FaultQueue, planFault, playFault } from './faults.js';
 import { type MagicNumber, magicOf } from './magic-numbers.js';
 import type { Settings } from './options.js';
 import {
@@ -48,7 +48,7 @@ export interface SimulatedExchange {
   /** The message that was accepted or asked for. */
   readonly uid: string | undefined;
   /** The fault that was played. */
-  readonly fault: Fault | undefined;
+  readonly fault: FaultDetails | undefined;
 }
 
 /** What the HTTP side needs of the rest. */

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { isIPv6 } from 'node:net';
-import type { Fault } from './faults.js';
+import type { Fault, FaultDetails } from './faults.js';
 import { GatewayHttp, type SimulatedExchange } from './gateway-http.js';
 import {
   Lifecycle,
@@ -265,7 +265,7 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
 
   /** The faults that wait for requests to come, next first; `times` null: for ever. */
   get faults(): Readonly<
-    Record<'send' | 'status', readonly { readonly fault: Fault; readonly times: number | null }[]>
+    Record<'send' | 'status', readonly { readonly fault: FaultDetails; readonly times: number | null }[]>
   > {
     return { send: this.#http.sendFaults.pending, status: this.#http.statusFaults.pending };
   }

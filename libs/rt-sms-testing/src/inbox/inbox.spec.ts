@@ -3,7 +3,9 @@ import http from 'node:http';
 import vm from 'node:vm';
 import { call, get, post, Receiver, send, SMS, statusOf } from '../../test/support.js';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from '../index.js';
-import { PAGE } from './page/page.js';
+import { readPage } from './page.js';
+
+const PAGE = readPage();
 
 let gateway: RtSmsSimulator;
 let base: string;
@@ -75,7 +77,7 @@ describe('the page', () => {
     expect((await get(gateway, await send(gateway))).status).toBe(200);
   });
 
-  it.each(Object.entries(PAGE).filter(([path]) => path.endsWith('.js')))(
+  it.each([...PAGE].filter(([path]) => path.endsWith('.js')))(
     '%s is a module that writes no markup',
     async (_, { body }) => {
       await start();
@@ -88,12 +90,12 @@ describe('the page', () => {
     await start();
     const [english, russian] = ['EN', 'RU'].map((name) => {
       const [, words = ''] =
-        new RegExp(`const ${name} = {(.*?)\n};`, 's').exec(PAGE['/inbox/words.js']?.body ?? '') ?? [];
+        new RegExp(`const ${name} = {(.*?)\n};`, 's').exec(PAGE.get('/inbox/words.js')?.body ?? '') ?? [];
       return words.match(/^ {2}\w+(?=:)/gm);
     });
     expect(english?.length).toBeGreaterThan(50);
     expect(russian).toEqual(english);
-    const code = Object.values(PAGE).map(({ body }) => body);
+    const code = Array.from(PAGE.values(), ({ body }) => body);
     const used = code.flatMap((body) => [...body.matchAll(/\bt\('(\w+)'|data-t(?:-[\w-]+)?="(\w+)"/g)]);
     expect(used.map(([, a, b]) => `  ${a ?? b}`).filter((word) => !english?.includes(word))).toEqual([]);
   });
@@ -290,6 +292,18 @@ describe('one message in full', () => {
     expect(text).not.toContain('very-secret');
     expect(text).not.toContain(authorization.slice(6));
     expect((await call(`${base}inbox/messages/message-id-none`)).status).toBe(404);
+  });
+
+  it('has the exchange of a status request about a message that there is not', async () => {
+    await start();
+    await get(gateway, 'message-id-000000000000');
+    const { requestId, uid } = gateway.exchanges[0]!;
+    const { status, text } = await call(`${base}inbox/exchanges/${requestId}?uid=${uid}`);
+    expect(status).toBe(200);
+    expect(JSON.parse(text)).toMatchObject({
+      requestId,
+      responseBody: expect.stringContaining('transaction_not_found'),
+    });
   });
 
   it('has the exchange of a refused request, too', async () => {

@@ -1,22 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Fault, TRANSPORT_FAULTS } from '../faults.js';
+import { type Fault, type FaultDetails, TRANSPORT_FAULTS } from '../faults.js';
 import type { SimulatedExchange } from '../gateway-http.js';
+import { refusal } from './guard.js';
 import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from '../lifecycle.js';
 import { MAGIC_NUMBERS } from '../magic-numbers.js';
 import type { RtSmsSimulatorAdjustments } from '../options.js';
 import { type JsonObject, readBody, REASONS, STATUSES } from '../protocol.js';
 import type { Schedule } from '../schedule.js';
-import { refusal } from './guard.js';
 import { Journal, rowOf } from './journal.js';
-import { PAGE } from './page/page.js';
+import { readPage } from './page.js';
 
 /** What the inbox does with the gateway on a person's behalf: what a test may do, and no more. */
 interface Gateway {
   readonly url: string;
   readonly seed: number;
   readonly callbackUrl: string | undefined;
-  readonly adjustments: object;
-  readonly faults: object;
+  readonly adjustments: Required<RtSmsSimulatorAdjustments>;
+  readonly faults: Readonly<
+    Record<'send' | 'status', readonly { readonly fault: FaultDetails; readonly times: number | null }[]>
+  >;
   readonly exchanges: readonly SimulatedExchange[];
   report(uid: string, status: MessageStatus, details: StatusDetails): Promise<SimulatedCallback | undefined>;
   resend(uid: string): Promise<SimulatedCallback | undefined>;
@@ -45,6 +47,7 @@ export class Inbox {
   readonly #gateway: Gateway;
   readonly #hosts: readonly string[];
   readonly #journal: Journal;
+  readonly #page = readPage();
 
   /** @param hosts the names by which other machines may call it */
   constructor(gateway: Gateway, hosts: readonly string[], schedule: Schedule) {
@@ -52,7 +55,7 @@ export class Inbox {
     this.#hosts = hosts.map((host) => host.toLowerCase());
     this.#journal = new Journal(
       schedule,
-      () => this.#settings(),
+      () => settingsOf(gateway),
       () => gateway.exchanges,
     );
   }
@@ -88,7 +91,7 @@ export class Inbox {
       return true;
     }
     const { pathname, searchParams } = new URL(target, 'http://inbox');
-    const asset = Object.hasOwn(PAGE, pathname) ? PAGE[pathname] : undefined;
+    const asset = this.#page.get(pathname);
     if (request.method === 'POST') void this.#post(request, response, pathname);
     else if (request.method !== 'GET') this.#send(response, { code: 405, json: { error: 'GET or POST is needed.' } });
     else if (asset) response.writeHead(200, { ...HEADERS, 'Content-Type': asset.type }).end(asset.body);
@@ -146,13 +149,7 @@ export class Inbox {
       default:
         return notFound(path);
     }
-    return { code: 200, json: this.#settings() };
-  }
-
-  #settings(): object {
-    const { url, seed, callbackUrl = null, adjustments, faults } = this.#gateway;
-    const choices = { statuses: STATUSES, reasons: REASONS, transportFaults: TRANSPORT_FAULTS, magic: MAGIC_NUMBERS };
-    return { url, seed, callbackUrl, ...adjustments, faults, choices };
+    return { code: 200, json: settingsOf(this.#gateway) };
   }
 
   #send(response: ServerResponse, { code, json }: Answer): void {
@@ -160,6 +157,14 @@ export class Inbox {
       .writeHead(code, { ...HEADERS, 'Content-Type': 'application/json; charset=utf-8' })
       .end(JSON.stringify(json));
   }
+}
+
+/** What the page sets and offers for choice. */
+export type InboxSettings = ReturnType<typeof settingsOf>;
+
+function settingsOf({ url, seed, callbackUrl, adjustments, faults }: Gateway) {
+  const choices = { statuses: STATUSES, reasons: REASONS, transportFaults: TRANSPORT_FAULTS, magic: MAGIC_NUMBERS };
+  return { url, seed, callbackUrl: callbackUrl ?? null, ...adjustments, faults, choices };
 }
 
 function notFound(path: string): Answer {

@@ -11,6 +11,19 @@ export interface Entry {
   readonly exchanges: SimulatedExchange[];
 }
 
+/** A message, or a request, in the lists of the page. */
+export type MessageRow = ReturnType<typeof rowOf>;
+export type RequestRow = ReturnType<typeof briefly>;
+
+/** The data of the events `state`, `older` and `change`. */
+export interface News {
+  readonly messages: readonly MessageRow[];
+  readonly exchanges?: readonly RequestRow[];
+  readonly settings?: object;
+  /** How many messages are kept; with `state` only. */
+  readonly keeps?: number;
+}
+
 /** One who looks on, and what is still to be told. */
 interface Viewer {
   readonly response: ServerResponse;
@@ -54,8 +67,8 @@ export class Journal {
 
   /** A request of the last 200, or of a message that is kept. */
   exchange(requestId: string, uid: string | null): SimulatedExchange | undefined {
-    const known = uid === null ? this.#recent() : this.find(uid)?.exchanges;
-    return known?.findLast((exchange) => exchange.requestId === requestId);
+    const known = (uid === null ? undefined : this.find(uid)?.exchanges) ?? this.#recent();
+    return known.findLast((exchange) => exchange.requestId === requestId);
   }
 
   arrived(message: SimulatedMessage): void {
@@ -153,7 +166,7 @@ export class Journal {
 }
 
 /** What is shown of a message in the list. Times are milliseconds since 1970. */
-export function rowOf({ message, callbacks }: Entry): object {
+export function rowOf({ message, callbacks }: Entry) {
   return {
     uid: message.uid,
     at: message.createdAt.getTime(),
@@ -169,7 +182,7 @@ export function rowOf({ message, callbacks }: Entry): object {
   };
 }
 
-export function briefly({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange): object {
+export function briefly({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange) {
   const reason = /"reason":"(\w+)"/.exec(responseBody ?? '')?.[1];
   return { requestId, at: at.getTime(), method, path, code: status, reason, uid, fault };
 }
@@ -178,6 +191,6 @@ function keep<T>(list: T[] | undefined, item: T): void {
   if (list && list.push(item) > KEPT_OF_ONE) list.shift();
 }
 
-function write(response: ServerResponse, event: string, data: object): void {
+function write(response: ServerResponse, event: 'state' | 'older' | 'change', data: News): void {
   response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
 }

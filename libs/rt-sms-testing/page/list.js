@@ -1,32 +1,51 @@
-/** A list of any length with as many elements as fit on the screen. */
-export const LIST = String.raw`import { h } from './dom.js';
+import { h } from './dom.js';
 
 const SPARE = 6;
 
 /**
+ * @template Row
+ * @typedef {object} ListOptions
+ * @property {(row: Row) => string} keyOf
+ * @property {() => HTMLElement} make an element for a row
+ * @property {(element: HTMLElement, row: Row) => void} fill
+ * @property {(row: Row, follow?: boolean) => void} pick on a choice
+ * @property {(row: Row) => void} open on Enter or a click
+ */
+
+/**
  * A listbox whose rows are all of one height: only those in sight have an element, and each element is used again for
  * another row as the list is scrolled. Rows are objects; a row that changed is another object.
+ * @template {object} Row
  */
 export class VirtualList {
+  /** @type {readonly Row[]} */
   rows = [];
+  /** @type {string | undefined} */
   selected;
+  /** @type {HTMLElement} */
   #box;
+  /** @type {ListOptions<Row>} */
   #options;
+  /** @type {{ element: HTMLElement; index: number; height?: number; row: Row | undefined; used?: boolean }[]} */
   #slots = [];
   #spacer = h('div', { role: 'presentation', class: 'spacer' });
+  /** @type {(row: Row) => string} */
   #keyOf;
   #drawing = false;
 
-  /** options: keyOf(row), make() an element, fill(element, row), pick(row) on a choice, open(row) on Enter or a click. */
+  /**
+   * @param {HTMLElement} box
+   * @param {ListOptions<Row>} options
+   */
   constructor(box, options) {
     this.#box = box;
     this.#options = options;
     this.#keyOf = options.keyOf;
     box.append(this.#spacer);
     box.addEventListener('scroll', () => this.draw(), { passive: true });
-    box.addEventListener('keydown', (event) => this.#key(event));
+    box.addEventListener('keydown', (event) => this.key(event));
     box.addEventListener('click', (event) => {
-      const slot = this.#slots.find(({ element }) => element.contains(event.target));
+      const slot = this.#slots.find(({ element }) => element.contains(/** @type {Node} */ (event.target)));
       if (!slot?.row) return;
       this.#options.pick(slot.row);
       this.#options.open(slot.row);
@@ -42,7 +61,10 @@ export class VirtualList {
     return this.#box.scrollTop < this.rowHeight;
   }
 
-  /** Rows in the order they are shown. What was in sight stays in sight, unless the top was. */
+  /**
+   * Rows in the order they are shown. What was in sight stays in sight, unless the top was.
+   * @param {readonly Row[]} rows
+   */
   set(rows) {
     const first = this.atTop ? undefined : this.rows[Math.floor(this.#box.scrollTop / this.rowHeight)];
     this.rows = rows;
@@ -62,6 +84,12 @@ export class VirtualList {
     this.draw();
   }
 
+  /** The row that is chosen, if it is in the list. */
+  get chosen() {
+    return this.rows.find((row) => this.#keyOf(row) === this.selected);
+  }
+
+  /** @param {string} key */
   select(key, intoView = false) {
     this.selected = key;
     if (intoView) this.#show(this.rows.findIndex((row) => this.#keyOf(row) === key));
@@ -99,11 +127,12 @@ export class VirtualList {
     for (let index = first; index < end; index++) {
       const row = this.rows[index];
       const slot = this.#slots[index % this.#slots.length];
+      if (!row || !slot) continue;
       const { element } = slot;
       slot.used = true;
       if (slot.index !== index || slot.height !== height) {
         element.style.transform = 'translateY(' + index * height + 'px)';
-        element.setAttribute('aria-posinset', index + 1);
+        element.setAttribute('aria-posinset', String(index + 1));
         slot.index = index;
         slot.height = height;
       }
@@ -112,8 +141,8 @@ export class VirtualList {
         slot.row = row;
       }
       const selected = this.#keyOf(row) === this.selected;
-      element.setAttribute('aria-selected', selected);
-      element.setAttribute('aria-setsize', this.rows.length);
+      element.setAttribute('aria-selected', String(selected));
+      element.setAttribute('aria-setsize', String(this.rows.length));
       element.hidden = false;
       if (selected) active = element.id;
     }
@@ -122,6 +151,7 @@ export class VirtualList {
     else this.#box.removeAttribute('aria-activedescendant');
   }
 
+  /** @param {number} index */
   #show(index) {
     if (index < 0) return;
     const height = this.rowHeight;
@@ -130,11 +160,25 @@ export class VirtualList {
     else if ((index + 1) * height > scrollTop + clientHeight) this.#box.scrollTop = (index + 1) * height - clientHeight;
   }
 
-  #key(event) {
+  /**
+   * Moves the choice and opens what is chosen; also called for keys that come while nothing has the focus.
+   * @param {KeyboardEvent} event
+   */
+  key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(this.#box.clientHeight / this.rowHeight) - 1);
     const now = this.rows.findIndex((row) => this.#keyOf(row) === this.selected);
-    const to = { ArrowDown: now + 1, ArrowUp: now - 1, PageDown: now + page, PageUp: now - page, Home: 0, End: Infinity }[event.key];
+    /** @type {Record<string, number>} */
+    const moves = {
+      ArrowDown: now + 1,
+      ArrowUp: now - 1,
+      PageDown: now + page,
+      PageUp: now - page,
+      Home: 0,
+      End: Infinity,
+    };
+    const to = moves[event.key];
+    const chosen = this.rows[now];
     if (to !== undefined) {
       event.preventDefault();
       const index = Math.min(Math.max(0, to), this.rows.length - 1);
@@ -142,10 +186,9 @@ export class VirtualList {
       if (!row) return;
       this.#show(index);
       this.#options.pick(row, event.key === 'Home');
-    } else if (now >= 0 && (event.key === 'Enter' || event.key === ' ')) {
+    } else if (chosen && (event.key === 'Enter' || event.key === ' ')) {
       event.preventDefault();
-      this.#options.open(this.rows[now]);
-    } else if (now >= 0) this.#options.key?.(event, this.rows[now]);
+      this.#options.open(chosen);
+    }
   }
 }
-`;

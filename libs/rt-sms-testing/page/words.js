@@ -1,5 +1,5 @@
 /** Every word of the page, in English and Russian. */
-export const WORDS = String.raw`const EN = {
+const EN = {
   otherLanguage: 'Русский',
   otherLang: 'ru',
   title: 'SMS inbox',
@@ -24,9 +24,10 @@ export const WORDS = String.raw`const EN = {
   status: 'Status',
   callbacks: 'Callbacks',
   emptyTitle: 'No messages yet',
-  emptyText: 'This is where they appear, the moment they are sent. Point your application at this address, or try by hand:',
+  emptyText:
+    'This is where they appear, the moment they are sent. Point your application at this address, or try by hand:',
   nothingFits: 'Nothing fits the search.',
-  newer: (n) => '↑ ' + n + ' new',
+  newer: (/** @type {string} */ n) => '↑ ' + n + ' new',
   keys: '↑ ↓ choose · Enter open · / search · with a message chosen: d delivered, f failed, r rejected, a awaiting_report',
   detail: 'Details',
   choose: 'Choose a message to see it as its reader does.',
@@ -38,8 +39,8 @@ export const WORDS = String.raw`const EN = {
   pushOther: 'Push',
   loseIt: 'lose its callback',
   resend: 'Resend the callback',
-  pushed: (status) => 'Now ' + status,
-  pushedLost: (status) => 'Now ' + status + ', callback lost',
+  pushed: (/** @type {string} */ status) => 'Now ' + status,
+  pushedLost: (/** @type {string} */ status) => 'Now ' + status + ', callback lost',
   resent: 'Sent once more',
   noCallbackUrl: 'No callback address is set, so nothing is called. Set one under Conditions.',
   facts: 'About it',
@@ -58,11 +59,13 @@ export const WORDS = String.raw`const EN = {
   answer: 'Answer',
   noAnswer: 'No answer was given.',
   fault: 'fault',
+  probe: 'health check, as expected',
   copyCurl: 'Copy curl',
   copyUid: 'Copy uid',
   curl: 'curl command',
   copied: 'Copied',
   gone: 'The simulator does not answer.',
+  refused: 'The simulator rejected this:',
   notKept: 'This is no longer kept.',
   close: 'Close',
   nextRequests: 'Faults for the next requests',
@@ -74,12 +77,12 @@ export const WORDS = String.raw`const EN = {
   connection: 'Connection and answer',
   http: 'HTTP status',
   slow: 'Slow',
-  delayed: (seconds) => 'right answer after ' + seconds + ' s',
+  delayed: (/** @type {number} */ seconds) => 'right answer after ' + seconds + ' s',
   times: 'Times',
+  wrongTimes: 'Times must be a whole number from 1 to 1,000,000.',
   accepted: 'the message is accepted all the same',
   add: 'Add',
-  waiting: 'Waiting',
-  noneWaiting: 'None waiting.',
+  noneWaiting: 'No faults are set.',
   ever: 'for ever',
   clear: 'Forget them',
   callbackOdds: 'Callbacks',
@@ -92,12 +95,18 @@ export const WORDS = String.raw`const EN = {
   noLimit: 'no limit',
   automatic: 'statuses advance by themselves',
   callbackUrl: 'Callback address',
+  wrongUrl: 'The callback address must begin with http:// or https://.',
   save: 'Save',
   saved: 'Saved',
   magic: 'Numbers that give each outcome',
   ms: 'ms',
+  /** By status, where it has another word than the provider's. @type {Record<string, string>} */
+  statuses: {},
+  /** By magic number, where it has other words than the server's. @type {Record<string, string>} */
+  outcomes: {},
 };
 
+/** @type {typeof EN} */
 const RU = {
   otherLanguage: 'English',
   otherLang: 'en',
@@ -123,10 +132,11 @@ const RU = {
   status: 'Статус',
   callbacks: 'Уведомления',
   emptyTitle: 'Сообщений пока нет',
-  emptyText: 'Они появятся здесь, как только будут отправлены. Укажите этот адрес в своём приложении или попробуйте вручную:',
+  emptyText:
+    'Они появятся здесь, как только будут отправлены. Укажите этот адрес в своём приложении или попробуйте вручную:',
   nothingFits: 'Ничего не найдено.',
   newer: (n) => '↑ новых: ' + n,
-  keys: '↑ ↓ выбор · Enter открыть · / поиск · для выбранного сообщения: d delivered, f failed, r rejected, a awaiting_report',
+  keys: '↑ ↓ выбор · Enter открыть · / поиск · для выбранного сообщения: d доставлено, f не доставлено, r отклонено, a в пути',
   detail: 'Подробности',
   choose: 'Выберите сообщение, чтобы увидеть его глазами получателя.',
   back: 'К списку',
@@ -137,8 +147,8 @@ const RU = {
   pushOther: 'Присвоить',
   loseIt: 'потерять уведомление',
   resend: 'Повторить уведомление',
-  pushed: (status) => 'Теперь ' + status,
-  pushedLost: (status) => 'Теперь ' + status + ', уведомление потеряно',
+  pushed: (status) => 'Теперь: ' + status,
+  pushedLost: (status) => 'Теперь: ' + status + ', уведомление потеряно',
   resent: 'Отправлено ещё раз',
   noCallbackUrl: 'Адрес для уведомлений не задан, поэтому они не отправляются. Задать можно в «Условиях».',
   facts: 'О сообщении',
@@ -157,11 +167,13 @@ const RU = {
   answer: 'Ответ',
   noAnswer: 'Ответа не было.',
   fault: 'сбой',
+  probe: 'проверка связи, всё в порядке',
   copyCurl: 'Копировать curl',
   copyUid: 'Копировать uid',
   curl: 'Команда curl',
   copied: 'Скопировано',
   gone: 'Симулятор не отвечает.',
+  refused: 'Симулятор отказал:',
   notKept: 'Это уже не хранится.',
   close: 'Закрыть',
   nextRequests: 'Сбои для следующих запросов',
@@ -175,10 +187,10 @@ const RU = {
   slow: 'Медленно',
   delayed: (seconds) => 'верный ответ через ' + seconds + ' с',
   times: 'Раз',
+  wrongTimes: 'Число раз должно быть целым, от 1 до 1 000 000.',
   accepted: 'сообщение всё же принято',
   add: 'Добавить',
-  waiting: 'Ждут',
-  noneWaiting: 'Нет.',
+  noneWaiting: 'Сбои не заданы.',
   ever: 'всегда',
   clear: 'Забыть',
   callbackOdds: 'Уведомления',
@@ -191,32 +203,83 @@ const RU = {
   noLimit: 'без предела',
   automatic: 'статусы меняются сами',
   callbackUrl: 'Адрес для уведомлений',
+  wrongUrl: 'Адрес должен начинаться с http:// или https://.',
   save: 'Сохранить',
   saved: 'Сохранено',
   magic: 'Номера, дающие каждый исход',
   ms: 'мс',
+  statuses: {
+    accepted: 'принято',
+    awaiting_report: 'в пути',
+    delivered: 'доставлено',
+    failed: 'не доставлено',
+    rejected: 'отклонено',
+    insufficient_balance: 'нет средств',
+  },
+  outcomes: {
+    79990000001: 'доставлено',
+    79990000002: 'не доставлено',
+    79990000003: 'отклонено, err 11',
+    79990000004: 'нет средств',
+    79990000005: 'навсегда остаётся в пути',
+    79990000006: 'expired: статус, которого нет в документе',
+    79990000007: 'принято, но на запрос статуса ответ transaction_not_found',
+    79990000016: 'system_error один раз, затем всё хорошо',
+    79990000020: 'нет ответа, не сохранено',
+    79990000021: 'нет ответа, но принято',
+    79990000022: 'обрыв соединения, не сохранено',
+    79990000023: 'обрыв соединения, но принято',
+    79990000024: '503 и страница HTML',
+    79990000025: '200 и страница HTML',
+    79990000026: '200 без тела',
+    79990000027: 'принято, ответ обрывается на середине',
+    79990000028: 'принято, ответ идёт по капле 6 с',
+    79990000029: 'принято, ответ приходит через 3 с',
+    79990000030: 'доставлено, все уведомления теряются',
+    79990000031: 'доставлено, каждое уведомление приходит дважды',
+    79990000032: 'доставлено, уведомления приходят не по порядку',
+  },
 };
 
 let language = localStorage.getItem('inbox.language') ?? (navigator.language.startsWith('ru') ? 'ru' : 'en');
 
 export const languageNow = () => language;
+const words = () => (language === 'ru' ? RU : EN);
 
+/**
+ * A word of the page; one that takes values gets them.
+ * @param {keyof typeof EN} key
+ * @param {...unknown} values
+ */
 export function t(key, ...values) {
-  const word = (language === 'ru' ? RU : EN)[key] ?? key;
-  return typeof word === 'function' ? word(...values) : word;
+  const word = words()[key];
+  return String(typeof word === 'function' ? /** @type {Function} */ (word)(...values) : word);
 }
 
-/** Puts the words in wherever data-t or data-t-<attribute> names one. */
+/**
+ * A status in the language of the page; one that the page does not know stays as it is.
+ * @param {string} status
+ */
+export const statusWord = (status) => words().statuses[status] ?? status;
+
+/** @param {{ msisdn: string; does: string }} number */
+export const outcomeWord = ({ msisdn, does }) => words().outcomes[msisdn] ?? does;
+
+/**
+ * Puts the words in wherever data-t or data-t-<attribute> names one.
+ * @param {ParentNode} root
+ */
 export function translate(root, to = language) {
   language = to;
   localStorage.setItem('inbox.language', to);
   document.documentElement.lang = to;
   document.title = t('title');
   for (const element of root.querySelectorAll('*')) {
-    for (const { name, value } of [...element.attributes]) {
-      if (name === 'data-t') element.textContent = t(value);
-      else if (name.startsWith('data-t-')) element.setAttribute(name.slice(7), t(value));
+    for (const name of element.getAttributeNames()) {
+      if (name !== 'data-t' && !name.startsWith('data-t-')) continue;
+      const word = t(/** @type {keyof typeof EN} */ (element.getAttribute(name)));
+      if (name === 'data-t') element.textContent = word;
+      else element.setAttribute(name.slice(7), word);
     }
   }
 }
-`;
