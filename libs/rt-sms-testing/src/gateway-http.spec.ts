@@ -153,6 +153,48 @@ describe('authentication (§1.2, §2.1.1)', () => {
   });
 });
 
+describe('a foreign page', () => {
+  const body = JSON.stringify({ ...SMS, login: 'simulator', pass: 'secret' });
+
+  it.each([
+    ['posts what a form can post', { origin: 'https://evil.example', 'content-type': 'text/plain' }],
+    ['of another port', { origin: 'http://127.0.0.1:1', 'content-type': 'application/json' }],
+    ['in a frame without an origin', { origin: 'null' }],
+    ['in a browser that tells its site only', { 'sec-fetch-site': 'cross-site' }],
+    ['whose name was made to point here', { host: 'evil.example' }],
+    ['of such a name, which is its own origin', { host: 'evil.example:80', origin: 'http://evil.example' }],
+    ['of a name that only begins well', { host: 'localhost.evil.example' }],
+    ['of a name that only ends well', { host: 'evil.example.localhost.com' }],
+    ['of an address in a name', { host: '127.0.0.1.evil.example' }],
+    ['under a name that cannot be read', { host: 'a b' }],
+  ])('is refused, without the form of the gateway: %s', async (_, headers) => {
+    await start();
+    gateway.nextSend('system_error');
+    const uid = 'message-id-000000000000';
+    for (const reply of [await post(gateway, body, headers), await get(gateway, uid, { ...basic(), ...headers })]) {
+      expect([reply.status, reply.headers['content-type']]).toEqual([403, 'text/plain; charset=utf-8']);
+      expect(reply.text).not.toContain('status');
+    }
+    expect(gateway.messages).toEqual([]);
+    // Nothing was spent on it.
+    expect(gateway.faults.send).toHaveLength(1);
+  });
+
+  it.each([
+    ['this machine', 'localhost:4010', {}],
+    ['an address of the network', '192.168.0.7:4010', {}],
+    ['an IPv6 address', '[::1]:4010', {}],
+    ['a container', 'simulator:4010', {}],
+    ["the containers' host", 'host.docker.internal:4010', {}],
+    ['a service of Kubernetes', 'sms.default.svc.cluster.local', {}],
+    ['a name that was given', 'SMS.example.org', { inbox: { hosts: ['sms.Example.org'] } }],
+  ])('is not a program that calls it by the name of %s', async (_, host, options) => {
+    await start(options);
+    expect((await post(gateway, body, { host, 'content-type': 'text/plain' })).text).toContain('"ok"');
+    expect((await post(gateway, body, { host, origin: `http://${host.toLowerCase()}` })).text).toContain('"ok"');
+  });
+});
+
 describe('a send (§2.1.1)', () => {
   it.each([
     ['a number', 79_270_000_001, '79270000001'],

@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { BlockList, isIPv6 } from 'node:net';
 import { faultAnswer, type FaultDetails, type FaultPlan, FaultQueue, planFault, playFault } from './faults.js';
+import { refusalOfApi } from './guard.js';
 import { type MagicNumber, magicOf } from './magic-numbers.js';
 import type { Settings } from './options.js';
 import {
@@ -99,6 +100,8 @@ export class GatewayHttp {
   readonly #schedule: Schedule;
   readonly #backend: Backend;
   readonly #allowed: BlockList | undefined;
+  /** The names under which the API is served, beside those that nobody else can have. */
+  readonly #hosts: readonly string[];
   readonly #server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) =>
     this.#read(request, response),
   );
@@ -115,6 +118,7 @@ export class GatewayHttp {
     this.#settings = settings;
     this.#schedule = schedule;
     this.#backend = backend;
+    this.#hosts = [settings.host.toLowerCase(), ...(settings.inbox ? settings.inbox.hosts : [])];
     this.#allowed = settings.allowFrom && new BlockList();
     for (const entry of settings.allowFrom ?? []) this.#allowed?.addAddress(...typedAddress(entry));
   }
@@ -186,6 +190,9 @@ export class GatewayHttp {
   }
 
   #judge(request: IncomingMessage, path: string, body: Body, requestId: string): Verdict {
+    const foreign = refusalOfApi(request, this.#hosts);
+    // Not in the form of the gateway, whose 403 is about credentials and addresses.
+    if (foreign !== undefined) return { answer: { status: 403, type: 'text/plain; charset=utf-8', body: foreign } };
     const ofOne = path.startsWith(`${SEND_PATH}/`);
     if (path !== SEND_PATH && !ofOne) return { answer: nginxPage(404) };
     if (request.method !== (ofOne ? 'GET' : 'POST')) return { answer: nginxPage(405) };

@@ -47,7 +47,8 @@ export interface RtSmsSimulatorOptions {
   readonly perSecond?: number;
   /**
    * The inbox at `/`, a page to look at the messages and to act on them. It has no password, so `true` serves it to this
-   * machine only; `hosts` are the names by which other machines may call it. @default false
+   * machine only; `hosts` are the names by which other machines may call it. The API is served under these names too; it
+   * needs them for public names only. @default false
    */
   readonly inbox?: boolean | { readonly hosts: readonly string[] };
   /** Messages kept; beyond it the oldest is forgotten (`transaction_not_found`). @default 100_000 */
@@ -81,7 +82,7 @@ export interface Settings {
   readonly reorder: number;
   readonly latencyMs: number;
   readonly perSecond: number;
-  /** The names by which other machines may call the inbox. */
+  /** The names by which other machines may call the inbox, in lower case. */
   readonly inbox: false | { readonly hosts: readonly string[] };
   readonly maxMessages: number;
 }
@@ -125,6 +126,12 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
   maxMessages: wholeNumber(1, 10_000_000),
 };
 
+function inboxOf(inbox: RtSmsSimulatorOptions['inbox'] = false): Settings['inbox'] {
+  if (inbox === false) return false;
+  // As the host of a URL is written.
+  return { hosts: inbox === true ? [] : inbox.hosts.map((name) => name.toLowerCase()) };
+}
+
 /** @throws TypeError that lists every wrong option and what is accepted; it never shows the password */
 export function settle(options: RtSmsSimulatorOptions): Settings {
   const problems = problemsOf(options, Object.keys(CHECKS));
@@ -153,7 +160,7 @@ export function settle(options: RtSmsSimulatorOptions): Settings {
     reorder: options.reorder ?? 0,
     latencyMs: options.latencyMs ?? 0,
     perSecond: options.perSecond ?? 0,
-    inbox: options.inbox === true ? { hosts: [] } : (options.inbox ?? false),
+    inbox: inboxOf(options.inbox),
     maxMessages: options.maxMessages ?? 100_000,
   };
 }

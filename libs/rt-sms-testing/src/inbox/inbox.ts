@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Fault, type FaultDetails, TRANSPORT_FAULTS } from '../faults.js';
 import type { SimulatedExchange } from '../gateway-http.js';
-import { refusal } from './guard.js';
+import { refusalOfInbox } from '../guard.js';
 import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from '../lifecycle.js';
 import { MAGIC_NUMBERS } from '../magic-numbers.js';
 import type { RtSmsSimulatorAdjustments } from '../options.js';
@@ -52,7 +52,7 @@ export class Inbox {
   /** @param hosts the names by which other machines may call it */
   constructor(gateway: Gateway, hosts: readonly string[], schedule: Schedule) {
     this.#gateway = gateway;
-    this.#hosts = hosts.map((host) => host.toLowerCase());
+    this.#hosts = hosts;
     this.#journal = new Journal(
       schedule,
       () => settingsOf(gateway),
@@ -84,7 +84,7 @@ export class Inbox {
   visit(request: IncomingMessage, response: ServerResponse): boolean {
     const target = request.url ?? '';
     if (target !== '/' && !target.startsWith('/inbox/') && !target.startsWith('/?')) return false;
-    const refused = refusal(request, this.#hosts);
+    const refused = refusalOfInbox(request, this.#hosts);
     if (refused !== undefined) {
       request.resume();
       this.#send(response, { code: 403, json: { error: refused } });
