@@ -51,6 +51,26 @@ const shows = (page: Page, selector: string, text: string | RegExp) =>
 /** Anything that a text made of itself. */
 const made = (page: Page) => page.locator('main img, main script, table img').count();
 
+/** In the page: the words of the cells that stand on two lines, or are not in the window without scrolling to the side. */
+const BROKEN_OR_OUT_OF_SIGHT = `(selector) => {
+  const found = [];
+  for (const cell of document.querySelectorAll(selector)) {
+    if (!cell.checkVisibility()) continue;
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      for (const { 0: word, index } of texts.currentNode.data.matchAll(/\\p{L}+/gu)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, index);
+        range.setEnd(texts.currentNode, index + word.length);
+        const boxes = [...range.getClientRects()];
+        const lines = new Set(boxes.map(({ top }) => Math.round(top)));
+        if (lines.size !== 1 || boxes.some(({ left, right }) => left < 0 || right > innerWidth)) found.push(word);
+      }
+    }
+  }
+  return found;
+}`;
+
 describe("the sample's page", () => {
   it('sends what is typed, the inbox gets it, and a status pushed there is seen here within a second', async () => {
     const { gateway, url } = await startSample();
@@ -94,7 +114,9 @@ describe("the sample's page", () => {
     const { gateway, url } = await startSample();
     const page = await open(url);
     await send(page, 'Hello', '+7 927');
-    await shows(page, '#outcome .failure', /Not sent\s*RT_SMS_VALIDATION.*Correct the message.*msisdn /);
+    await shows(page, '#outcome .failure', /Not sent\s*RT_SMS_VALIDATION.*Correct the message/);
+    await shows(page, '#msisdn-problem', /^Number /);
+    expect(await page.innerText('main')).not.toContain('msisdn');
     gateway.nextSend('invalid_source_address');
     await send(page, 'Hello');
     await shows(page, '#outcome .failure', /said no: not sent\s*RT_SMS_REJECTED · invalid_source_address.*agree it in/);
@@ -110,6 +132,147 @@ describe("the sample's page", () => {
     await shows(page, '#messages .trouble', /may have been sent\s*RT_SMS_UNEXPECTED_RESPONSE/);
     await shows(page, '#messages .trouble', 'invalid_source_address');
     await expect(page.locator('#messages .status').allTextContents()).resolves.toEqual(['perhaps sent', 'refused']);
+  });
+
+  it.each([
+    ['en-US', "Enter the recipient's number.", 'Enter a text.'],
+    ['ru-RU', 'Укажите номер получателя.', 'Введите текст.'],
+  ])(
+    'says at each field what is missing, sends nothing, and puts the focus there: %s',
+    async (locale, number, text) => {
+      const { gateway, url } = await startSample();
+      const page = await open(url, { locale });
+      await page.click('#send');
+      await shows(page, '#msisdn-problem', number);
+      await shows(page, '#text-problem', text);
+      expect(await page.evaluate('document.activeElement.id')).toBe('msisdn');
+      expect(await page.getAttribute('#msisdn', 'aria-describedby')).toContain('msisdn-problem');
+      expect(await page.getAttribute('#text', 'aria-invalid')).toBe('true');
+      expect(await page.innerText('#outcome')).toBe('');
+      expect(await seriousFindings(page)).toEqual([]);
+      await page.keyboard.type('+79270000001');
+      await page.locator('#msisdn-problem').waitFor({ state: 'hidden' });
+      await page.fill('#text', ' ');
+      await page.click('#send');
+      await shows(page, '#text-problem', text);
+      expect(await page.evaluate('document.activeElement.id')).toBe('text');
+      expect(gateway.requests.post).toBe(0);
+    },
+  );
+
+  it('has its own words for what is wrong with a text', async () => {
+    const { url } = await startSample();
+    const page = await open(url);
+    await send(page, 'x'.repeat(153 * 256));
+    await shows(page, '#text-problem', 'The text takes 256 SMS, and at most 255 can be joined');
+    await page.click('#language');
+    await shows(page, '#text-problem', 'Текст занимает 256 SMS, а склеить можно не больше 255');
+    await page.click('#language');
+    // A browser makes it whole in its JSON; what is typed by hand is half of an emoji all the same.
+    await page.evaluate(`document.querySelector('#text').value = '\\ud83d'`);
+    await page.click('#send');
+    await shows(page, '#text-problem', 'half of a character');
+    expect(await page.innerText('main')).not.toMatch(/surrogate|segment/);
+  });
+
+  it('is Russian on the Russian page: what is wrong, what happened and what to do', async () => {
+    const { gateway, url } = await startSample();
+    const page = await open(url, { locale: 'ru-RU' });
+    await send(page, 'Привет', '+7 927');
+    await shows(page, '#msisdn-problem', 'Это не номер телефона');
+    await shows(page, '#outcome .failure', /Не отправлено\s*RT_SMS_VALIDATION\s*Что делать: Исправьте сообщение/);
+    gateway.nextSend('invalid_source_address');
+    await send(page, 'Привет');
+    await shows(page, '#outcome .failure', 'не согласовано с оператором');
+    gateway.nextSend({ status: 503 });
+    await page.click('#send');
+    await shows(page, '#outcome .failure', 'Ответ шлюза не удалось разобрать');
+    await page.click('#tab-many');
+    await page.fill('#csv', '79270000001,Привет\n12345,нет\n79270000002,\n79270000003,раз,два');
+    await page.click('#check');
+    for (const words of ['Это не номер телефона', 'Такой текст отправить нельзя', 'заключите в кавычки']) {
+      await shows(page, '#bulk-rows td', words);
+    }
+    // What is left of English are codes, and words of the provider and of files.
+    const words = (await page.innerText('main')).match(/\b[a-z]{2,}\b/gi) ?? [];
+    const known = /^(SMS|CSV|SHOP|utf|GSM|UCS|RT_SMS_\w+|invalid_source_address)$/;
+    expect(words.filter((word) => !known.test(word))).toEqual([]);
+  });
+
+  it.each<[locale: string, cases: [n: number, button: string, wrong: string, read: string][]]>([
+    [
+      'en-US',
+      [
+        [1, 'Send 1 message', '1 row is wrong', '1 message, 1 SMS'],
+        [2, 'Send 2 messages', '2 rows are wrong', '2 messages, 2 SMS'],
+      ],
+    ],
+    [
+      'ru-RU',
+      [
+        [1, 'Отправить 1 сообщение', '1 строка с ошибкой будет пропущена', '1 сообщение, к оплате 1 SMS'],
+        [2, 'Отправить 2 сообщения', '2 строки с ошибкой будут пропущены', '2 сообщения, к оплате 2 SMS'],
+        [5, 'Отправить 5 сообщений', '5 строк с ошибкой будут пропущены', '5 сообщений, к оплате 5 SMS'],
+        [21, 'Отправить 21 сообщение', '21 строка с ошибкой будет пропущена', '21 сообщение, к оплате 21 SMS'],
+      ],
+    ],
+  ])('counts in the right form: %s', async (locale, cases) => {
+    const { url } = await startSample();
+    const page = await open(`${url}/#many`, { locale });
+    for (const [n, button, wrong, read] of cases) {
+      const rows = Array.from({ length: n }, (_, at) => `${79_270_000_000 + at};Hello\n1;no`);
+      await page.fill('#csv', rows.join('\n'));
+      await page.click('#check');
+      await shows(page, '#start', button);
+      await shows(page, '#bulk-about .failure', wrong);
+      await shows(page, '#bulk-about b', read);
+      await page.click('#another');
+    }
+  });
+
+  it('shows a good row once before it is sent, a wrong one with its reason, and no word of the program', async () => {
+    const { gateway, url } = await startSample();
+    const page = await open(`${url}/#many`);
+    await page.fill('#csv', '79270000001;First\n79270000002;Second');
+    await page.click('#check');
+    await shows(page, '#bulk-first td', 'First');
+    await page.locator('#bulk-list').waitFor({ state: 'hidden' });
+    const text = await page.innerText('#many');
+    expect(text.match(/First|927 000-00-01/g)).toEqual(['927 000-00-01', 'First']);
+    expect(text).not.toMatch(/\b(false|true|null|undefined|NaN)\b/);
+    await page.click('#another');
+    await page.fill('#csv', '79270000001;First\n79270000002;Second\n79270000003;Third\n12345;no');
+    await page.click('#check');
+    await page.locator('#bulk-rows td').first().waitFor();
+    expect(await page.locator('#bulk-rows tbody tr').count()).toBe(1);
+    gateway.nextSend('invalid_field_msisdn');
+    await page.click('#start');
+    await shows(page, '#bar-text', 'Finished: 2 sent, 1 not sent.');
+    await gateway.report(gateway.messages[0]!.uid, 'failed');
+    await shows(page, '#bar-text', 'Finished: 1 sent, 1 not delivered, 1 not sent.');
+    expect(await page.locator('#bulk-rows tbody tr').count()).toBe(4);
+  });
+
+  it.each(['en-US', 'ru-RU'])('can be read at 360 px, whole words and every reason: %s', async (locale) => {
+    const { gateway, url } = await startSample();
+    const page = await open(`${url}/#many`, { locale, viewport: { width: 360, height: 740 } });
+    const rows = [
+      '79270000001;Заказ собран и ждёт вас по адресу: проспект Энтузиастов, круглосуточно',
+      '79270000002;Congratulations, your appointment is confirmed',
+      '12345;no',
+      '79270000003;one;too many',
+    ];
+    await page.fill('#csv', rows.join('\n'));
+    await page.click('#check');
+    await page.locator('#bulk-rows td').first().waitFor();
+    const broken = () => page.evaluate<string[]>(`(${BROKEN_OR_OUT_OF_SIGHT})('#bulk td')`);
+    expect(await broken()).toEqual([]);
+    gateway.nextSend('invalid_field_msisdn');
+    await page.click('#start');
+    await page.locator('#bulk[data-state=done]').waitFor();
+    await shows(page, '#bulk-rows td', 'RT_SMS_REJECTED');
+    expect(await broken()).toEqual([]);
+    expect(await seriousFindings(page)).toEqual([]);
   });
 
   it('sends 1,000 rows of a CSV, shows how far it is, and gives the results', async () => {
@@ -133,14 +296,14 @@ describe("the sample's page", () => {
     await shows(page, '#bulk-about', '2 rows are wrong');
     await shows(page, '#bulk-first td', 'Строка 0: "акция"');
     await page.click('#bulk-filter [data-status=wrong]');
-    await shows(page, '#bulk-rows tr', /^20\s*12345\s*wrong\s*This is no phone number\. msisdn/);
-    await shows(page, '#bulk-rows tr', /^200.*in quotes\. columns has 3 cells where the first row has 2/);
+    await shows(page, '#bulk-rows tr', /^20\s*12345\s*wrong\s*This is no phone number\. Number /);
+    await shows(page, '#bulk-rows tr', /^200.*in quotes\. The row has 3 cells where the first row has 2\./);
     expect(gateway.requests.post).toBe(0);
 
     gateway.nextSend('invalid_field_msisdn');
     await page.click('#start');
     await page.locator('#bulk[data-state=done]').waitFor();
-    await shows(page, '#bar-text', 'All 998 are through.');
+    await shows(page, '#bar-text', 'Finished: 997 sent, 1 not sent.');
     expect(gateway.requests.post).toBe(998);
     expect(gateway.messages.find(({ msisdn }) => msisdn === '79270000999')?.text).toBe(XSS.replaceAll(';', ','));
     await page.click('#bulk-filter [data-status=refused]');

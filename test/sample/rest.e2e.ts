@@ -84,6 +84,19 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await expect(ask('/messages')).resolves.toMatchObject({ body: [] });
   });
 
+  it('names each field that is wrong, whoever finds it', async () => {
+    await gatewayInEnvironment();
+    const { post } = await startSample();
+    const found = async (message: object) => (await post(message)).body as { problems: { field?: string }[] };
+    const both = await found({ msisdn: '+7 927', text: ' ' });
+    expect(both.problems).toEqual([
+      { field: 'msisdn', message: expect.not.stringMatching(/^msisdn/) },
+      { field: 'text', message: expect.not.stringMatching(/^text/) },
+    ]);
+    const unknown = await found({ msisdn: '+79270000001', text: 'Hello', priority: 'high' });
+    expect(unknown.problems).toEqual([{ message: expect.stringContaining('priority') }]);
+  });
+
   it.each<[Fault, number, string, RtSmsOutcome, boolean, string | undefined]>([
     ['invalid_field_msisdn', 422, 'RT_SMS_REJECTED', 'rejected', false, 'invalid_field_msisdn'],
     ['invalid_source_address', 422, 'RT_SMS_REJECTED', 'rejected', false, 'invalid_source_address'],

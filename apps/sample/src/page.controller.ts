@@ -11,7 +11,9 @@ const TYPES: Readonly<Record<string, string>> = {
   'app.js': CODE,
   'bulk.js': CODE,
   'dom.js': CODE,
+  'form.js': CODE,
   'messages.js': CODE,
+  'rows.js': CODE,
   'words.js': CODE,
 };
 const FILES = new Map(
@@ -25,7 +27,7 @@ const POLICY =
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** What the page shows of the process that serves it. */
-interface About {
+export interface About {
   /** Messages go to a simulated gateway, and to nobody's phone. */
   simulated: boolean;
   inbox?: string;

@@ -3,6 +3,15 @@ import { BaseExceptionFilter } from '@nestjs/core';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { RT_SMS_OUTCOMES, RtSmsError, type RtSmsOutcome } from 'nestjs-rt-sms';
 
+/** What is wrong with one field of a message. */
+export class FieldProblem {
+  @ApiPropertyOptional({ enum: ['msisdn', 'text', 'shortcode'] })
+  field?: string;
+
+  @ApiProperty({ description: 'Reads on from the name of the field.' })
+  message!: string;
+}
+
 /** The body of an answer that tells of an `RtSmsError`. */
 export class ErrorBody {
   @ApiProperty()
@@ -22,6 +31,9 @@ export class ErrorBody {
 
   @ApiProperty()
   message!: string;
+
+  @ApiPropertyOptional({ type: [FieldProblem], description: 'With RT_SMS_VALIDATION.' })
+  problems?: FieldProblem[];
 }
 
 /** Where the outcome alone does not decide. */
@@ -40,13 +52,19 @@ function statusOf({ code, outcome = 'unknown', retryable }: RtSmsError): number 
   return STATUS_OF_CODE[code] ?? STATUS_OF_OUTCOME[outcome];
 }
 
+/** A problem of an `RtSmsValidationError` begins with the name of its field. */
+function problemOf(problem: string): FieldProblem {
+  const [, field, message] = /^(msisdn|text|shortcode) (.*)$/s.exec(problem) ?? [];
+  return field === undefined || message === undefined ? { message: problem } : { field, message };
+}
+
 /** An `RtSmsError` as an HTTP answer. What it says is safe to show: it never holds the text or a full number. */
 @Catch(RtSmsError)
 export class RtSmsErrorFilter extends BaseExceptionFilter {
-  override catch(error: RtSmsError & { reason?: string }, host: ArgumentsHost): void {
+  override catch(error: RtSmsError & { reason?: string; problems?: readonly string[] }, host: ArgumentsHost): void {
     const { code, outcome, reason, retryable, message } = error;
     const statusCode = statusOf(error);
-    const body = { statusCode, code, outcome, reason, retryable, message };
+    const body = { statusCode, code, outcome, reason, retryable, message, problems: error.problems?.map(problemOf) };
     super.catch(new HttpException(body, statusCode), host);
   }
 }

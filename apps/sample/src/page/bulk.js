@@ -1,65 +1,84 @@
-import { ask, byId, h, shownCount, shownNumber, toneOf } from './dom.js';
-import { t, whatToDo } from './words.js';
+import { ask, byId, fill, h, setText, shownCount, toneOf } from './dom.js';
+import { showFirstRows, showRowsOf } from './rows.js';
+import { happened, t, whatToDo } from './words.js';
+
+/** @typedef {import('../bulk/bulk.js').RowStatus} RowStatus */
 
 /** Rows that are in the page at once, however many the file has. */
 const PAGE = 100;
-const NOT_THROUGH = ['ready', 'wrong', 'queued', 'sending'];
+/** Rows whose message has not reached the gateway yet. @type {readonly RowStatus[]} */
+const WAITING = ['ready', 'queued', 'sending'];
 
-/** The file that was checked last: how it was read, and how far it is. */
+/**
+ * The file that was checked last: how it was read, and how far it is.
+ * @type {import('./dom.js').Bulk | undefined}
+ */
 let bulk;
+/** @type {EventSource | undefined} */
 let source;
+/** The status of the rows that are shown; '' stands for all. @type {RowStatus | ''} */
 let status = '';
 let from = 0;
 let refreshing = false;
 let again = false;
 
+/** @param {string | File} body */
 async function check(body) {
-  byId('check').disabled = true;
-  byId('check').textContent = t('checking');
-  byId('csv-problem').replaceChildren();
-  const sender = byId('bulk-shortcode').value.trim();
+  const button = byId('check', HTMLButtonElement);
+  button.disabled = true;
+  button.textContent = t('checking');
+  fill(byId('csv-problem'));
+  const sender = byId('bulk-shortcode', HTMLInputElement).value.trim();
   const answer = await ask(`/bulk${sender && `?shortcode=${encodeURIComponent(sender)}`}`, {
     method: 'POST',
     headers: { 'content-type': 'text/csv' },
     body,
   });
-  byId('check').disabled = false;
-  byId('check').textContent = t('check');
+  button.disabled = false;
+  button.textContent = t('check');
   if (!answer.ok) return showProblem(answer.error);
   bulk = answer.body;
-  status = '';
+  status = 'wrong';
   from = 0;
-  follow();
+  follow(answer.body.id);
   show();
   await showRows();
 }
 
-function showProblem({ problem, row, message, code, outcome }) {
+/** @type {import('./dom.js').Failure | undefined} */
+let trouble;
+
+/** @param {import('./dom.js').Failure} error */
+function showProblem(error) {
+  trouble = error;
+  const { problem, row, code, outcome } = error;
+  const known = problem === undefined ? '' : t('csvProblem', problem);
   const words = [
-    problem
-      ? t('csvProblem', problem)
-      : code === 'NO_ANSWER'
-        ? whatToDo({ code })
-        : (message ?? t('csvProblem', 'none')),
+    row !== undefined && known !== '' && t('atRow', row),
+    code === 'NO_ANSWER' ? whatToDo(error) : known || happened(error) || t('unreadable'),
   ];
-  if (row !== undefined) words.unshift(t('atRow', shownCount(row)));
-  byId('csv-problem').replaceChildren(
+  fill(
+    byId('csv-problem'),
     h(
       'div',
       { class: 'failure' },
       h('b', null, t('outcome', outcome === 'unknown' ? 'none' : 'not_sent')),
       ' ',
-      words.join(' '),
+      words.filter(Boolean).join(' '),
     ),
   );
 }
 
-/** How far it is, as the server tells. */
-function follow() {
+/**
+ * Shows how far it is.
+ * @param {string} id
+ */
+function follow(id) {
   source?.close();
-  source = new EventSource(`/bulk/${bulk.id}/events`);
+  source = new EventSource(`/bulk/${id}/events`);
   source.addEventListener('message', ({ data }) => {
-    Object.assign(bulk, JSON.parse(data));
+    if (!bulk || bulk.id !== id) return;
+    update(JSON.parse(data));
     show();
     void showRows();
   });
@@ -68,91 +87,110 @@ function follow() {
 function another() {
   source?.close();
   bulk = undefined;
-  byId('csv').value = '';
+  byId('csv', HTMLTextAreaElement).value = '';
   byId('bulk').hidden = true;
   byId('drop').hidden = false;
   byId('csv').focus();
 }
 
-async function act(what) {
-  const answer = await ask(`/bulk/${bulk.id}/${what}`, { method: 'POST' });
-  if (answer.ok) Object.assign(bulk, answer.body);
-  else showProblem(answer.error);
-  show();
+/** @param {import('../bulk/bulk.js').BulkProgress} progress */
+function update(progress) {
+  if (!bulk) return;
+  // Before it is sent only the wrong rows are in the table, the others are counted and the first of them shown.
+  if (bulk.state === 'ready' && progress.state !== 'ready') status = '';
+  bulk = { ...bulk, ...progress };
 }
 
-const countOf = (...statuses) => statuses.reduce((sum, name) => sum + (bulk.counts[name] ?? 0), 0);
+/** @param {'start' | 'stop'} what */
+async function act(what) {
+  if (!bulk) return;
+  const answer = await ask(`/bulk/${bulk.id}/${what}`, { method: 'POST' });
+  if (answer.ok) update(answer.body);
+  else showProblem(answer.error);
+  show();
+  await showRows();
+}
+
+/** @param {...RowStatus} statuses */
+const countOf = (...statuses) => statuses.reduce((sum, name) => sum + (bulk?.counts[name] ?? 0), 0);
 
 function show() {
+  if (!bulk) return;
   byId('drop').hidden = true;
   byId('bulk').hidden = false;
+  const { state, rows, segments, encoding, delimiter, error, first } = bulk;
   const wrong = countOf('wrong');
-  const all = bulk.rows - wrong;
-  byId('bulk-about').replaceChildren(
-    h('b', null, t('read', shownCount(all), shownCount(bulk.segments))),
-    h('small', null, t('writtenAs', bulk.encoding, t('delimiters', bulk.delimiter))),
-    wrong > 0 && h('p', { class: 'failure' }, t('wrongRows', shownCount(wrong))),
-    ...(bulk.error
-      ? [h('p', { class: 'failure' }, h('code', null, bulk.error.code ?? ''), ' ', bulk.error.message)]
-      : []),
+  const all = rows - wrong;
+  fill(
+    byId('bulk-about'),
+    h('b', null, t('read', all, segments)),
+    h('small', null, t('writtenAs', encoding, t('delimiters', delimiter))),
+    wrong > 0 && h('p', { class: 'failure' }, t('wrongRows', wrong)),
+    error && h('p', { class: 'failure' }, h('code', null, error.code), ' ', happened(error)),
   );
-  showFirst();
+  byId('bulk-first').hidden = state !== 'ready' || first.length === 0;
+  showFirstRows(byId('bulk-first'), first);
   showActs(all);
-  const through = all - countOf(...NOT_THROUGH.filter((name) => name !== 'wrong'));
-  byId('bulk-progress').hidden = bulk.state === 'ready';
-  byId('bar').max = Math.max(1, all);
-  byId('bar').value = through;
-  byId('bar-text').textContent = t('state', bulk.state, shownCount(through), shownCount(all));
-  byId('bulk').dataset.state = bulk.state;
+  const through = all - countOf(...WAITING);
+  byId('bulk-progress').hidden = state === 'ready';
+  byId('bar', HTMLProgressElement).max = Math.max(1, all);
+  byId('bar', HTMLProgressElement).value = through;
+  setText(byId('bar-text'), t('state', state, through, all, outcomes()));
+  byId('bulk').dataset['state'] = state;
+  byId('bulk-list').hidden = state === 'ready' && wrong === 0;
   showFilter();
 }
 
-function showFirst() {
-  const box = byId('bulk-first');
-  box.hidden = bulk.state !== 'ready' || bulk.first.length === 0;
-  if (box.hidden) return;
-  box.replaceChildren(
-    table(
-      [t('row'), t('number'), t('text'), t('sender')],
-      bulk.first.map(({ row, msisdn, text, shortcode }) => [
-        shownCount(row),
-        shownNumber(msisdn),
-        text,
-        shortcode ?? '',
-      ]),
-    ),
-  );
+/** What became of the messages: of "all are through" nobody learns that some were refused. */
+function outcomes() {
+  const notDelivered = countOf('failed', 'rejected', 'insufficient_balance');
+  const sent = countOf('accepted', 'awaiting_report', 'delivered', 'unknown');
+  /** @type {[string, number][]} */
+  const counts = [
+    ['sent', sent],
+    ['not_delivered', notDelivered],
+    ['not_sent', countOf('refused')],
+    ['perhaps', countOf('outcome_unknown')],
+  ];
+  const present = counts.filter(([name, n]) => n > 0 || name === 'sent');
+  return present.map(([name, n]) => t('came', name, n)).join(', ');
 }
 
+/** @param {number} all */
 function showActs(all) {
+  if (!bulk) return;
   const { state, id } = bulk;
+  const sendable = countOf('ready');
   const key = [state, all].join();
   const box = byId('bulk-acts');
   // Built anew only if it is another one: a button that is replaced loses the focus.
-  if (box.dataset.key === key) return;
-  box.dataset.key = key;
-  const sendable = countOf('ready');
-  box.replaceChildren(
-    ...[
-      h('button', { type: 'button', class: 'quiet', id: 'another', onclick: another }, t('another')),
-      state !== 'ready' &&
-        h('a', { class: 'button', id: 'download', href: `/bulk/${id}/results.csv`, download: '' }, t('download')),
-      state === 'ready' &&
-        h(
-          'button',
-          { type: 'button', class: 'strong', id: 'start', disabled: sendable === 0, onclick: () => void act('start') },
-          sendable > 0 ? t('sendAll', shownCount(sendable)) : t('nothingToSend'),
-        ),
-      state === 'sending' && h('button', { type: 'button', id: 'stop', onclick: () => void act('stop') }, t('stop')),
-    ].filter(Boolean),
+  if (box.dataset['key'] === key) return;
+  box.dataset['key'] = key;
+  fill(
+    box,
+    h('button', { type: 'button', class: 'quiet', id: 'another', onclick: another }, t('another')),
+    state !== 'ready' &&
+      h('a', { class: 'button', id: 'download', href: `/bulk/${id}/results.csv`, download: '' }, t('download')),
+    state === 'ready' &&
+      h(
+        'button',
+        { type: 'button', class: 'strong', id: 'start', disabled: sendable === 0, onclick: () => void act('start') },
+        sendable > 0 ? t('sendAll', sendable) : t('nothingToSend'),
+      ),
+    state === 'sending' && h('button', { type: 'button', id: 'stop', onclick: () => void act('stop') }, t('stop')),
   );
 }
 
 function showFilter() {
-  const names = ['', ...Object.keys(bulk.counts).filter((name) => bulk.counts[name] > 0 || name === status)];
+  if (!bulk) return;
+  const { counts, state, rows } = bulk;
+  const present = /** @type {RowStatus[]} */ (Object.keys(counts));
+  /** @type {(RowStatus | '')[]} */
+  const names =
+    state === 'ready' ? ['wrong'] : ['', ...present.filter((name) => (counts[name] ?? 0) > 0 || name === status)];
   const box = byId('bulk-filter');
-  const known = new Map([...box.children].map((button) => [button.dataset.status, button]));
-  for (const [name, button] of known) if (!names.includes(name)) button.remove();
+  const known = new Map(Array.from(box.querySelectorAll('button'), (button) => [button.dataset['status'], button]));
+  for (const [name, button] of known) if (!names.some((one) => one === name)) button.remove();
   for (const name of names) {
     let button = known.get(name);
     if (!button) {
@@ -169,10 +207,12 @@ function showFilter() {
         showFilter();
         void showRows();
       });
-      box.append(button);
+      // The one for all rows comes first.
+      if (name === '') box.prepend(button);
+      else box.append(button);
     }
-    button.children[0].textContent = name ? t('status', name) : t('all');
-    button.children[1].textContent = shownCount(name ? bulk.counts[name] : bulk.rows);
+    setText(button.children[0], name ? t('status', name) : t('all'));
+    setText(button.children[1], shownCount(name ? (counts[name] ?? 0) : rows));
     button.setAttribute('aria-pressed', String(name === status));
   }
 }
@@ -186,6 +226,7 @@ async function showRows() {
   refreshing = true;
   do {
     again = false;
+    if (!bulk) break;
     const { id } = bulk;
     const answer = await ask(`/bulk/${id}/rows?from=${from}&limit=${PAGE}&status=${status}`);
     if (answer.ok && bulk?.id === id) drawRows(answer.body);
@@ -193,31 +234,23 @@ async function showRows() {
   refreshing = false;
 }
 
+/** @param {{ total: number; rows: readonly import('./dom.js').BulkRow[] }} found */
 function drawRows({ total, rows }) {
-  byId('bulk-rows').replaceChildren(
-    table(
-      [t('row'), t('number'), t('statusOf'), t('what')],
-      rows.map(({ row, msisdn, status, errorCode, error, problem, uid }) => [
-        shownCount(row),
-        status === 'wrong' ? msisdn : shownNumber(msisdn),
-        h('span', { class: toneOf(status) }, t('status', status) + (errorCode ? ` ${errorCode}` : '')),
-        detailOf({ error, problem, uid }),
-      ]),
-    ),
-  );
+  showRowsOf(byId('bulk-rows'), rows);
   const to = Math.min(from + PAGE, total);
-  const turn = (by) => () => {
+  const turn = (/** @type {number} */ by) => () => {
     from = Math.max(0, from + by);
     void showRows();
   };
   byId('bulk-pages').hidden = total <= PAGE;
-  byId('bulk-pages').replaceChildren(
+  fill(
+    byId('bulk-pages'),
     h(
       'button',
       { type: 'button', id: 'earlier', disabled: from === 0, 'aria-label': t('earlier'), onclick: turn(-PAGE) },
       '←',
     ),
-    h('span', null, t('pages', shownCount(total === 0 ? 0 : from + 1), shownCount(to), shownCount(total))),
+    h('span', null, t('pages', total === 0 ? 0 : from + 1, to, total)),
     h(
       'button',
       { type: 'button', id: 'later', disabled: to >= total, 'aria-label': t('later'), onclick: turn(PAGE) },
@@ -226,47 +259,15 @@ function drawRows({ total, rows }) {
   );
 }
 
-function detailOf({ error, problem, uid }) {
-  if (problem) return [t('rowProblem', problem.field), ' ', h('small', null, `${problem.field} ${problem.message}`)];
-  if (!error) return h('small', null, uid ?? '');
-  return [h('code', null, [error.code, error.reason].filter(Boolean).join(' · ')), ' ', whatToDo(error)];
-}
-
-function table(heads, rows) {
-  return h(
-    'table',
-    null,
-    h(
-      'thead',
-      null,
-      h(
-        'tr',
-        null,
-        heads.map((head) => h('th', { scope: 'col' }, head)),
-      ),
-    ),
-    h(
-      'tbody',
-      null,
-      rows.map((cells) =>
-        h(
-          'tr',
-          null,
-          cells.map((cell) => h('td', null, cell)),
-        ),
-      ),
-    ),
-  );
-}
-
-export function prepare() {
+export function prepareBulk() {
   const drop = byId('many');
-  byId('check').addEventListener('click', () => void check(byId('csv').value));
-  byId('choose').addEventListener('click', () => byId('file').click());
-  byId('file').addEventListener('change', ({ target }) => {
-    const [file] = target.files;
-    if (file) void check(file);
-    target.value = '';
+  const file = byId('file', HTMLInputElement);
+  byId('check').addEventListener('click', () => void check(byId('csv', HTMLTextAreaElement).value));
+  byId('choose').addEventListener('click', () => file.click());
+  file.addEventListener('change', () => {
+    const [chosen] = file.files ?? [];
+    if (chosen) void check(chosen);
+    file.value = '';
   });
   drop.addEventListener('dragover', (event) => {
     event.preventDefault();
@@ -276,12 +277,13 @@ export function prepare() {
   drop.addEventListener('drop', (event) => {
     event.preventDefault();
     drop.classList.remove('over');
-    const [file] = event.dataTransfer.files;
-    if (file) void check(file);
+    const [dropped] = event.dataTransfer?.files ?? [];
+    if (dropped) void check(dropped);
   });
   document.addEventListener('translated', () => {
+    if (trouble && byId('csv-problem').hasChildNodes()) showProblem(trouble);
     if (!bulk) return;
-    byId('bulk-acts').dataset.key = '';
+    byId('bulk-acts').dataset['key'] = '';
     show();
     void showRows();
   });

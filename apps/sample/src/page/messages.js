@@ -1,25 +1,40 @@
-import { ask, byId, h, setText, shownCount, shownNumber, timeOf, toneOf } from './dom.js';
-import { t, whatToDo } from './words.js';
+import { ask, byId, fill, h, setText, shownNumber, timeOf, toneOf } from './dom.js';
+import { happened, t, whatToDo } from './words.js';
+
+/** @typedef {import('./dom.js').Message} Message */
+/** @typedef {{ element: HTMLLIElement; message: Message }} Entry */
 
 /** More are not shown: what is older is found through the API. */
 const SHOWN = 200;
 
-/** By id; the newest first in the list. */
+/**
+ * By id; the newest first in the list.
+ * @type {Map<string, Entry>}
+ */
 const shown = new Map();
+/** @type {Map<string, (message: Message) => void>} */
 const watchers = new Map();
+/** @type {Map<string, Message>} */
 const waiting = new Map();
 let drawing = false;
 let isLive = false;
 
-/** Calls `heard` with the message of that id each time it changes. */
-export function watch(id, heard) {
+/**
+ * Calls `changed` with the message of that id each time it changes.
+ * @param {string} id
+ * @param {(message: Message) => void} changed
+ */
+export function watch(id, changed) {
   watchers.clear();
-  watchers.set(id, heard);
+  watchers.set(id, changed);
   const known = shown.get(id);
-  if (known) heard(known.message);
+  if (known) changed(known.message);
 }
 
-/** At most once a frame, however fast the news come. */
+/**
+ * At most once a frame, however fast the news come.
+ * @param {readonly Message[]} messages
+ */
 export function take(messages) {
   for (const message of messages) {
     const known = waiting.get(message.id) ?? shown.get(message.id)?.message;
@@ -46,18 +61,18 @@ function draw() {
       place(list, entry);
     }
     entry.message = message;
-    fill(entry);
+    write(entry);
     watchers.get(message.id)?.(message);
   }
   waiting.clear();
   while (list.children.length > SHOWN) {
-    const last = list.lastElementChild;
-    shown.delete(last.dataset.id);
+    const last = /** @type {HTMLElement} */ (list.lastElementChild);
+    shown.delete(last.dataset['id'] ?? '');
     last.remove();
   }
   byId('empty').hidden = shown.size > 0 || !isLive;
   byId('older').hidden = shown.size < SHOWN;
-  byId('older').textContent = t('older', shownCount(SHOWN));
+  byId('older').textContent = t('older', SHOWN);
 }
 
 function make() {
@@ -74,32 +89,45 @@ function make() {
   );
 }
 
-/** Mostly at the top; one that comes late goes to where it belongs. */
+/**
+ * Mostly at the top; one that comes late goes to where it belongs.
+ * @param {HTMLElement} list
+ * @param {Entry} entry
+ */
 function place(list, { element, message }) {
-  element.dataset.id = message.id;
-  element.dataset.at = message.createdAt;
+  element.dataset['id'] = message.id;
+  element.dataset['at'] = message.createdAt;
+  const isNewer = (/** @type {Element} */ other) => (other.getAttribute('data-at') ?? '') > message.createdAt;
   let before = list.firstElementChild;
-  while (before && before.dataset.at > message.createdAt) before = before.nextElementSibling;
+  while (before && isNewer(before)) before = before.nextElementSibling;
   list.insertBefore(element, before);
 }
 
-function fill({ element, message }) {
-  const [at, msisdn, shortcode, status, text, segments, trouble] = element.children;
+/** @param {Entry} entry */
+function write({ element, message }) {
+  const [at, msisdn, shortcode, status, text, segments, trouble] = /** @type {HTMLCollectionOf<HTMLElement>} */ (
+    element.children
+  );
   setText(at, timeOf(message.createdAt));
-  at.dateTime = message.createdAt;
+  at?.setAttribute('datetime', message.createdAt);
   setText(msisdn, shownNumber(message.msisdn));
   setText(shortcode, message.shortcode ?? '');
   setText(text, message.text);
   setText(segments, t('segmentsOf', message.segments));
   setText(status, statusOf(message));
-  status.className = toneOf(message.status);
+  status?.setAttribute('class', toneOf(message.status));
+  if (!trouble) return;
   trouble.hidden = !message.error;
-  if (message.error) trouble.replaceChildren(...troubleOf(message.error));
+  if (message.error) fill(trouble, troubleOf(message.error));
 }
 
+/** @param {Message} message */
 const statusOf = ({ status, errorCode }) => t('status', status) + (errorCode === undefined ? '' : ` ${errorCode}`);
 
-/** Code, outcome and what to do, as a person should see them. */
+/**
+ * Outcome, code, what to do and what happened, as a person should see them.
+ * @param {import('./dom.js').Failure} error
+ */
 export function troubleOf(error) {
   const { code, outcome, reason } = error;
   return [
@@ -107,17 +135,19 @@ export function troubleOf(error) {
     ' ',
     h('code', null, [code, reason].filter(Boolean).join(' · ')),
     h('span', { class: 'do' }, t('toDo'), ' ', whatToDo(error)),
+    h('small', null, happened(error)),
   ];
 }
 
+/** @param {Message} message */
 export function chip(message) {
   return h('span', { class: toneOf(message.status) }, statusOf(message));
 }
 
 /** What happened before, or while nobody listened. */
 async function load() {
-  const { ok, body } = await ask(`/messages?limit=${SHOWN}`);
-  if (ok) take(body.toReversed());
+  const answer = await ask(`/messages?limit=${SHOWN}`);
+  if (answer.ok) take(answer.body.toReversed());
   draw();
 }
 
@@ -131,6 +161,7 @@ export function listen() {
   source.addEventListener('error', () => setLive(false));
 }
 
+/** @param {boolean} now */
 function setLive(now) {
   isLive = now;
   byId('live').className = now ? 'live on' : 'live';
@@ -139,6 +170,6 @@ function setLive(now) {
 
 document.addEventListener('translated', () => {
   setLive(isLive);
-  for (const entry of shown.values()) fill(entry);
+  for (const entry of shown.values()) write(entry);
   draw();
 });

@@ -1,3 +1,24 @@
+/** Every word of the page, in English and Russian. */
+
+/**
+ * A number as a language writes it, with the form of a word that goes with it: "1 row", "2 rows"; «1 строка», «2 строки»,
+ * «5 строк».
+ * @param {string} language
+ */
+function counting(language) {
+  const rules = new Intl.PluralRules(language);
+  const numbers = new Intl.NumberFormat(language);
+  /**
+   * @param {number} n
+   * @param {Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }} [forms]
+   */
+  return (n, forms) => (forms ? `${numbers.format(n)} ${forms[rules.select(n)] ?? forms.other}` : numbers.format(n));
+}
+const en = counting('en');
+const ru = counting('ru');
+
+/** @typedef {Record<string, string | ((...values: any[]) => string)>} Group */
+
 const EN = {
   otherLanguage: 'Русский',
   otherLang: 'ru',
@@ -18,7 +39,8 @@ const EN = {
   number: 'Number',
   sender: 'Sender',
   text: 'Text',
-  count: (characters, limit, segments) => `${characters} / ${limit} · ${segments} SMS`,
+  count: (/** @type {number} */ characters, /** @type {number} */ limit, /** @type {number} */ segments) =>
+    `${en(characters)} / ${en(limit)} · ${en(segments)} SMS`,
   gsm7: 'GSM 7-bit',
   ucs2: 'UCS-2',
   gsm7Title: 'Every character is in the alphabet of GSM 03.38: 160 in one SMS, 153 in each of several',
@@ -27,12 +49,13 @@ const EN = {
   sending: 'Sending…',
   messages: 'Messages',
   empty: 'Nothing was sent yet. What you send appears here, and its status changes as it becomes known.',
-  older: (n) => `The newest ${n} are shown.`,
-  queue: (waiting, active, followed) => `Queue: ${waiting} waiting, ${active} being sent, ${followed} followed`,
+  older: (/** @type {number} */ n) => `The newest ${en(n, { one: 'message is', other: 'messages are' })} shown.`,
+  queue: (/** @type {number} */ waiting, /** @type {number} */ active, /** @type {number} */ followed) =>
+    `Queue: ${en(waiting)} waiting, ${en(active)} being sent, ${en(followed)} followed`,
   statusOf: 'Status',
-  segmentsOf: (n) => `${n} SMS`,
+  segmentsOf: (/** @type {number} */ n) => `${en(n)} SMS`,
   toDo: 'What to do:',
-  status: {
+  status: /** @type {Group} */ ({
     queued: 'queued',
     sending: 'sending',
     accepted: 'accepted',
@@ -46,18 +69,19 @@ const EN = {
     unknown: 'unknown',
     ready: 'ready',
     wrong: 'wrong',
-  },
-  outcome: {
+  }),
+  outcome: /** @type {Group} */ ({
     not_sent: 'Not sent',
     rejected: 'The gateway said no: not sent',
     unknown: 'It may have been sent',
     none: 'This did not work',
-  },
-  advice: {
-    RT_SMS_VALIDATION: 'Correct the message, see below.',
+  }),
+  advice: /** @type {Group} */ ({
+    RT_SMS_VALIDATION: 'Correct the message.',
+    RT_SMS_POLICY: 'The rules of this application forbid it. Nothing was sent.',
     RT_SMS_CONNECTION: 'The gateway cannot be reached. Nothing was sent: try again in a moment.',
     RT_SMS_OVERLOADED: 'There is too much to do right now. Nothing was sent: try again in a moment.',
-    RT_SMS_AUTH: 'Login, password or IP address are refused. This is for whoever runs the application; see Health.',
+    RT_SMS_AUTH: 'Login, password or IP address are refused. Tell those who run the application; see Health.',
     NO_ANSWER: 'This application does not answer. Look into the list of messages before you send it again.',
     invalid_field_msisdn: 'The gateway does not take this number: check it.',
     invalid_field_shortcode: 'Use a sender name that is agreed with the provider.',
@@ -71,21 +95,24 @@ const EN = {
     rejected: 'The gateway will not take this message as it is.',
     unknown: 'Do not send it again blindly: the recipient might get it twice. Ask the recipient, or the provider.',
     none: 'Try again; if it happens once more, tell whoever runs the application.',
-  },
+  }),
   pasteLabel: 'Rows of number, text and, perhaps, sender',
   csvExample: '+79990000001;Your order is ready\n+79990000002;"Your code; keep it: 4821";SHOP',
   chooseFile: 'Choose a file…',
   orDrop: 'or drop one here',
   check: 'Check',
   checking: 'Checking…',
-  read: (rows, segments) => `${rows} messages, ${segments} SMS to pay for`,
-  wrongRows: (n) => `${n} rows are wrong and will be left out`,
-  writtenAs: (encoding, delimiter) => `read as ${encoding}, separated by ${delimiter}`,
-  delimiters: { ',': 'commas', ';': 'semicolons', '\t': 'tabs' },
+  read: (/** @type {number} */ rows, /** @type {number} */ segments) =>
+    `${en(rows, { one: 'message', other: 'messages' })}, ${en(segments)} SMS to pay for`,
+  wrongRows: (/** @type {number} */ n) =>
+    en(n, { one: 'row is wrong and will be left out', other: 'rows are wrong and will be left out' }),
+  writtenAs: (/** @type {string} */ encoding, /** @type {string} */ delimiter) =>
+    `read as ${encoding}, separated by ${delimiter}`,
+  delimiters: /** @type {Group} */ ({ ',': 'commas', ';': 'semicolons', '\t': 'tabs' }),
   firstRows: 'The first messages as they were read',
   row: 'Row',
   what: 'Details',
-  sendAll: (n) => `Send ${n} messages`,
+  sendAll: (/** @type {number} */ n) => `Send ${en(n, { one: 'message', other: 'messages' })}`,
   nothingToSend: 'Nothing can be sent',
   stop: 'Stop',
   another: 'Another file',
@@ -94,33 +121,67 @@ const EN = {
   filter: 'Rows by status',
   rows: 'Rows of the file',
   all: 'all',
-  pages: (from, to, total) => `${from}–${to} of ${total}`,
+  pages: (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ total) =>
+    `${en(from)}–${en(to)} of ${en(total)}`,
   earlier: 'Earlier rows',
   later: 'Later rows',
-  state: {
+  state: /** @type {Group} */ ({
     ready: () => '',
-    sending: (done, all) => `${done} of ${all} sent…`,
-    stopped: (done, all) => `Stopped after ${done} of ${all}.`,
-    done: (done, all) => `All ${all} are through.`,
-  },
-  csvProblem: {
+    sending: (done, all) => `${en(done)} of ${en(all)} sent…`,
+    stopped: (done, all, outcomes) => `Stopped after ${en(done)} of ${en(all)}: ${outcomes}.`,
+    done: (_done, _all, outcomes) => `Finished: ${outcomes}.`,
+  }),
+  came: /** @type {Group} */ ({
+    sent: (n) => `${en(n)} sent`,
+    not_delivered: (n) => `${en(n)} not delivered`,
+    not_sent: (n) => `${en(n)} not sent`,
+    perhaps: (n) => `${en(n)} perhaps sent`,
+  }),
+  csvProblem: /** @type {Group} */ ({
     empty: 'There are no messages in it.',
     not_text: 'This is no CSV. From Excel, save it as "CSV UTF-8".',
     no_separator: 'No comma, semicolon or tab parts a number from a text.',
     no_columns: 'This is neither a number and a text, nor the names of such columns (msisdn, text).',
     quote: 'A quote (") is opened and never closed, or not where it may be.',
     too_many_rows: 'Too many rows: split the file.',
-    none: 'It could not be read.',
-  },
-  atRow: (row) => `Row ${row}:`,
-  rowProblem: {
+    none: '',
+  }),
+  unreadable: 'It could not be read.',
+  atRow: (/** @type {number} */ row) => `Row ${en(row)}:`,
+  rowProblem: /** @type {Group} */ ({
     columns: 'Put a text that holds the separator or a line break in quotes.',
     msisdn: 'This is no phone number.',
     text: 'The text cannot be sent.',
     shortcode: 'The sender cannot be used.',
-  },
+    none: '',
+  }),
+  /** The server's own words about a row, by field. */
+  rowDetail: /** @type {Group} */ ({
+    columns: (message) => `The row ${message.split(';')[0]}.`,
+    msisdn: (message) => `Number ${message}`,
+    text: 'It is empty, damaged or longer than 255 SMS.',
+    shortcode: 'It is empty or holds control characters.',
+    none: (message) => message,
+  }),
+  fieldMissing: /** @type {Group} */ ({
+    msisdn: "Enter the recipient's number.",
+    text: 'Enter a text.',
+    shortcode: 'Enter a sender: no default is set.',
+  }),
+  /** About a value that the server refuses; without words here its own are shown. */
+  fieldWrong: /** @type {Group} */ ({
+    text: 'The text cannot be sent.',
+    shortcode: 'The sender must not hold control characters.',
+    none: '',
+  }),
+  tooLong: (/** @type {number} */ segments, /** @type {number} */ limit) =>
+    `The text takes ${en(segments)} SMS, and at most ${en(limit)} can be joined: shorten it.`,
+  brokenText: 'The text holds half of a character: delete it, or paste the text anew.',
+  /** What happened, by code or HTTP status; without words here those of the server are shown. */
+  happened: /** @type {Group} */ ({ none: '' }),
 };
 
+/** @type {typeof EN} */
 const RU = {
   otherLanguage: 'English',
   otherLang: 'en',
@@ -141,7 +202,7 @@ const RU = {
   number: 'Номер',
   sender: 'Отправитель',
   text: 'Текст',
-  count: (characters, limit, segments) => `${characters} / ${limit} · ${segments} SMS`,
+  count: (characters, limit, segments) => `${ru(characters)} / ${ru(limit)} · ${ru(segments)} SMS`,
   gsm7: 'GSM 7 бит',
   ucs2: 'UCS-2',
   gsm7Title: 'Все символы есть в алфавите GSM 03.38: 160 в одном SMS, 153 в каждом из нескольких',
@@ -150,10 +211,12 @@ const RU = {
   sending: 'Отправляю…',
   messages: 'Сообщения',
   empty: 'Пока ничего не отправлено. Сообщения появятся здесь, а статус изменится, как только станет известен.',
-  older: (n) => `Показаны последние ${n}.`,
-  queue: (waiting, active, followed) => `Очередь: ждут ${waiting}, отправляются ${active}, отслеживаются ${followed}`,
+  older: (n) =>
+    `Показаны последние ${ru(n, { one: 'сообщение', few: 'сообщения', many: 'сообщений', other: 'сообщения' })}.`,
+  queue: (waiting, active, followed) =>
+    `Очередь: ожидание — ${ru(waiting)}, отправка — ${ru(active)}, отслеживание — ${ru(followed)}`,
   statusOf: 'Статус',
-  segmentsOf: (n) => `${n} SMS`,
+  segmentsOf: (n) => `${ru(n)} SMS`,
   toDo: 'Что делать:',
   status: {
     queued: 'в очереди',
@@ -177,7 +240,8 @@ const RU = {
     none: 'Не получилось',
   },
   advice: {
-    RT_SMS_VALIDATION: 'Исправьте сообщение, подробности ниже.',
+    RT_SMS_VALIDATION: 'Исправьте сообщение.',
+    RT_SMS_POLICY: 'Этого не позволяют правила приложения. Ничего не отправлено.',
     RT_SMS_CONNECTION: 'Шлюз недоступен. Ничего не отправлено: повторите немного позже.',
     RT_SMS_OVERLOADED: 'Сейчас слишком много работы. Ничего не отправлено: повторите немного позже.',
     RT_SMS_AUTH: 'Логин, пароль или IP-адрес не приняты. Сообщите тому, кто обслуживает приложение; см. «Готовность».',
@@ -199,14 +263,21 @@ const RU = {
   orDrop: 'или перетащите его сюда',
   check: 'Проверить',
   checking: 'Проверяю…',
-  read: (rows, segments) => `Сообщений: ${rows}, к оплате SMS: ${segments}`,
-  wrongRows: (n) => `Строк с ошибкой: ${n}, они будут пропущены`,
+  read: (rows, segments) =>
+    `${ru(rows, { one: 'сообщение', few: 'сообщения', many: 'сообщений', other: 'сообщения' })}, к оплате ${ru(segments)} SMS`,
+  wrongRows: (n) =>
+    ru(n, {
+      one: 'строка с ошибкой будет пропущена',
+      few: 'строки с ошибкой будут пропущены',
+      many: 'строк с ошибкой будут пропущены',
+      other: 'строки с ошибкой будут пропущены',
+    }),
   writtenAs: (encoding, delimiter) => `кодировка ${encoding}, разделитель — ${delimiter}`,
   delimiters: { ',': 'запятая', ';': 'точка с запятой', '\t': 'табуляция' },
   firstRows: 'Первые сообщения, как они прочитаны',
   row: 'Строка',
   what: 'Подробности',
-  sendAll: (n) => `Отправить сообщений: ${n}`,
+  sendAll: (n) => `Отправить ${ru(n, { one: 'сообщение', few: 'сообщения', many: 'сообщений', other: 'сообщения' })}`,
   nothingToSend: 'Отправлять нечего',
   stop: 'Остановить',
   another: 'Другой файл',
@@ -215,14 +286,20 @@ const RU = {
   filter: 'Строки по статусу',
   rows: 'Строки файла',
   all: 'все',
-  pages: (from, to, total) => `${from}–${to} из ${total}`,
+  pages: (from, to, total) => `${ru(from)}–${ru(to)} из ${ru(total)}`,
   earlier: 'Предыдущие строки',
   later: 'Следующие строки',
   state: {
     ready: () => '',
-    sending: (done, all) => `Отправлено ${done} из ${all}…`,
-    stopped: (done, all) => `Остановлено после ${done} из ${all}.`,
-    done: (done, all) => `Обработаны все: ${all}.`,
+    sending: (done, all) => `Отправлено ${ru(done)} из ${ru(all)}…`,
+    stopped: (done, all, outcomes) => `Остановлено после ${ru(done)} из ${ru(all)}: ${outcomes}.`,
+    done: (_done, _all, outcomes) => `Готово: ${outcomes}.`,
+  },
+  came: {
+    sent: (n) => `отправлено ${ru(n)}`,
+    not_delivered: (n) => `не доставлено ${ru(n)}`,
+    not_sent: (n) => `не отправлено ${ru(n)}`,
+    perhaps: (n) => `возможно, отправлено ${ru(n)}`,
   },
   csvProblem: {
     empty: 'В нём нет сообщений.',
@@ -231,14 +308,55 @@ const RU = {
     no_columns: 'Это не номер и текст и не названия таких столбцов (телефон, текст).',
     quote: 'Кавычка (") открыта и не закрыта или стоит не на месте.',
     too_many_rows: 'Слишком много строк: разделите файл.',
-    none: 'Его не удалось прочитать.',
+    none: '',
   },
-  atRow: (row) => `Строка ${row}:`,
+  unreadable: 'Его не удалось прочитать.',
+  atRow: (row) => `Строка ${ru(row)}:`,
   rowProblem: {
     columns: 'Текст с разделителем или переносом строки заключите в кавычки.',
     msisdn: 'Это не номер телефона.',
     text: 'Такой текст отправить нельзя.',
     shortcode: 'Такого отправителя указать нельзя.',
+    none: '',
+  },
+  rowDetail: {
+    columns: 'В строке не столько столбцов, сколько в первой.',
+    msisdn: 'Укажите его с «+» и кодом страны: +7 927 000-00-01.',
+    text: 'Он пуст, повреждён или длиннее 255 SMS.',
+    shortcode: 'Имя пусто или содержит служебные символы.',
+    none: (message) => message,
+  },
+  fieldMissing: {
+    msisdn: 'Укажите номер получателя.',
+    text: 'Введите текст.',
+    shortcode: 'Укажите отправителя: имя по умолчанию не задано.',
+  },
+  fieldWrong: {
+    msisdn:
+      'Это не номер телефона, или его можно прочесть по-разному. Укажите его с «+» и кодом страны: +7 927 000-00-01.',
+    text: 'Такой текст отправить нельзя.',
+    shortcode: 'Имя отправителя не может содержать служебные символы.',
+    none: '',
+  },
+  tooLong: (segments, limit) =>
+    `Текст занимает ${ru(segments)} SMS, а склеить можно не больше ${ru(limit)}: сократите его.`,
+  brokenText: 'В тексте есть половина символа: удалите её или вставьте текст заново.',
+  happened: {
+    RT_SMS_VALIDATION: 'Сообщение составлено неверно.',
+    RT_SMS_CONNECTION: 'Не удалось соединиться со шлюзом.',
+    RT_SMS_OVERLOADED: 'Очередь переполнена, хранилище недоступно или приложение завершает работу.',
+    RT_SMS_TIMEOUT: 'Шлюз не ответил вовремя.',
+    RT_SMS_ABORTED: 'Отправка была прервана.',
+    RT_SMS_REJECTED: 'Шлюз отклонил запрос.',
+    RT_SMS_AUTH: 'Шлюз не принял логин, пароль или адрес.',
+    RT_SMS_NOT_FOUND: 'Шлюз не знает такого сообщения.',
+    RT_SMS_UNEXPECTED_RESPONSE: 'Ответ шлюза не удалось разобрать, или соединение оборвалось.',
+    RT_SMS_POLICY: 'Отправку запрещают правила этого приложения.',
+    403: 'Страница открыта не с того адреса.',
+    404: 'Этот файл больше не хранится: проверьте его заново.',
+    413: 'Файл слишком большой: разделите его.',
+    500: 'Внутренняя ошибка приложения.',
+    none: '',
   },
 };
 
@@ -248,23 +366,36 @@ let language = localStorage.getItem(KEPT_AS) ?? (navigator.language.startsWith('
 export const languageNow = () => language;
 const words = () => (language === 'ru' ? RU : EN);
 
-/** A word, or one of a group: `t('status', 'delivered')`; one that takes values gets them. */
+/**
+ * A word, or one of a group: `t('status', 'delivered')`; one that takes values gets them. Without the name it is the word
+ * `none` of the group.
+ * @param {keyof typeof EN} key
+ * @param {...any} values
+ * @returns {string}
+ */
 export function t(key, ...values) {
   const word = words()[key];
-  if (typeof word === 'function') return word(...values);
-  if (typeof word === 'object') {
-    const [name, ...rest] = values;
-    const chosen = word[name] ?? word.none ?? String(name);
-    return typeof chosen === 'function' ? chosen(...rest) : chosen;
-  }
-  return word ?? key;
+  if (typeof word === 'function') return /** @type {(...values: any[]) => string} */ (word)(...values);
+  if (typeof word === 'string') return word;
+  const [name, ...rest] = values;
+  const chosen = word[name] ?? word['none'] ?? String(name);
+  return typeof chosen === 'function' ? chosen(...rest) : chosen;
 }
 
-/** What a person should do about an error: by the gateway's word, by our code, else by what became of the message. */
-export function whatToDo({ reason, code, outcome }) {
+/**
+ * What a person should do about an error: by the gateway's word, by our code, else by what became of the message.
+ * @param {import('./dom.js').Failure} error
+ */
+export function whatToDo({ reason = '', code = '', outcome = '' }) {
   const { advice } = words();
-  return advice[reason] ?? advice[code] ?? advice[outcome] ?? advice.none;
+  return String(advice[reason] ?? advice[code] ?? advice[outcome] ?? advice['none']);
 }
+
+/**
+ * What happened, in the language of the page where it has words for it, else in those of the server.
+ * @param {{ code?: string; statusCode?: number; message?: string }} error
+ */
+export const happened = ({ code, statusCode, message = '' }) => t('happened', code ?? statusCode ?? '') || message;
 
 /** Puts the words in wherever data-t or data-t-<attribute> names one. */
 export function translate(to = language) {
@@ -274,8 +405,10 @@ export function translate(to = language) {
   document.title = t('title');
   for (const element of document.querySelectorAll('*')) {
     for (const name of element.getAttributeNames()) {
-      if (name === 'data-t') element.textContent = t(element.dataset.t);
-      else if (name.startsWith('data-t-')) element.setAttribute(name.slice(7), t(element.getAttribute(name)));
+      if (name !== 'data-t' && !name.startsWith('data-t-')) continue;
+      const word = t(/** @type {keyof typeof EN} */ (element.getAttribute(name)));
+      if (name === 'data-t') element.textContent = word;
+      else element.setAttribute(name.slice(7), word);
     }
   }
   document.dispatchEvent(new Event('translated'));
