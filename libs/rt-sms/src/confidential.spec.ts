@@ -103,6 +103,9 @@ describe('what a gateway may say back', () => {
   );
 });
 
+it('a status that repeats a secret of signs alone is dropped', () =>
+  expect(safeWord('sent: !@#$%^&', ['!@#$%^&*()'])).toBe(UNRECOGNISED));
+
 describe('what has nothing to do with the request', () => {
   it.each([
     'operator_unavailable',

@@ -62,6 +62,8 @@ class Forms {
     const bare = plain(word);
     return (
       haveCommonRun(bare, this.plain, COMMON_CHARACTERS, /^\d+$/.test(bare) ? COMMON_DIGITS : SHORTEST_WORD) ||
+      // Also where it is of signs alone.
+      haveCommonRun(word, this.value, COMMON_CHARACTERS) ||
       haveCommonRun(digitsOf(word), this.digits, COMMON_DIGITS) ||
       wordsOf(word).some((part) => this.words.has(part)) ||
       this.base64.some((form) => haveCommonRun(bare, form, COMMON_CHARACTERS)) ||

@@ -22,6 +22,7 @@ describe('redact', () => {
     ['redis://me:s3cret@host:6379, //a:b@c@d', 'redis://***@host:6379, //***@d'],
     ['write to me@shop.example', 'write to me@shop.example'],
     ['connect ETIMEDOUT 192.168.100.200:443', 'connect ETIMEDOUT 192.168.100.200:443'],
+    ['to 192.168.100.200/24 and 10.20.30.40 5432.', 'to 192.168.100.200/24 and 10.20.30.40 5432.'],
   ])('masks what looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
 
   it('cuts known secrets out, each time, also as JSON has them', () => {

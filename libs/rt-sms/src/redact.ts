@@ -13,16 +13,18 @@ const MAX_SHOWN = 300;
 export function redact(text: string, secrets: readonly string[] = [], maxLength = MAX_SHOWN): string {
   const masked = without(text.slice(0, MAX_READ), secrets)
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
-    // As people write them, too.
-    .replace(/\p{Nd}(?:[\p{Zs}\p{Pd}()./_]{0,3}\p{Nd}){8,}/gu, maskNumber);
+    .replace(NUMBER_OR_ADDRESS, maskNumber);
+  const line = eachWord(masked, withoutUserInfo).slice(0, maxLength).toWellFormed();
+  if (secrets.length === 0) return line;
   const isShared = sharing(secrets);
-  return masked
-    .split(/(\p{Zs}+)/u)
-    .map((word) => (secrets.length > 0 && isShared(word) ? '***' : withoutUserInfo(word)))
-    .join('')
-    .slice(0, maxLength)
-    .toWellFormed();
+  return eachWord(line, (word) => (isShared(word) ? '***' : word));
 }
+
+const eachWord = (text: string, change: (word: string) => string): string =>
+  text
+    .split(/(\p{Zs}+)/u)
+    .map((word) => change(word))
+    .join('');
 
 /** The text without these as they are, also as JSON has them. */
 function without(text: string, secrets: readonly string[]): string {
@@ -34,10 +36,12 @@ function without(text: string, secrets: readonly string[]): string {
   return safe;
 }
 
-const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
+/** A phone number as people write it, or an IPv4 address, which stays. The count of digits ends each try: it is linear. */
+const NUMBER_OR_ADDRESS =
+  /(?<!\p{Nd}\.?)(\d{1,3}(?:\.\d{1,3}){3})(?!\.?\p{Nd})|\p{Nd}(?:[\p{Zs}\p{Pd}()./_]{0,3}\p{Nd}){8,}/gu;
 
-function maskNumber(number: string): string {
-  if (IPV4.test(number)) return number;
+function maskNumber(number: string, address?: string): string {
+  if (address !== undefined) return address;
   const digits = number.match(/\p{Nd}/gu)!;
   return `${digits.slice(0, 4).join('')}*****${digits.slice(-2).join('')}`;
 }
