@@ -165,23 +165,21 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
     const adapter = platform === 'express' ? new ExpressAdapter() : new FastifyAdapter();
     const mapped: string[] = [];
     const keep = (message: unknown) => void mapped.push(String(message));
-    class AppModule {}
-    const app = await NestFactory.create(
-      {
-        module: AppModule,
-        imports: [
-          EventEmitterModule.forRoot(),
-          RtSmsModule.forRoot({ ...ACCOUNT, ...options }),
-          RtSmsModule.forRoot({ ...ACCOUNT, ...options, name: 'otp' }),
-        ],
-      },
-      adapter,
-      {
-        logger: { log: keep, warn: keep, error: keep },
-        abortOnError: false,
-        routeConflictPolicy: { shadow: 'error', duplicate: 'error' },
-      },
-    );
+    @Module({
+      imports: [
+        EventEmitterModule.forRoot(),
+        RtSmsModule.forRoot({ ...ACCOUNT, ...options }),
+        RtSmsModule.forRoot({ ...ACCOUNT, ...options, name: 'otp' }),
+      ],
+    })
+    class AppModule {
+      readonly own = true;
+    }
+    const app = await NestFactory.create(AppModule, adapter, {
+      logger: { log: keep, warn: keep, error: keep },
+      abortOnError: false,
+      routeConflictPolicy: { shadow: 'error', duplicate: 'error' },
+    });
     atEnd(() => app.close());
     await app.listen(0, '127.0.0.1');
     expect(mapped.filter((line) => line.startsWith('Mapped {') && line.includes('rt-sms'))).toHaveLength(2);
@@ -203,7 +201,9 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
       }
     }
     @Module({ controllers: [PagesController] })
-    class PagesModule {}
+    class PagesModule {
+      readonly own = true;
+    }
     const { url, heard } = await start(platform, { at: PATH, after: [PagesModule] });
     expect(await (await fetch(`${url}/rt-sms/x`)).text()).toBe('a page');
     expect(await (await fetch(`${url}${PATH}/${SECRET}?id=1&status=delivered`)).text()).toBe('ok');

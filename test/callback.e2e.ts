@@ -825,6 +825,35 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     ]);
   });
 
+  it('a message that another account sent is not reported, also while its POST is in flight', async () => {
+    const gateway = await gatewayOf();
+    const { app, url } = await start(platform, {
+      imports: [
+        EventEmitterModule.forRoot(),
+        RtSmsModule.forRoot({ ...gateway.options, callback: { secrets: SECRET } }),
+        RtSmsModule.forRoot({ ...gateway.options, name: 'otp', callback: { secrets: OTHER } }),
+      ],
+    });
+    const sms = app.get(RtSmsService);
+    const heard: string[] = [];
+    app.get(EventEmitter2).on('rt-sms.status', ({ account, uid }: RtSmsStatusEvent) => heard.push(`${account} ${uid}`));
+    const call = async (path: string, secret: string, id: string) =>
+      (await fetch(`${url}${path}/${secret}?id=${id}&status=delivered`)).status;
+    const { uid } = await sms.send(SMS);
+    expect(await call('/rt-sms/otp/callback', OTHER, uid)).toBe(200);
+    expect(await call('/rt-sms/callback', SECRET, uid)).toBe(200);
+    // It is final by now, and known all the same.
+    expect(await call('/rt-sms/otp/callback', OTHER, uid)).toBe(200);
+    gateway.nextSend({ delayMs: 300 });
+    const sending = sms.send(SMS);
+    const { uid: early } = gateway.messages[1] ?? (await gateway.waitForMessage(({ uid: other }) => other !== uid));
+    const answered = call('/rt-sms/otp/callback', OTHER, early);
+    await sending;
+    expect(await answered).toBe(200);
+    expect(await call('/rt-sms/otp/callback', OTHER, 'nobodys')).toBe(200);
+    expect(heard).toEqual([`default ${uid}`, 'otp message-id-nobodys']);
+  });
+
   it('handleCallback serves a controller of your own', async () => {
     const { url, sms, events } = await running(platform, { ...WITH_SECRET, callbackPath: false });
     expect((await fetch(`${url}${PATH}/${SECRET}?id=${FOREIGN}&status=delivered`)).status).toBe(404);

@@ -10,11 +10,13 @@ import {
   type SmsStatus,
 } from 'nestjs-rt-sms';
 import { redact } from 'nestjs-rt-sms/engine';
+import { Hints } from './hints.js';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { SendData } from './send-queue.js';
 import type { Keeping } from './own-steps.js';
-import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { isMissing, jobError, reason } from './store-errors.js';
+import { UnknownQueue, type KnownMessages, type UnknownData, type Word } from './unknown-queue.js';
 
 const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
 /** Repeated callbacks of a message that is settled emit nothing for so long. */
@@ -23,7 +25,7 @@ const KEEP_SETTLED_MS = 24 * 3_600_000;
 const NOT_FOUND_GRACE_MS = 600_000;
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
-/** Words about a message that is not followed wait so long for the answer to its POST. */
+/** A hint about a message that is not found waits so long for the answer to its POST. */
 const OVERTAKING_MS = 2_000;
 const OVERTAKING_STEP_MS = 100;
 /** And so long for the handlers of `accepted`. */
@@ -39,7 +41,6 @@ const RETRY_MS = 5_000;
 const GATE_PAUSE_MS = 5_000;
 /** A poll that would have to wait longer for its turn makes way for others meanwhile. */
 const PATIENCE_MS = 100;
-const GRACE_MS = 10_000;
 
 /** Kept words of a message: appended by whoever hears of it, read by the one worker that has the job. */
 interface Note {
@@ -80,22 +81,20 @@ export interface CheckData {
   /** Given up: nothing is asked any more. */
   closed?: boolean;
   failures?: number;
-  /** Its words wait: made by a callback that overtook the answer to the POST, or by a sender that has not told `accepted` yet. */
+  /** Its words wait: the sender has not told `accepted` yet. */
   unborn?: boolean;
   /** The job of the message, as long as it is `unborn`. */
   from?: string;
 }
 
 type CheckJob = StoredJob<CheckData>;
-/** A note that says something of the message. */
-type Word = Required<Omit<Note, 'sent'>>;
 type Taken = 'nothing' | 'emitted' | 'failed' | 'doubt';
 
 /**
  * What becomes of messages: one job per uid is its record, its timer and its lock. It asks the gateway when its time has
  * come, or when a callback on any replica wakes it; handlers run inside of it, and a failure of theirs puts it off.
  */
-export class CheckQueue implements DeliveryTracker {
+export class CheckQueue implements DeliveryTracker, KnownMessages {
   private worker: JobWorker<CheckData> | undefined;
   private stopped = false;
   private readonly steps: readonly number[];
@@ -106,11 +105,15 @@ export class CheckQueue implements DeliveryTracker {
   /** What has to be done once the store is there again. */
   private readonly owed = new Map<string, () => Promise<unknown>>();
   private owedTimer: NodeJS.Timeout | undefined;
+  private readonly unknown: UnknownQueue;
+  private readonly hints: Hints;
 
   constructor(
-    private readonly store: Store<SendData, CheckData>,
+    private readonly store: Store<SendData, CheckData, UnknownData>,
     private readonly host: EngineHost,
   ) {
+    this.unknown = new UnknownQueue(store, host, this, (status) => !NOT_FINAL.includes(status));
+    this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, OVERTAKING_MS);
     const { tracking, connections } = host.options;
     this.maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;
     // Without tracking the job is but the record; at the end of its time it goes without a word.
@@ -127,17 +130,18 @@ export class CheckQueue implements DeliveryTracker {
       removeOnComplete: keep,
       removeOnFail: keep,
     });
+    await this.unknown.open();
   }
 
   startWorker(): void {
-    if (!this.stopped) void this.worker?.run().catch(this.store.complain);
+    if (this.stopped) return;
+    void this.worker?.run().catch(this.store.complain);
+    this.unknown.startWorker();
   }
 
   async stopWorker(): Promise<void> {
     this.stopped = true;
-    if (!this.worker) return;
-    const closing = this.worker.close();
-    await within(GRACE_MS, closing).catch(() => this.worker!.close(true));
+    await Promise.all([this.unknown.stopWorker(), this.worker && stopWorker(this.worker)]);
   }
 
   stop(): void {
@@ -145,9 +149,14 @@ export class CheckQueue implements DeliveryTracker {
     clearTimeout(this.owedTimer);
   }
 
-  /** The store knows; and early words wait there. */
+  /** The store knows; and callbacks that come early wait there. */
   follows(): boolean {
     return true;
+  }
+
+  async knows(uid: string): Promise<boolean> {
+    const job = await this.store.ask('callback', () => this.store.check.getJob(checkIdOf(uid)));
+    return job !== undefined;
   }
 
   /** Best effort at once; what the store does not take now is tried again while this process lives. */
@@ -160,7 +169,7 @@ export class CheckQueue implements DeliveryTracker {
     const register = async () => {
       await this.add(uid, sentAt, { ref });
       if (ref === undefined) return;
-      // A callback that overtook the answer to its POST has made it, and does not know whose message it is.
+      // It may have been followed before without a ref.
       const job = await this.store.check.getJob(checkIdOf(uid));
       if (job && job.data.ref === undefined) await this.note(uid, { at: now, sent: { at: sentAt, ref } });
     };
@@ -179,50 +188,64 @@ export class CheckQueue implements DeliveryTracker {
   async expect(uid: string, sent: Sent, keeping: Keeping): Promise<boolean> {
     const other = this.job(uid, sent.at, { ...sent, unborn: true });
     const { replaced, added } = await this.store.steps.keep({ ...keeping, other });
-    // A callback had made it already, and does not know whose message it is.
+    // It is followed already, and it is not known whose message it is.
     if (!added) await this.note(uid, { at: Date.now(), sent });
     return replaced;
   }
 
   async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {
-    const { uid, status } = report;
-    const note: Note = { at: Date.now(), report: pick(report), source, confirmed };
+    const { uid } = report;
+    const word: Word = { at: Date.now(), report: pick(report), source, confirmed };
     try {
       await this.store.ask('callback', async () => {
-        if (!(await this.note(uid, note))) {
-          if (source === 'poll') return;
-          await this.add(uid, note.at, { unborn: true });
-          await this.note(uid, note);
-        }
-        await this.wake(uid, status);
+        if (!(await this.receive(uid, word)) && source === 'callback') await this.unknown.add(uid, word.at, word);
       });
     } catch (error) {
+      this.store.complain(error);
       // An answer of the gateway can be had again; a callback cannot.
       if (source === 'callback') throw error;
-      this.store.complain(error);
     }
   }
 
-  async hint(uid: string, ask: boolean): Promise<void> {
-    const wake = async (): Promise<boolean> => {
-      if (await this.wake(uid)) return true;
-      if (!ask) return false;
-      await this.add(uid, Date.now(), { atOnce: true });
-      return true;
+  async receive(uid: string, word?: Word): Promise<boolean> {
+    if (!word) return this.wake(uid);
+    if (!(await this.note(uid, word))) return false;
+    await this.wake(uid, word.report.status);
+    return true;
+  }
+
+  hint(uid: string, ask: boolean): Promise<void> | void {
+    return ask ? this.requestPoll(uid) : this.hints.add(uid);
+  }
+
+  private async requestPoll(uid: string): Promise<void> {
+    const at = Date.now();
+    const request = async () => {
+      if (!(await this.receive(uid))) await this.unknown.add(uid, at);
     };
     try {
-      // It may have overtaken the answer to its POST.
-      if (!(await this.store.ask('callback', wake))) this.owe(wakingOf(uid), wake, OVERTAKING_MS);
+      await this.store.ask('callback', request);
     } catch (error) {
       this.store.complain(error);
-      if (ask) this.owe(wakingOf(uid), wake);
+      this.owe(wakingOf(uid), request);
+    }
+  }
+
+  /** A hint: false if the message is not found. */
+  private async hinted(uid: string): Promise<boolean> {
+    if (this.stopped) return true;
+    try {
+      return await this.wake(uid);
+    } catch (error) {
+      this.store.complain(error);
+      return true;
     }
   }
 
   async seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
     for (let first = true; !isOver(); first = false) {
       const job = await this.store.ask('find', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
-      if (job?.data.final) return this.event(uid, job.data, job.data.final);
+      if (job?.data.final) return this.eventOf(uid, readRef(job.data), job.data.final);
       if (job?.data.closed)
         throw new RtSmsTimeoutError(`${redact(uid)} stays without a final status`, 'not_sent', {
           operation: 'wait',
@@ -243,12 +266,8 @@ export class CheckQueue implements DeliveryTracker {
     await this.store.check.add(name, data, opts);
   }
 
-  private job(
-    uid: string,
-    sentAt: number,
-    about: { ref?: string | undefined; from?: string; unborn?: boolean; atOnce?: boolean } = {},
-  ) {
-    const { ref, from, unborn, atOnce } = about;
+  private job(uid: string, sentAt: number, about: { ref?: string | undefined; from?: string; unborn?: boolean } = {}) {
+    const { ref, from, unborn } = about;
     const data: CheckData = {
       sentAt,
       dueAt: 0,
@@ -263,7 +282,7 @@ export class CheckQueue implements DeliveryTracker {
       if (age <= 0) break;
     }
     if (step > 0) data.step = step;
-    data.dueAt = atOnce ? Date.now() : this.nextLook(data);
+    data.dueAt = this.nextLook(data);
     const delay = Math.max(0, data.dueAt - Date.now());
     return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay } };
   }
@@ -298,7 +317,7 @@ export class CheckQueue implements DeliveryTracker {
       state = await check.getJobState(id);
     }
     if (state === 'unknown') return false;
-    if (state === 'completed' || state === 'failed') {
+    if (state === 'failed' || (state === 'completed' && said !== undefined)) {
       const job = await check.getJob(id);
       const final = job?.data.final?.report.status;
       const news = said !== undefined && (final === undefined || (!NOT_FINAL.includes(said) && said !== final));
@@ -353,8 +372,6 @@ export class CheckQueue implements DeliveryTracker {
       if (sent.ref !== undefined) data.ref = JSON.stringify(sent.ref);
       data.sentAt = sent.at;
       if (sent.from !== undefined) Object.assign(data, { from: sent.from, unborn: true });
-      // One that was sent at once has no `accepted` to wait for.
-      else if (data.from === undefined) delete data.unborn;
     }
     if (data.unborn && (await this.isUnborn(data))) {
       const ageMs = Date.now() - data.sentAt;
@@ -386,9 +403,7 @@ export class CheckQueue implements DeliveryTracker {
 
   /** True while `accepted` may still be told: it comes before any status. */
   private async isUnborn({ from, sentAt }: CheckData): Promise<boolean> {
-    const ageMs = Date.now() - sentAt;
-    if (from === undefined) return ageMs < OVERTAKING_MS;
-    if (ageMs > TELLING_MS) return false;
+    if (from === undefined || Date.now() - sentAt > TELLING_MS) return false;
     const sent = await this.store.send.getJob(from);
     return sent !== undefined && sent.finishedOn === undefined && !sent.data.failures;
   }
@@ -408,12 +423,7 @@ export class CheckQueue implements DeliveryTracker {
       return undefined;
     }
     const now = Date.now();
-    const waitMs = Math.max(
-      this.host.gate.error ? GATE_PAUSE_MS * (1 + Math.random()) : 0,
-      (data.askedAt ?? 0) + (hinted ? HINT_PAUSE_MS : 0) - now,
-      this.asking >= this.parallel ? PATIENCE_MS * (2 + Math.random()) : 0,
-    );
-    const turnMs = waitMs > 0 ? waitMs : this.pace.turn(job.id!);
+    const turnMs = this.turnMs(job.id!, (data.askedAt ?? 0) + (hinted ? HINT_PAUSE_MS : 0));
     if (turnMs > PATIENCE_MS) {
       // Its notes stay unread, so that it knows again what it has to ask for.
       if (doubt) return postpone(job, token, now + turnMs);
@@ -423,14 +433,13 @@ export class CheckQueue implements DeliveryTracker {
     if (turnMs > 0) await pause(turnMs);
     const overdue = isDue && Date.now() >= data.sentAt + this.maxAgeMs;
     data.askedAt = Date.now();
-    this.asking++;
     let missing = false;
     try {
-      const { uid: _, ...report } = await this.host.status(uid);
+      const report = await this.poll(uid);
       data.missingSince = undefined;
       const taken = await this.take(uid, data, {
         at: Date.now(),
-        report: pick(report),
+        report,
         source: hinted || doubt ? 'callback' : 'poll',
         confirmed: true,
       });
@@ -440,8 +449,6 @@ export class CheckQueue implements DeliveryTracker {
       missing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
       if (doubt && !missing) return postpone(job, token, Date.now() + RETRY_MS);
-    } finally {
-      this.asking--;
     }
     if (data.final) return undefined;
     if (missing) data.missingSince ??= Date.now();
@@ -453,6 +460,28 @@ export class CheckQueue implements DeliveryTracker {
     if (isDue) data.step = (data.step ?? 0) + 1;
     if (isDue || Date.now() >= data.dueAt) data.dueAt = this.nextLook(data);
     return undefined;
+  }
+
+  turnMs(jobId: string, notBefore = 0): number {
+    const waitMs = Math.max(
+      this.host.gate.error ? GATE_PAUSE_MS * (1 + Math.random()) : 0,
+      notBefore - Date.now(),
+      this.asking >= this.parallel ? PATIENCE_MS * (2 + Math.random()) : 0,
+    );
+    return waitMs > 0 ? waitMs : this.pace.turn(jobId);
+  }
+
+  async poll(uid: string): Promise<Word['report']> {
+    this.asking++;
+    try {
+      return pick(await this.host.status(uid));
+    } finally {
+      this.asking--;
+    }
+  }
+
+  event(uid: string, word: Word): RtSmsStatusEvent {
+    return this.eventOf(uid, undefined, word);
   }
 
   private async giveUp(job: CheckJob, token: string, uid: string, data: CheckData, lost: boolean) {
@@ -475,7 +504,7 @@ export class CheckQueue implements DeliveryTracker {
     const first = data.final?.report.status;
     if (first !== undefined && isFinal && first !== status && !data.corrected) {
       if (!confirmed) return 'doubt';
-      const event = this.event(uid, data, note, first);
+      const event = this.eventOf(uid, readRef(data), note, first);
       if (!(await this.emit(event, data))) return 'failed';
       data.corrected = true;
       data.final = { report, source, confirmed, at };
@@ -485,7 +514,7 @@ export class CheckQueue implements DeliveryTracker {
       this.host.logger.debug(redact(`Nothing new: ${uid} is ${word} by ${source}`));
       return 'nothing';
     }
-    const event = this.event(uid, data, note);
+    const event = this.eventOf(uid, readRef(data), note);
     if (!(await this.emit(event, data))) return 'failed';
     data.words = [...(data.words ?? []), word];
     data.last = status;
@@ -515,13 +544,12 @@ export class CheckQueue implements DeliveryTracker {
     return postpone(job, token, at);
   }
 
-  private event(
+  private eventOf(
     uid: string,
-    data: CheckData,
+    ref: string | undefined,
     { report, source, confirmed, at }: Word,
     corrects?: SmsStatus,
   ): RtSmsStatusEvent {
-    const ref = readRef(data);
     return new RtSmsStatusEvent({
       account: this.host.options.account,
       uid,

@@ -3,6 +3,7 @@ import { CheckQueue, type CheckData } from './check-queue.js';
 import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } from './options.js';
 import { SendQueue, type SendData } from './send-queue.js';
 import { Store, within } from './store.js';
+import type { UnknownData } from './unknown-queue.js';
 
 /** An end waits so long for what is being connected. */
 const CONNECTING_MS = 1_000;
@@ -10,7 +11,7 @@ const CONNECTING_MS = 1_000;
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
   private readonly options: ResolvedBullMqOptions;
-  private readonly store: Store<SendData, CheckData>;
+  private readonly store: Store<SendData, CheckData, UnknownData>;
   private readonly sends: SendQueue;
   private readonly checks: CheckQueue;
   private opening: Promise<void> | undefined;

@@ -9,12 +9,14 @@ export const BULLMQ_ROLES = ['both', 'producer', 'worker'] as const;
 export type BullMqRole = (typeof BULLMQ_ROLES)[number];
 
 /**
- * Names of the two queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
- * final status. The prefix (Redis) or schema (PostgreSQL) is that of the engine.
+ * Names of the three queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
+ * final status, `unknown` has the callbacks about uids that are not in `check`. The prefix (Redis) or schema (PostgreSQL) is
+ * that of the engine.
  */
-export const rtSmsQueueNames = (account = 'default'): { send: string; check: string } => ({
+export const rtSmsQueueNames = (account = 'default'): { send: string; check: string; unknown: string } => ({
   send: `rt-sms-${account}-send`,
   check: `rt-sms-${account}-check`,
+  unknown: `rt-sms-${account}-unknown`,
 });
 
 /** The durable engine; either `connection` or `postgres` is given. */

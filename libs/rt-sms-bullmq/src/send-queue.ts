@@ -18,6 +18,7 @@ import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
 import { jobError } from './store-errors.js';
+import type { UnknownData } from './unknown-queue.js';
 
 /** Lower goes first; BullMQ takes jobs without a priority before all others. */
 const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
@@ -88,7 +89,7 @@ export class SendQueue {
   private readonly handedOver = new Set<string>();
 
   constructor(
-    private readonly store: Store<SendData, CheckData>,
+    private readonly store: Store<SendData, CheckData, UnknownData>,
     private readonly host: EngineHost,
     private readonly options: ResolvedBullMqOptions,
     private readonly checks: CheckQueue,

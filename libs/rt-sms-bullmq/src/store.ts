@@ -27,6 +27,8 @@ const ANSWER_EACH_MS = 1;
 /** The start of the application waits so long for it. */
 const START_MS = 5_000;
 const PAUSE_MS = 500;
+/** Jobs that run when their worker is stopped may take so long. */
+const GRACE_MS = 10_000;
 /** The store's complaints are logged so often at most. */
 const COMPLAINT_MS = 30_000;
 /** Jobs move events of their own along; nobody reads them here. */
@@ -76,6 +78,9 @@ export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
 
+/** Those of `rtSmsQueueNames`. */
+type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
+
 /** A queue or a worker, as far as its connections go. */
 interface Connected {
   close(): Promise<void>;
@@ -86,14 +91,14 @@ interface Connected {
  * The queues and workers of an account in Redis or PostgreSQL. Its connections come back by themselves, also where the
  * store was not there at the start.
  */
-export class Store<Send, Check> {
+export class Store<Send, Check, Unknown> {
   /** Resolves once the store has been reached, and was found fit for use. */
   readonly ready: Promise<void>;
   /** The same, but a store that is not there at the start is waited for only so long; later callers not at all. */
   private readonly reached: Promise<void>;
   private isReady = false;
-  private own: OwnSteps | undefined;
-  private queues: [StoredQueue<Send>, StoredQueue<Check>] | undefined;
+  private own: { send: OwnSteps; unknown: OwnSteps } | undefined;
+  private queues: [StoredQueue<Send>, StoredQueue<Check>, StoredQueue<Unknown>] | undefined;
   private unfit: RtSmsConfigError | undefined;
   private isVolatile = false;
   private closed = false;
@@ -114,7 +119,7 @@ export class Store<Send, Check> {
     this.reached.catch(() => undefined);
   }
 
-  name(queue: 'send' | 'check'): string {
+  name(queue: QueueName): string {
     return rtSmsQueueNames(this.account)[queue];
   }
 
@@ -124,6 +129,10 @@ export class Store<Send, Check> {
 
   get check(): StoredQueue<Check> {
     return this.opened()[1];
+  }
+
+  get unknown(): StoredQueue<Unknown> {
+    return this.opened()[2];
   }
 
   /** @throws RtSmsConfigError if the store can be reached, but never be used */
@@ -183,7 +192,13 @@ export class Store<Send, Check> {
   /** What BullMQ has no step for, on the queue of messages. */
   get steps(): OwnSteps {
     this.opened();
-    return this.own!;
+    return this.own!.send;
+  }
+
+  /** The same, on the queue of callbacks about unknown messages. */
+  get unknownSteps(): OwnSteps {
+    this.opened();
+    return this.own!.unknown;
   }
 
   /** Lets a delayed job run now. @throws where it is none */
@@ -195,7 +210,7 @@ export class Store<Send, Check> {
 
   /** Connects a worker that is yet to be run; while the store is away it waits and comes back. */
   async work<T>(
-    queue: 'send' | 'check',
+    queue: QueueName,
     processor: Processor<T>,
     options: Partial<WorkerOptions>,
   ): Promise<JobWorker<T> | undefined> {
@@ -256,14 +271,14 @@ export class Store<Send, Check> {
     this.logger.warn(`The store of the queue: ${reason(error)}`);
   };
 
-  private opened(): [StoredQueue<Send>, StoredQueue<Check>] {
+  private opened(): [StoredQueue<Send>, StoredQueue<Check>, StoredQueue<Unknown>] {
     if (!this.queues || !this.isReady) throw new Error('The store of the queue is not reached yet');
     return this.queues;
   }
 
   private async open(): Promise<void> {
     while (!this.closed) {
-      const make = <T>(name: 'send' | 'check', factory: typeof this.factory): StoredQueue<T> => {
+      const make = <T>(name: QueueName, factory: typeof this.factory): StoredQueue<T> => {
         const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
           this.name(name),
           // The lock is for the job that finds out about the layout.
@@ -280,17 +295,20 @@ export class Store<Send, Check> {
         const backend = first.getBackend();
         // By the connections of the first one.
         const second = make<Check>('check', (name) => backend.forQueue(name));
-        queues.push(second);
+        const third = make<Unknown>('unknown', (name) => backend.forQueue(name));
+        queues.push(second, third);
         const steps = (jobs: Queue, others: Queue) =>
           this.isRedis
             ? redisSteps(backend, jobs.toKey(''), others.toKey(''))
             : postgresSteps(backend, jobs.name, others.name);
         const wrong = await misfit(`${this.name('send')}-probe`, backend, (probe) => steps(probe, probe), JOB);
         if (wrong !== undefined) throw new Unfit(LAYOUT(wrong));
-        this.own = steps(first as Queue, second as Queue);
-        second.on('error', this.complain);
-        await second.waitUntilReady();
-        this.queues = [first, second];
+        this.own = { send: steps(first as Queue, second as Queue), unknown: steps(third as Queue, second as Queue) };
+        for (const queue of [second, third]) {
+          queue.on('error', this.complain);
+          await queue.waitUntilReady();
+        }
+        this.queues = [first, second, third];
         this.isReady = true;
         if (this.isVolatile)
           this.logger.warn(
@@ -363,6 +381,11 @@ export class Store<Send, Check> {
 export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {
   await job.moveToDelayed(Math.ceil(at), token);
   throw new DelayedError();
+}
+
+/** Takes no more jobs, and lets those in its hands finish for a while. */
+export async function stopWorker<T>(worker: JobWorker<T>): Promise<void> {
+  await within(GRACE_MS, worker.close()).catch(() => worker.close(true));
 }
 
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {

@@ -5,7 +5,7 @@ import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
 import { Arguments } from './arguments.js';
 import { BootstrapWarning } from './bootstrap-warning.js';
-import { Authenticity } from './callback/authenticity.js';
+import { CallbackReceiver, OVERTAKING_MS } from './callback/callback-receiver.js';
 import { AuthGate } from './delivery/auth-gate.js';
 import type {
   DeliveryTracker,
@@ -26,7 +26,7 @@ import { Publisher } from './events/publisher.js';
 import type { CallOptions } from './gateway/calls.js';
 import { Gateway } from './gateway/gateway.js';
 import type { Transport } from './gateway/transport.js';
-import { readCallback, type CallbackWords, type SmsStatusReport } from './gateway/wire.js';
+import type { SmsStatusReport } from './gateway/wire.js';
 import type { SentSms, SmsMessage } from './message/sms-message.js';
 import {
   isRtSmsError,
@@ -65,12 +65,11 @@ const isEngine = (made: unknown) =>
 const HEALTH_TTL_MS = 30_000;
 /** Well formed, and too regular to be anybody's. */
 const NOBODYS_UID = 'message-id-000000000000';
-/** For so long a callback of an unknown message waits for the sends on their way. */
-const OVERTAKING_MS = 2_000;
-/** Hints about unknown messages that may wait so; anybody can send them. */
-const MAX_WAITING_HINTS = 1_000;
 /** Handlers that run when the application ends may take so long. */
 const HANDLERS_GRACE_MS = 10_000;
+
+/** The accounts of each application: those that share its emitter. */
+const accountsOf = new WeakMap<EventEmitter2, Set<RtSmsService>>();
 
 /** Sends SMS through one account of the gateway, and knows what became of them. */
 export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown {
@@ -83,12 +82,11 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   private readonly engine: SmsEngine;
   private readonly gate: AuthGate;
   private readonly telemetry: Telemetry;
-  private readonly authenticity: Authenticity;
+  private readonly callbacks: CallbackReceiver;
   private readonly waits: FinalWaits;
   private readonly bootstrap: BootstrapWarning;
   private readonly inFlight = new InFlight();
   private readonly ending = new AbortController();
-  private waitingHints = 0;
   private health: Promise<RtSmsHealth> | undefined;
   private healthUntil = 0;
 
@@ -97,7 +95,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     private readonly options: ResolvedOptions,
     http: HttpService,
     transport: Transport,
-    emitter: EventEmitter2,
+    private readonly emitter: EventEmitter2,
     ready: Promise<void>,
     private readonly logger: Logger,
   ) {
@@ -116,13 +114,24 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     this.publisher = new Publisher(emitter, ready, this.logger);
     this.bootstrap = new BootstrapWarning(ready, this.logger);
     this.gate = new AuthGate(() => this.gateway.status(NOBODYS_UID), this.logger);
-    this.authenticity = new Authenticity(options.callback);
     this.waits = new FinalWaits(this.account, (options.tracking || TRACKING).maxAgeMs);
     const host = this.engineHost();
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
     if (!isEngine(this.engine))
       throw new RtSmsConfigError(['engine: must return an engine, such as that of bullMq(…)'], this.account);
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
+    const isDurable = this.engine.tracker !== undefined;
+    this.callbacks = new CallbackReceiver(
+      options,
+      this.gateway.secrets,
+      this.tracker,
+      isDurable,
+      this.inFlight,
+      this.telemetry,
+      this.logger,
+    );
+    const accounts = accountsOf.get(emitter) ?? new Set();
+    accountsOf.set(emitter, accounts.add(this));
     ready
       .then(
         async () => {
@@ -251,31 +260,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
     this.given.callback(request);
-    const trust = this.authenticity.check(request);
-    const instruments = this.telemetry.on;
-    if (trust === 'refused') {
-      instruments?.heard('refused');
-      return 'refused';
-    }
-    const words = readCallback(query, this.gateway.secrets);
-    if (!words) {
-      instruments?.heard('unreadable');
-      this.logger.debug('A callback without a readable id was dropped');
-    } else if (instruments) await instruments.callback(trust, async () => this.hear(words, trust === 'believed'));
-    else await this.hear(words, trust === 'believed');
-    return 'accepted';
-  }
-
-  private hear({ uid, report }: CallbackWords, believed: boolean): Promise<void> | void {
-    if (believed && report && this.options.callback.confirm === 'auto')
-      return this.overtaking(uid, () => this.tracker.observe(report, 'callback', false));
-    if (believed || this.tracker.follows(uid)) return this.overtaking(uid, () => this.tracker.hint(uid, believed));
-    if (this.waitingHints >= MAX_WAITING_HINTS) return undefined;
-    this.waitingHints++;
-    return this.overtaking(uid, () => {
-      this.waitingHints--;
-      return this.tracker.hint(uid, false);
-    });
+    return this.callbacks.receive(query, request);
   }
 
   /**
@@ -331,13 +316,16 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return defined({ ok: reason === undefined, account: this.account, reason, latencyMs, checkedAt: new Date() });
   }
 
-  /** Runs `act` after the sends on their way, if the message may be one of them. An engine with a store is waited for. */
-  private overtaking(uid: string, act: () => Promise<void> | void): Promise<void> | void {
-    if (this.tracker.follows(uid)) return act();
-    if (!this.engine.tracker) return this.inFlight.settled(OVERTAKING_MS, () => void act());
-    return new Promise<void>((resolve, reject) => {
-      this.inFlight.settled(OVERTAKING_MS, () => void Promise.resolve(act()).then(resolve, reject));
-    });
+  /** True if this account sent `uid`; sends in flight settle first. */
+  private async knows(uid: string): Promise<boolean> {
+    await new Promise<void>((go) => this.inFlight.settled(OVERTAKING_MS, go));
+    return this.tracker.knows(uid);
+  }
+
+  private sentByAnother(uid: string): Promise<boolean> | false {
+    const others = [...accountsOf.get(this.emitter)!].filter((account) => account !== this);
+    if (others.length === 0) return false;
+    return Promise.all(others.map((account) => account.knows(uid))).then((known) => known.includes(true));
   }
 
   /** Whatever is asked tells whether the gateway takes this process; what was known of its health ends with a refusal. */
@@ -377,6 +365,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       job: (work) => this.telemetry.on?.job(work) ?? work(),
       during: (work) => this.inFlight.during(work),
       follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
+      sentByAnother: (uid) => this.sentByAnother(uid),
       emit,
     };
   }

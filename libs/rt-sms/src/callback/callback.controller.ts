@@ -5,6 +5,7 @@ import {
   Header,
   Inject,
   Injectable,
+  ServiceUnavailableException,
   UseFilters,
   UseGuards,
   VERSION_NEUTRAL,
@@ -14,6 +15,7 @@ import {
   type ExecutionContext,
   type Type,
 } from '@nestjs/common';
+import { isRtSmsError } from '../rt-sms.errors.js';
 import type { RtSmsService } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 
@@ -70,8 +72,18 @@ export function callbackController(account: string, routes: string[], decorators
         },
       };
       // A HEAD request runs a GET handler on both platforms.
-      if (method === 'GET' && (await this.sms.handleCallback(queryOf(request), from)) === 'accepted') return true;
+      if (method === 'GET' && (await this.take(queryOf(request), from)) === 'accepted') return true;
       throw new RefusedCallback();
+    }
+
+    private async take(...callback: Parameters<RtSmsService['handleCallback']>): Promise<'accepted' | 'refused'> {
+      try {
+        return await this.sms.handleCallback(...callback);
+      } catch (error) {
+        // The engine warns that its store is down; Nest would log a stack for each callback.
+        if (isRtSmsError(error)) throw new ServiceUnavailableException();
+        throw error;
+      }
     }
   }
 

@@ -72,11 +72,19 @@ export interface DeliveryTracker {
   readonly size?: number;
   /** True if `uid` is followed here; then its callbacks need not wait for sends on their way. */
   follows(uid: string): boolean;
+  /** True if this account sent `uid`, or was asked to follow it, as far as the records go back. */
+  knows(uid: string): Promise<boolean> | boolean;
   /** From now on, or with the age that `sentAt` says. Never throws. */
   follow(uid: string, about?: { ref?: string | undefined; sentAt?: Date | undefined }): Promise<void> | void;
-  /** Takes what is known of a message: believed words of a callback, or the gateway's own answer. */
+  /**
+   * Takes a status: from a believed callback, or from the gateway's own answer. A callback about a uid that is not known is
+   * emitted once, unless another account of the application sent the message; the gateway is not asked for such a uid.
+   */
   observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> | void;
-  /** Something may have happened to `uid`; `ask` even if it is not followed. */
+  /**
+   * Something may have happened to `uid`: asks the gateway soon if the message is followed. With `ask` once also if it is not.
+   * Without `ask` anybody can have sent the hint, so the engine must not make the caller wait for a store.
+   */
   hint(uid: string, ask: boolean): Promise<void> | void;
   /**
    * The final event of `uid`, if it is known; else it is followed and asked for once, and its event comes by `emit`. Where
@@ -169,6 +177,8 @@ export interface EngineHost {
   during<T>(work: () => Promise<T>): Promise<T>;
   /** Gives an accepted message to the tracker. */
   follow(uid: string, ref: string | undefined): void;
+  /** Whether another account of this application sent `uid`; at once `false` where there is no other account. */
+  sentByAnother(uid: string): Promise<boolean> | false;
   /** The account's events. */
   readonly emit: EngineEvents;
 }

@@ -17,6 +17,8 @@ const NOT_FOUND_GRACE_MS = 600_000;
 const HINT_PAUSE_MS = 1_000;
 /** Words that are not final, kept of one message: the table has one of them, the rest are unknown. */
 const MAX_WORDS = 16;
+/** Uids that only callbacks have named: whoever knows the callback's secret can invent any number of them. */
+const MAX_UNKNOWN = 10_000;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
 
@@ -35,6 +37,8 @@ interface Known {
 /** All that is remembered of one uid: not its events, for there are many. */
 class Delivery {
   ref: string | undefined;
+  /** This process sent it or was asked to follow it; nothing is polled for a callback about any other uid. */
+  isKnown = false;
   last: Known | undefined;
   /** The words that were emitted, but for a final one. */
   words: string[] | undefined;
@@ -67,7 +71,7 @@ class Look implements HeapItem {
   constructor(readonly delivery: Delivery) {}
 }
 
-type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'gate' | 'status' | 'emit'>;
+type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'gate' | 'status' | 'emit' | 'sentByAnother'>;
 
 /**
  * What becomes of messages, kept in memory: one state per uid, steps only forward, each status emitted once. What no
@@ -76,8 +80,10 @@ type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'gate' | 'status' | '
 export class MemoryTracker implements DeliveryTracker {
   /** Not final yet; the one taken up first goes first. */
   private readonly open = new Map<string, Delivery>();
-  /** Final, or heard of without being followed; the one heard of first goes first. */
+  /** Final, or known without being followed; the oldest goes first. */
   private readonly closed = new Map<string, Delivery>();
+  /** Named by callbacks only; the oldest goes first. */
+  private readonly unknown = new Map<string, Delivery>();
   /** What a callback told of goes before what is merely due. */
   private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
@@ -122,11 +128,16 @@ export class MemoryTracker implements DeliveryTracker {
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
     const { schedule: steps, limit } = this.options;
-    if (!this.host.options.tracking || this.stopped) return;
+    if (this.stopped) return;
     const delivery = this.known(uid);
     // A listener of `accepted`, or a callback, may have been quicker: what comes later shall have the ref all the same.
     delivery.ref = ref ?? delivery.ref;
-    if (this.open.has(uid) || delivery.final) return;
+    if (!delivery.isKnown) {
+      this.unknown.delete(uid);
+      delivery.isKnown = true;
+    }
+    if (this.open.has(uid)) return;
+    if (delivery.final || !this.host.options.tracking) return this.keep(delivery);
     this.closed.delete(uid);
     this.open.set(uid, delivery);
     const look = this.lookOf(delivery);
@@ -142,8 +153,21 @@ export class MemoryTracker implements DeliveryTracker {
     this.keepLimit(limit);
   }
 
-  observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    if (!this.stopped) this.learn(this.known(report.uid), report, source, confirmed);
+  knows(uid: string): boolean {
+    return this.known(uid).isKnown;
+  }
+
+  observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> | void {
+    const { uid } = report;
+    const learn = () => {
+      if (!this.stopped) this.learn(this.known(uid), report, source, confirmed);
+    };
+    const elsewhere = this.knows(uid) ? false : this.host.sentByAnother(uid);
+    if (elsewhere === false) return learn();
+    return elsewhere.then((isOthers) => {
+      if (!isOthers) learn();
+      else this.host.logger.warn(`Ignored a callback about ${uid}: another account of this application sent it`);
+    });
   }
 
   hint(uid: string, ask: boolean): void {
@@ -173,7 +197,7 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   private known(uid: string): Delivery {
-    return this.open.get(uid) ?? this.closed.get(uid) ?? new Delivery(uid);
+    return this.open.get(uid) ?? this.closed.get(uid) ?? this.unknown.get(uid) ?? new Delivery(uid);
   }
 
   private lookOf(delivery: Delivery): Look {
@@ -191,7 +215,7 @@ export class MemoryTracker implements DeliveryTracker {
     this.keep(delivery);
     // An answer pays what is owed, unless a callback came after the question; of two final ones only a final one decides.
     if (look && confirmed && !look.hinted && (ends || !final)) look.owed = false;
-    if (final && ends && status !== final.status && !delivery.corrected) {
+    if (final && ends && status !== final.status && !delivery.corrected && (delivery.isKnown || confirmed)) {
       delivery.corrected = confirmed;
       if (confirmed) return this.settle(delivery, { ...known, corrects: final.status });
       const question = this.lookOf(delivery);
@@ -218,14 +242,16 @@ export class MemoryTracker implements DeliveryTracker {
 
   /** Remembers one that is not followed as the newest of its kind. */
   private keep(delivery: Delivery): void {
-    const { uid } = delivery;
+    const { uid, isKnown } = delivery;
     if (this.open.has(uid)) return;
-    this.closed.delete(uid);
-    this.closed.set(uid, delivery);
-    if (this.closed.size <= this.options.remember * SLACK) return;
-    for (const oldest of this.closed.values()) {
-      if (this.closed.size <= this.options.remember) break;
-      this.closed.delete(oldest.uid);
+    const kept = isKnown ? this.closed : this.unknown;
+    const limit = isKnown ? this.options.remember : Math.min(MAX_UNKNOWN, this.options.remember);
+    kept.delete(uid);
+    kept.set(uid, delivery);
+    if (kept.size <= limit * (isKnown ? SLACK : 1)) return;
+    for (const oldest of kept.values()) {
+      if (kept.size <= limit) break;
+      kept.delete(oldest.uid);
       // What is forgotten is not asked for either: callbacks that come faster than may be asked would pile up.
       if (oldest.look) oldest.look.owed = false;
       this.drop(oldest);
@@ -351,6 +377,11 @@ export class MemoryTracker implements DeliveryTracker {
     const now = performance.now();
     let why: string | undefined;
     if (error instanceof RtSmsNotFoundError) {
+      // A uid that only a callback has named may be invented: the gateway is not asked again.
+      if (!delivery.isKnown) {
+        look.owed = false;
+        return this.drop(delivery);
+      }
       look.missingSince ??= now;
       // In proportion, where the whole time is short.
       if (now - look.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10))
