@@ -33,7 +33,9 @@ const GIVEN = {
     ['msisdn', 'text', 'login', 'password', 'uid'].map((name) => [name, `declare const ${name}: string;`]),
   ),
 };
-const LIBRARIES = ['', '/testing', '/terminus', '-bullmq', '-testing'].map((end) => `nestjs-rt-sms${end}`);
+const LIBRARIES = ['', '/testing', '/terminus', '/message-file', '-bullmq', '-testing'].map(
+  (end) => `nestjs-rt-sms${end}`,
+);
 
 interface Block {
   page: string;

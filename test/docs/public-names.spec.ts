@@ -9,6 +9,7 @@ const ENTRIES = [
   'rt-sms/src/engine/index.ts',
   'rt-sms/src/testing/index.ts',
   'rt-sms/src/terminus/index.ts',
+  'rt-sms/src/message-file/index.ts',
   'rt-sms-bullmq/src/index.ts',
   'rt-sms-testing/src/index.ts',
 ];

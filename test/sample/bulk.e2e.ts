@@ -127,6 +127,30 @@ describe('a file of messages', () => {
     expect(gateway.messages).toEqual([]);
   });
 
+  it('reads a table of a spreadsheet, and says of a bad row what the terminal says', async () => {
+    const { post, rows } = await startSample();
+    const table = [
+      'sep=;',
+      'Телефон;Текст',
+      '="79270000001";Hello',
+      '7,927E+10;Hello',
+      '8 (495) 123-45-67;Hello',
+      '79270000004;Hello; Ivan',
+      '79270000005;#ИМЯ?',
+    ];
+    const { body } = await post('/bulk', table.join('\r\n'));
+    expect(body).toMatchObject({ rows: 5, counts: { ready: 1, wrong: 4 }, first: [{ row: 2, msisdn: '79270000001' }] });
+    const wrong = (await rows(body.id, 'status=wrong')).rows.map(
+      ({ row, problem }) => `${row} ${problem!.field} ${problem!.message}`,
+    );
+    expect(wrong).toEqual([
+      expect.stringMatching(/^3 msisdn is in scientific notation, and the spreadsheet has rounded this number/),
+      expect.stringMatching(/^4 msisdn can be read two ways, as \+7 495 … \(Russia\) and as \+84 95… \(Vietnam\)/),
+      '5 columns has 3 cells, not 2: a text with ; in it needs quotes',
+      '6 text is an error of the spreadsheet: correct the cell and save it again',
+    ]);
+  });
+
   it('refuses what it cannot read, and names the row', async () => {
     const { url, post } = await startSample();
     await expect(post('/bulk', '79270000001;a\n79270000002;"b')).resolves.toMatchObject({

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -169,13 +169,108 @@ describe('the file', () => {
   });
 });
 
+describe('before a file is sent', () => {
+  it.each([
+    [
+      'a bad row',
+      '79270000001,Hello\n7.927E+10,Hello\n',
+      /row 2: msisdn is in scientific notation, and the spreadsheet/,
+    ],
+    [
+      'a number with two readings',
+      '8 (495) 123-45-67,Hello\n',
+      /row 1: msisdn can be read two ways, as \+7 495 … .*\+84 95… /,
+    ],
+    ['an open quote', '79270000001,"Hello\n', /Row 1: a quote/],
+    ['no rows', 'phone,text\n', /there are no messages in this file/],
+  ])('one with %s is refused, and leaves no result file behind', async (_, content, problem) => {
+    const { gateway, env } = await startGateway();
+    const { folder, write } = await temporary();
+    const file = await write('m.csv', content);
+    const refused = await bulkHere([file], env);
+    expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(problem) });
+    expect(gateway.requests.post).toBe(0);
+    await expect(readdir(folder)).resolves.toEqual(['m.csv']);
+  });
+
+  const MIXED = [
+    'sep=;',
+    'phone;text',
+    '="79270000001";Hello',
+    '+375 29 123-45-67;Hello',
+    "'89270000001;Hello",
+    '+84 95 123 45 67;Hello',
+    '79270000002;Hello',
+    '375291234567;Bye',
+    '8 927 000-00-01;Hello',
+  ].join('\n');
+  const NOTICES = [
+    /m\.csv \(utf-8\): 7 rows, 7 to send in 7 segments\n/,
+    /Outside Russia: Belarus 2, Vietnam 1\n/,
+    /The same number and text \(all are sent; --skip-doubled sends only the first\): row 4 as row 2, row 8 as row 2\n/,
+  ].map(({ source }) => source);
+
+  it('countries other than Russia and doubled rows are named', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', MIXED);
+    const checked = await bulkHere([file, '--dry-run'], env);
+    expect(checked).toMatchObject({ code: 0, stdout: expect.stringMatching(NOTICES.join('')) });
+    expect(JSON.parse((await bulkHere([file, '--dry-run', '--json'], env)).stdout)).toMatchObject({
+      due: 7,
+      countries: { RU: 4, BY: 2, VN: 1 },
+      doubled: {
+        count: 2,
+        rows: [
+          { row: 4, sameAs: 2 },
+          { row: 8, sameAs: 2 },
+        ],
+      },
+    });
+    expect(gateway.requests.post).toBe(0);
+    // Before the first request: the gateway does not answer yet.
+    gateway.adjust({ latencyMs: 60_000 });
+    const running = new TerminalProcess(program.bin, ['bulk', file], env);
+    await running.said(new RegExp(NOTICES.join('')));
+    expect(running.stdout).toBe('');
+  });
+
+  it('doubled rows can be left out, in a second run too', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('m.csv', MIXED);
+    const sent = await bulkHere([file, '--skip-doubled', '--json'], env);
+    expect(JSON.parse(sent.stdout)).toMatchObject({ rows: 7, due: 5, skipped: { doubled: 2 }, sent: 5 });
+    expect(twice(gateway)).toBe(1);
+    expect(gateway.messages.filter(({ msisdn }) => msisdn === '79270000001')).toHaveLength(1);
+    const again = await bulkHere([file, '--skip-doubled'], env);
+    expect(again.stdout).toMatch(/^sent 0, .*skipped 7\n/);
+    expect(gateway.requests.post).toBe(5);
+  });
+
+  it('a dry run counts what an earlier run has sent, and changes nothing', async () => {
+    const { env } = await startGateway();
+    const { folder, write } = await temporary();
+    const file = await write('m.csv', rows(2));
+    expect((await bulkHere([file], env)).code).toBe(0);
+    await writeFile(file, rows(3));
+    const results = file.replace('.csv', '.results.csv');
+    await writeFile(results, '3,79', { flag: 'a' });
+    const before = await readFile(results, 'utf8');
+    const checked = await bulkHere([file, '--dry-run'], env);
+    expect(checked.stdout).toMatch(/: 3 rows, 1 to send in 1 segment; skipped: 2 sent\n$/);
+    await expect(readFile(results, 'utf8')).resolves.toBe(before);
+    expect((await readdir(folder)).toSorted()).toEqual(['m.csv', 'm.results.csv']);
+  });
+});
+
 describe('the result file', () => {
   it('is left as it is, and nothing is sent, if it is something else or another run has it', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
     const wrong = await bulkHere([file, '--results', file], env);
-    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/line 1 is none of a result file/) });
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/line 1 is not one of a result file/) });
     await expect(readFile(file, 'utf8')).resolves.toBe(rows(200));
 
     gateway.adjust({ latencyMs: 60_000 });

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import {
   countSegments,
   RtSmsAbortedError,
@@ -11,11 +12,11 @@ import {
 import { mask, withAccount } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
-import { MessageFile, type Row } from './message-file.js';
+import { OpenedFile, type Row } from './message-file.js';
 import { counted, Progress } from './progress.js';
 import { ResultFile } from './result-file.js';
 
-/** Bad rows that are named: a file of the wrong kind has nothing else. */
+/** Bad or doubled rows that are named: a file of the wrong kind has nothing else. */
 const NAMED = 50;
 const CONCURRENCY = 10;
 /** So many in a row without an answer, and it is not the messages: the rest is left for a better hour. */
@@ -25,26 +26,32 @@ interface Plan {
   readonly rows: number;
   readonly due: number;
   readonly segments: number;
-  /** Left out: sent by an earlier run, perhaps sent by it, or bad. */
-  readonly skipped: { readonly sent: number; readonly unknown: number; readonly invalid: number };
+  /** Left out: sent by an earlier run, perhaps sent by it, bad, or the same as an earlier row. */
+  readonly skipped: Record<'sent' | 'unknown' | 'invalid' | 'doubled', number>;
+  /** How many messages are to be sent to each country, by its ISO 3166 code. */
+  readonly countries: Readonly<Record<string, number>>;
+  /** Rows with the number and the text of an earlier one: how many, and the first of them. */
+  readonly doubled: { readonly count: number; readonly rows: readonly { row: number; sameAs: number }[] };
 }
 
 /** Sends a file. All of it is checked before the first row is sent. */
 export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise<Answer> {
   return withAccount(flags, false, async ({ sms, options }) => {
     const [path = ''] = args;
-    const file = await MessageFile.open(path, flags.encoding, options.shortcode);
+    const file = await OpenedFile.open(path, flags.encoding, options.shortcode);
     const resultPath = flags.results ?? path.replace(/(\.csv)?$/i, '.results.csv');
     let results: ResultFile | undefined;
     try {
-      if (!flags.dryRun) results = await ResultFile.open(resultPath);
-      const run = new Run(file, results, flags.resendUnknown === true);
+      results = await (flags.dryRun ? ResultFile.read(resultPath) : ResultFile.open(resultPath));
+      const run = new Run(file, results, flags.resendUnknown === true, flags.skipDoubled === true);
       const plan = await run.plan(flags.skipInvalid === true);
       const { rows, due, segments, skipped } = plan;
       const left = Object.entries(skipped).flatMap(([why, count]) => (count > 0 ? [`${count} ${why}`] : []));
       const skips = left.length > 0 ? `; skipped: ${left.join(', ')}` : '';
-      const text = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
-      if (!results) return { code: 0, text, json: plan };
+      const summary = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
+      const text = [summary, ...noticesOf(plan)].join('\n');
+      if (flags.dryRun) return { code: 0, text, json: plan };
+      await results.begin();
       const progress = flags.json ? undefined : new Progress(due, text);
       stopped.addEventListener('abort', () => progress?.say('Stopping: what is on its way is waited for'));
       const ended = await run.send(sms, stopped, progress);
@@ -79,16 +86,25 @@ class Run {
   private readonly open = new Map<SmsMessage, { row: number; masked: string }>();
   private over = false;
 
+  /** Rows that are left out because they repeat an earlier one. */
+  private readonly repeats = new Set<number>();
+
   constructor(
-    private readonly file: MessageFile,
-    private readonly results: ResultFile | undefined,
+    private readonly file: OpenedFile,
+    private readonly results: ResultFile,
     private readonly again: boolean,
+    private readonly skipDoubled: boolean,
   ) {}
 
   /** @throws UsageError that names the bad rows, unless they are to be skipped */
   async plan(skipInvalid: boolean): Promise<Plan> {
-    const skipped = { sent: 0, unknown: 0, invalid: 0 };
+    const skipped = { sent: 0, unknown: 0, invalid: 0, doubled: 0 };
     const bad: { row: number; problems: readonly string[] }[] = [];
+    const countries: Record<string, number> = {};
+    const doubled: { row: number; sameAs: number }[] = [];
+    /** The first row of each number and text, by a digest of both: the texts need not be kept in memory. */
+    const firstRows = new Map<string, number>();
+    let doubledCount = 0;
     let rows = 0;
     let due = 0;
     let segments = 0;
@@ -96,14 +112,19 @@ class Run {
     for await (const row of this.file.rows()) {
       rows++;
       last = row.row;
+      const sameAs = row.problems.length > 0 ? undefined : earlierRow(firstRows, row);
+      if (sameAs !== undefined && this.skipDoubled) this.repeats.add(row.row);
       const why = this.whySkipped(row);
+      if (sameAs !== undefined && (why === undefined || why === 'doubled') && ++doubledCount <= NAMED)
+        doubled.push({ row: row.row, sameAs });
       if (why === undefined) {
         due++;
         segments += countSegments(row.message.text).segments;
+        const country = row.country ?? 'ZZ';
+        countries[country] = (countries[country] ?? 0) + 1;
       } else if (++skipped[why] <= NAMED && why === 'invalid') bad.push({ row: row.row, problems: row.problems });
     }
-    if (rows === 0) throw new UsageError('The file has no rows');
-    if (this.results && this.results.last > last)
+    if (this.results.last > last)
       throw this.results.stranger(`it has row ${this.results.last}, and the file ends with row ${last}`);
     if (skipped.invalid > 0 && !skipInvalid) {
       const lines = bad.map(({ row, problems }) => `row ${row}: ${problems.join('; ')}`);
@@ -111,7 +132,7 @@ class Run {
       const many = `Nothing was sent: ${skipped.invalid} of ${rows} rows are bad (--skip-invalid sends the others)`;
       throw Object.assign(new UsageError([many, ...lines].join('\n')), { rows: bad });
     }
-    return { rows, due, segments, skipped };
+    return { rows, due, segments, skipped, countries, doubled: { count: doubledCount, rows: doubled } };
   }
 
   /** Sends what is due. Returns why it ended before the last row, if it did. */
@@ -137,7 +158,7 @@ class Run {
     try {
       // Written down, but then it ended: these have provably not left.
       for (const [message, { row, masked }] of this.open) {
-        this.results?.write(row, masked, 'not_sent');
+        this.results.write(row, masked, 'not_sent');
         this.open.delete(message);
       }
     } catch (error) {
@@ -155,15 +176,15 @@ class Run {
       if (this.over) return;
       if (this.whySkipped(row) !== undefined) continue;
       const about = { row: row.row, masked: mask(row.msisdn) };
-      this.results?.write(about.row, about.masked, 'sending');
+      this.results.write(about.row, about.masked, 'sending');
       this.open.set(row.message, about);
       next.push(row.message);
       if (this.open.size < CONCURRENCY) continue;
-      await this.results?.flush();
+      await this.results.flush();
       yield* next;
       next = [];
     }
-    await this.results?.flush();
+    await this.results.flush();
     yield* next;
   }
 
@@ -173,8 +194,8 @@ class Run {
     const outcome = result.ok ? 'sent' : (result.error.outcome ?? 'unknown');
     this.counts[outcome]++;
     try {
-      if (result.ok) this.results?.write(row, masked, outcome, result.sent.uid);
-      else this.results?.write(row, masked, outcome, '', reasonOf(result.error));
+      if (result.ok) this.results.write(row, masked, outcome, result.sent.uid);
+      else this.results.write(row, masked, outcome, '', reasonOf(result.error));
     } catch (error) {
       this.counts[outcome]--;
       this.counts.unknown++;
@@ -191,10 +212,39 @@ class Run {
   }
 
   private whySkipped(row: Row): keyof Plan['skipped'] | undefined {
-    const before = this.results?.outcomeOf(row.row, mask(row.msisdn));
+    const before = this.results.outcomeOf(row.row, mask(row.msisdn));
     if (before === 'sent' || (before === 'unknown' && !this.again)) return before;
-    return row.problems.length > 0 ? 'invalid' : undefined;
+    if (row.problems.length > 0) return 'invalid';
+    return this.repeats.has(row.row) ? 'doubled' : undefined;
   }
+}
+
+/** The row that had this number and text first, if it is not this one. */
+function earlierRow(firstRows: Map<string, number>, { row, msisdn, message }: Row): number | undefined {
+  const digest = hash('sha256', `${msisdn}\n${message.text}`, 'base64').slice(0, 20);
+  const first = firstRows.get(digest);
+  if (first === undefined) firstRows.set(digest, row);
+  return first;
+}
+
+/** What a person may want to know before the file is sent. */
+function noticesOf({ countries, doubled, skipped }: Plan): string[] {
+  const notices: string[] = [];
+  const abroad = Object.entries(countries).filter(([country]) => country !== 'RU');
+  if (abroad.length > 0) {
+    const names = new Intl.DisplayNames('en', { type: 'region', style: 'short' });
+    const each = abroad
+      .toSorted(([, one], [, other]) => other - one)
+      .map(([country, count]) => `${country === 'ZZ' ? 'no country' : (names.of(country) ?? country)} ${count}`);
+    notices.push(`Outside Russia: ${each.join(', ')}`);
+  }
+  if (doubled.count > 0) {
+    const each = doubled.rows.map(({ row, sameAs }) => `row ${row} as row ${sameAs}`);
+    if (doubled.count > each.length) each.push(`and ${doubled.count - each.length} more`);
+    const advice = skipped.doubled > 0 ? 'only the first is sent' : 'all are sent; --skip-doubled sends only the first';
+    notices.push(`The same number and text (${advice}): ${each.join(', ')}`);
+  }
+  return notices;
 }
 
 const reasonOf = (error: RtSmsError) => (error instanceof RtSmsRejectedError ? error.reason : undefined) ?? error.code;

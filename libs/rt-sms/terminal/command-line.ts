@@ -17,6 +17,7 @@ export interface Flags {
   readonly encoding?: string;
   readonly dryRun?: boolean;
   readonly skipInvalid?: boolean;
+  readonly skipDoubled?: boolean;
   readonly resendUnknown?: boolean;
   readonly callbackUrl?: string;
   readonly url?: string;
@@ -128,6 +129,7 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
     .option('--encoding <NAME>', 'utf-8, windows-1251, … (default: detected)', value)
     .option('--dry-run', 'check the file and send nothing')
     .option('--skip-invalid', 'send the valid rows although others are not')
+    .option('--skip-doubled', 'of rows with the same number and text, send only the first')
     .option('--resend-unknown', 'also send rows that may have been sent before: some people may get them twice');
   command('doctor', 'Check configuration, network, credentials and callbacks; sends no message')
     .option(...SHORTCODE)

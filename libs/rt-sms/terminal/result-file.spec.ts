@@ -15,10 +15,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-async function using<T>(work: (results: ResultFile) => T): Promise<T> {
+async function using<T>(work: (results: ResultFile) => T | Promise<T>): Promise<T> {
   const results = await ResultFile.open(path);
   try {
-    return work(results);
+    await results.begin();
+    return await work(results);
   } finally {
     await results.close();
   }
@@ -64,15 +65,34 @@ it.each([
 });
 
 it.each([
-  ['79270000001,Hello\n', 'line 1 is none of a result file'],
-  ['no newline', 'it is no result file'],
-  [`${HEADER}1;${MASKED};sent;;\n`, 'line 2 is none'],
-  [`${HEADER}1,${MASKED},gone,,\n`, 'line 2 is none'],
+  ['79270000001,Hello\n', 'line 1 is not one of a result file'],
+  ['no newline', 'it is not a result file'],
+  [`${HEADER}1;${MASKED};sent;;\n`, 'line 2 is not one'],
+  [`${HEADER}1,${MASKED},gone,,\n`, 'line 2 is not one'],
 ])('leaves alone what is something else: %j', async (content, problem) => {
   await writeFile(path, content);
   await expect(ResultFile.open(path)).rejects.toThrow(problem);
   await expect(readFile(path, 'utf8')).resolves.toBe(content);
   expect(existsSync(`${path}.lock`)).toBe(false);
+});
+
+it.each(['', 'row,msi', `${HEADER}1,${MASKED},sen`])('changes nothing before it begins: %j', async (content) => {
+  await writeFile(path, content);
+  await (await ResultFile.open(path)).close();
+  await expect(readFile(path, 'utf8')).resolves.toBe(content);
+  await rm(path);
+  await (await ResultFile.open(path)).close();
+  expect(existsSync(path) || existsSync(`${path}.lock`)).toBe(false);
+});
+
+it('can be read while another process has it', async () => {
+  await using(async (results) => {
+    results.write(1, MASKED, 'sent');
+    const read = await ResultFile.read(path);
+    expect(read.outcomeOf(1, MASKED)).toBe('sent');
+    await read.close();
+    expect(existsSync(`${path}.lock`)).toBe(true);
+  });
 });
 
 it('notices that a row is another one than it was', async () => {

@@ -11,26 +11,55 @@ const LINE = /^(\d+),([\d*]+),(sending|sent|rejected|not_sent|unknown),[^,]*,[^,
  * that one whose end was not written down is known to be unknown. The last line of a row counts.
  */
 export class ResultFile {
+  /** Open for writing since `begin`. */
+  private file: FileHandle | undefined;
+
   private constructor(
     private readonly path: string,
-    private readonly file: FileHandle,
     /** Of earlier runs, by row: the masked number and the outcome, with a comma between. */
     private readonly known: ReadonlyMap<number, string>,
+    /** Bytes of whole lines. */
     private size: number,
+    private readonly locked: boolean,
   ) {}
 
-  /** @throws UsageError if it is no file of this kind, or another process has it */
+  /**
+   * Reads what earlier runs have left, and reserves the file for this process; nothing is created or changed before `begin`.
+   * @throws UsageError if it is not a result file, or another process has it
+   */
   static async open(path: string): Promise<ResultFile> {
     lock(path);
-    let file: FileHandle | undefined;
     try {
-      file = await open(path, 'a+');
-      const known = await readAndMend(file);
-      return new ResultFile(path, file, known, (await file.stat()).size);
+      return await ResultFile.read(path, true);
     } catch (error) {
-      await file?.close();
       unlock(path);
+      throw error;
+    }
+  }
+
+  /**
+   * Reads what earlier runs have left, and leaves the file to them.
+   * @throws UsageError if it is not a result file
+   */
+  static async read(path: string, locked = false): Promise<ResultFile> {
+    try {
+      const { known, size } = await readLines(path);
+      return new ResultFile(path, known, size, locked);
+    } catch (error) {
       throw new UsageError(`${path}: ${fileProblem(error)}`, { cause: error });
+    }
+  }
+
+  /** Creates the file, or cuts off an incomplete last line that a sudden end has left: its request did not leave. */
+  async begin(): Promise<void> {
+    try {
+      this.file = await open(this.path, 'a+');
+      await this.file.truncate(this.size);
+      if (this.size > 0) return;
+      writeSync(this.file.fd, HEADER);
+      this.size = HEADER.length;
+    } catch (error) {
+      throw new UsageError(`${this.path}: ${fileProblem(error)}`, { cause: error });
     }
   }
 
@@ -57,13 +86,13 @@ export class ResultFile {
   }
 
   /** Resolves once what was written is on the disk. */
-  flush(): Promise<void> {
-    return this.file.datasync();
+  async flush(): Promise<void> {
+    await this.file?.datasync();
   }
 
   write(row: number, masked: string, outcome: string, uid = '', error = ''): void {
     const line = `${row},${masked},${outcome},${uid},${error.replace(/[^\w.-]/g, '_')}\n`;
-    const { fd } = this.file;
+    const { fd } = this.file!;
     try {
       if (writeSync(fd, line) < line.length) throw new Error(`${this.path} takes no more: is the disk full?`);
       this.size += line.length;
@@ -76,35 +105,46 @@ export class ResultFile {
 
   async close(): Promise<void> {
     await this.flush();
-    await this.file.close();
-    unlock(this.path);
+    await this.file?.close();
+    if (this.locked) unlock(this.path);
   }
 }
 
-/** Begins an empty file, and takes away what a sudden end has left of a line: its request did not leave. */
-async function readAndMend(file: FileHandle): Promise<Map<number, string>> {
+/** What stands in the whole lines of a file, and how many bytes they have; nothing if there is no file. */
+async function readLines(path: string): Promise<{ known: Map<number, string>; size: number }> {
   const known = new Map<number, string>();
+  let file: FileHandle;
+  try {
+    file = await open(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return { known, size: 0 };
+  }
   // The same few masks again and again, as one string each.
   const strings = new Map<string, string>();
   let rest = '';
   let line = 0;
-  for await (const chunk of chunksOf(file)) {
-    const lines = (rest + chunk.toString('latin1')).split('\n');
-    rest = lines.pop() ?? '';
-    for (const text of lines) {
-      const [, row, masked, outcome] = LINE.exec(text) ?? [];
-      if (++line === 1 ? `${text}\n` !== HEADER : row === undefined)
-        throw new Error(`line ${line} is none of a result file; it is left as it is`);
-      if (row === undefined) continue;
-      const value = `${masked},${outcome}`;
-      if (!strings.has(value)) strings.set(value, value);
-      known.set(Number(row), strings.get(value)!);
+  let size = 0;
+  try {
+    for await (const chunk of chunksOf(file)) {
+      const lines = (rest + chunk.toString('latin1')).split('\n');
+      rest = lines.pop() ?? '';
+      for (const text of lines) {
+        const [, row, masked, outcome] = LINE.exec(text) ?? [];
+        if (++line === 1 ? `${text}\n` !== HEADER : row === undefined)
+          throw new Error(`line ${line} is not one of a result file; the file is left as it is`);
+        size += text.length + 1;
+        if (row === undefined) continue;
+        const value = `${masked},${outcome}`;
+        if (!strings.has(value)) strings.set(value, value);
+        known.set(Number(row), strings.get(value)!);
+      }
     }
+  } finally {
+    await file.close();
   }
-  if (line === 0 && !HEADER.startsWith(rest)) throw new Error('it is no result file; it is left as it is');
-  if (rest !== '') await file.truncate((await file.stat()).size - rest.length);
-  if (line === 0) writeSync(file.fd, HEADER);
-  return known;
+  if (line === 0 && !HEADER.startsWith(rest)) throw new Error('it is not a result file; it is left as it is');
+  return { known, size };
 }
 
 /** Two runs at once would send everything twice. */

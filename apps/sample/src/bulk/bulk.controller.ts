@@ -28,10 +28,10 @@ import {
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
 import type { IncomingMessage } from 'node:http';
+import { MessageFileError } from 'nestjs-rt-sms/message-file';
 import { auditTime, map, startWith, type Observable } from 'rxjs';
 import type { Bulk, BulkAbout, BulkProgress, BulkRow } from './bulk.js';
 import { BulkService } from './bulk.service.js';
-import { UnreadableCsv } from './csv.js';
 
 const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_LISTED = 500;
@@ -62,7 +62,7 @@ export class BulkController {
       const bulk = await this.bulks.take(bytes, shortcode?.trim() || undefined);
       return { ...bulk.about, ...bulk.progress };
     } catch (error) {
-      if (!(error instanceof UnreadableCsv)) throw error;
+      if (!(error instanceof MessageFileError)) throw error;
       const { problem, row, message } = error;
       throw new HttpException({ statusCode: 422, code: 'CSV', problem, row, message }, 422);
     }

@@ -1,11 +1,13 @@
 import { Injectable, Logger, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { isRtSmsError } from 'nestjs-rt-sms';
+import { MessageFile } from 'nestjs-rt-sms/message-file';
 import type { Subscription } from 'rxjs';
 import { MessageJournal } from '../messages/message-journal.js';
 import { MessagesService } from '../messages/messages.service.js';
 import { Bulk, type BulkRow } from './bulk.js';
-import { openCsv } from './csv.js';
 
+/** All rows of a file are kept in memory. */
+const MAX_ROWS = 200_000;
 /** Files that are kept, so that their results can be fetched. */
 const KEPT = 5;
 
@@ -37,9 +39,9 @@ export class BulkService implements OnModuleInit, OnModuleDestroy {
     }
   }
 
-  /** @throws UnreadableCsv */
+  /** @throws MessageFileError */
   async take(bytes: Buffer, shortcode: string | undefined): Promise<Bulk> {
-    const bulk = await Bulk.check(openCsv(bytes), shortcode);
+    const bulk = await Bulk.check(await MessageFile.open(() => [bytes], { shortcode, maxRows: MAX_ROWS }));
     this.forgetOldest();
     this.bulks.set(bulk.id, bulk);
     return bulk;

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { validateSync } from 'class-validator';
-import { countSegments, normalizeMsisdn, RtSmsValidationError, SmsMessageDto, type SmsMessage } from 'nestjs-rt-sms';
+import { countSegments, type SmsMessage } from 'nestjs-rt-sms';
+import type { MessageFile, MessageRow, MessageRowProblem } from 'nestjs-rt-sms/message-file';
 import { Subject } from 'rxjs';
 import type { Message, MessageStatus } from '../messages/message.dto.js';
-import { rowsOf, type Csv, type CsvRow } from './csv.js';
 
 export const BULK_STATES = ['ready', 'sending', 'stopped', 'done'] as const;
 export type BulkState = (typeof BULK_STATES)[number];
@@ -19,17 +18,17 @@ export interface BulkRow {
   errorCode?: string;
   error?: Message['error'];
   /** Why it is `wrong`. */
-  problem?: { field: 'columns' | 'msisdn' | 'text' | 'shortcode'; message: string };
+  problem?: MessageRowProblem;
 }
 
 /** What a page shows before anything is sent. */
 export interface BulkAbout {
   id: string;
-  encoding: Csv['encoding'];
+  encoding: string;
   delimiter: string;
   segments: number;
   /** The first messages as they were read. */
-  first: CsvRow[];
+  first: { row: number; msisdn: string; text: string; shortcode?: string }[];
 }
 
 export interface BulkProgress {
@@ -50,29 +49,26 @@ export class Bulk {
   error: BulkProgress['error'];
   readonly rows: BulkRow[] = [];
   readonly changes$ = new Subject<void>();
-  readonly first: CsvRow[] = [];
+  readonly first: BulkAbout['first'] = [];
   private segments = 0;
   private readonly counts = new Map<RowStatus, number>();
   private readonly ending = new AbortController();
 
-  private constructor(
-    private readonly csv: Csv,
-    private readonly shortcode: string | undefined,
-  ) {}
+  private constructor(private readonly file: MessageFile) {}
 
   /**
-   * Reads and checks every row; `shortcode` is the sender of rows without one.
-   * @throws UnreadableCsv
+   * Reads and checks every row.
+   * @throws MessageFileError
    */
-  static async check(csv: Csv, shortcode: string | undefined): Promise<Bulk> {
-    const bulk = new Bulk(csv, shortcode);
-    for await (const row of rowsOf(csv)) bulk.checkRow(row);
+  static async check(file: MessageFile): Promise<Bulk> {
+    const bulk = new Bulk(file);
+    for await (const row of file.rows()) bulk.add(row);
     return bulk;
   }
 
   get about(): BulkAbout {
     const { id, segments, first } = this;
-    return { id, encoding: this.csv.encoding, delimiter: this.csv.delimiter, segments, first };
+    return { id, encoding: this.file.encoding, delimiter: this.file.delimiter, segments, first };
   }
 
   get progress(): BulkProgress {
@@ -98,12 +94,12 @@ export class Bulk {
   /** What can be sent, read from the file once more; `next` is told of the row that is about to go. */
   async *messages(next: (row: BulkRow) => void): AsyncIterable<SmsMessage> {
     let index = 0;
-    for await (const row of rowsOf(this.csv)) {
+    for await (const { message } of this.file.rows()) {
       if (this.signal.aborted) return;
       const result = this.rows[index++]!;
       if (result.status !== 'ready') continue;
       next(result);
-      yield this.messageOf(row);
+      yield message;
     }
   }
 
@@ -117,41 +113,18 @@ export class Bulk {
     this.changes$.next();
   }
 
-  private checkRow(row: CsvRow): void {
-    const problem = problemOf(row, this.messageOf(row));
+  private add({ row, message, msisdn, problems: [problem] }: MessageRow): void {
     const status = problem ? 'wrong' : 'ready';
-    const msisdn =
-      problem?.field === 'msisdn' || problem?.field === 'columns' ? row.msisdn : normalizeMsisdn(row.msisdn);
-    this.rows.push({ row: row.row, msisdn: msisdn.slice(0, 40), status, ...(problem && { problem }) });
+    const shown = (msisdn || String(message.msisdn)).slice(0, 40);
+    this.rows.push({ row, msisdn: shown, status, ...(problem && { problem }) });
     this.count(status, 1);
     if (problem) return;
-    this.segments += countSegments(row.text).segments;
-    if (this.first.length < SHOWN_FIRST) this.first.push({ ...row, msisdn });
-  }
-
-  private messageOf({ msisdn, text, shortcode = this.shortcode }: CsvRow): SmsMessage {
-    return { msisdn, text, ...(shortcode !== undefined && { shortcode }) };
+    const { text, shortcode } = message;
+    this.segments += countSegments(text).segments;
+    if (this.first.length < SHOWN_FIRST) this.first.push({ row, msisdn, text, ...(shortcode && { shortcode }) });
   }
 
   private count(status: RowStatus, change: number): void {
     this.counts.set(status, (this.counts.get(status) ?? 0) + change);
   }
-}
-
-function problemOf({ columns }: CsvRow, message: SmsMessage): BulkRow['problem'] {
-  if (columns) {
-    const { found, expected } = columns;
-    const advice = 'put a text that holds the separator or a line break in quotes';
-    return { field: 'columns', message: `has ${found} cells where the first row has ${expected}; ${advice}` };
-  }
-  try {
-    normalizeMsisdn(message.msisdn);
-  } catch (error) {
-    if (!(error instanceof RtSmsValidationError)) throw error;
-    return { field: 'msisdn', message: error.problems[0]!.replace('msisdn ', '') };
-  }
-  const [error] = validateSync(Object.assign(new SmsMessageDto(), message));
-  if (!error) return undefined;
-  const [what = 'is wrong'] = Object.values(error.constraints ?? {});
-  return { field: error.property as 'text' | 'shortcode', message: what.replace(`${error.property} `, '') };
 }
