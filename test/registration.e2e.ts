@@ -328,12 +328,15 @@ it.each([
   expect(error.problems).toEqual([expect.stringMatching(/^engine: must return an engine/)]);
 });
 
-it.each(['Public', () => undefined, [undefined], [SECRET], new Array(1)])('the decorators %j', (callbackDecorators) => {
-  const given = callbackDecorators as unknown as ClassDecorator[];
-  expect(() => register({ callbackDecorators: given })).toThrow(
-    /callbackDecorators: must be a list of class decorators/,
-  );
-});
+it.each(['Public', () => undefined, [undefined], [SECRET], Object.assign([], { length: 1 })])(
+  'the decorators %j',
+  (callbackDecorators) => {
+    const given = callbackDecorators as unknown as ClassDecorator[];
+    expect(() => register({ callbackDecorators: given })).toThrow(
+      /callbackDecorators: must be a list of class decorators/,
+    );
+  },
+);
 
 describe('what may be injected', () => {
   it('the class stands for the default account, and only for it', async () => {

@@ -20,7 +20,7 @@ async function plainly(): Promise<object> {
 async function send(): Promise<object> {
   const account = RtSmsModule.forRoot({ ...options, callbackPath: false, tracking: false });
   const app = await NestFactory.createApplicationContext(
-    { module: class {}, imports: [EventEmitterModule.forRoot(), account] },
+    { ...account, imports: [EventEmitterModule.forRoot()] },
     { logger: false },
   );
   const { name, outcome, message, uid } = await app

@@ -31,6 +31,8 @@ const CERTIFICATES = join(import.meta.dirname, '../../../../test/faults/certs');
 const pem = (file: string) => readFileSync(join(CERTIFICATES, file), 'utf8');
 const CA = pem('ca.pem');
 
+/** every() is true of it, whatever it asks. */
+const HOLES = Object.assign([], { length: 2 });
 const MS = 2 ** 31 - 1;
 const NO_MS = [0, -1, 1.5, MS + 1, Infinity, NaN, '5000', null, true, [5000]];
 const NO_TEXT = ['', 7, null, true, ['x'], {}, 'two\nlines', 'nul\u0000', 'half a pair \ud800'];
@@ -143,7 +145,7 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
     'tracking.schedule',
     /non-empty array of milliseconds, each 1 or more/,
     [[1], [5_000, 60_000, MS]],
-    [[], [0], [1, -1], [1, '2'], [MS + 1], [NaN], new Array(2), 5_000, null, {}],
+    [[], [0], [1, -1], [1, '2'], [MS + 1], [NaN], HOLES, 5_000, null, {}],
   ],
   ['tracking.maxAgeMs', /milliseconds, 1 or more/, [1, 72 * 3_600_000, 1e12], [0, -1, NaN, Infinity, '1', null, [1]]],
   ['tracking.limit', /whole number from 1 to 10000000/, [1, 100_000], noWhole(1, 10_000_000)],
@@ -155,7 +157,7 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
   ['idempotencyMs', /milliseconds, 1 or more/, [1, 72 * 3_600_000], [0, -1, NaN, Infinity, '1', null]],
   ['tls', /an object/, [{}], NO_OBJECT],
   // What these hold is checked by tls-material.spec.ts.
-  ['tls.ca', /PEM/, [CA, Buffer.from(CA), [CA, Buffer.from(CA)]], ['', 7, null, [], [''], {}, new Array(1)]],
+  ['tls.ca', /PEM/, [CA, Buffer.from(CA), [CA, Buffer.from(CA)]], ['', 7, null, [], [''], {}, HOLES]],
   ['tls.caOnly', /true or false/, [false], ['true', 1, null, '']],
   ['tls.cert', /PEM/, [], ['', 7, null, [CA], {}]],
   ['tls.key', /PEM/, [], ['', 7, null, [CA], {}]],
