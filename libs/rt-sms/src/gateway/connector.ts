@@ -86,7 +86,7 @@ export class Connector {
       clearTimeout(timer);
       // The class matters: undici would go on reconnecting for a SocketError of its own.
       if (error) callback(this.failure(error), null);
-      else callback(null, socket);
+      else if (socket) callback(null, socket);
     };
     const giveUp = (why: Error) => {
       settle(why, null);
