@@ -8,7 +8,7 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',
-    '^nestjs-rt-sms/(engine|testing|terminus|message-file)$': '<rootDir>/libs/rt-sms/src/$1/index.ts',
+    '^nestjs-rt-sms/([\\w-]+)$': '<rootDir>/libs/rt-sms/src/$1/index.ts',
     '^nestjs-rt-sms-(testing|bullmq)$': '<rootDir>/libs/rt-sms-$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '..');
 const LIBRARIES = readdirSync(join(root, 'libs'));
@@ -11,10 +12,12 @@ const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall', 'prepare', 'pre
 
 interface Manifest {
   name: string;
+  version: string;
   license?: string | { type: string };
   files?: string[];
   scripts?: Record<string, string>;
   dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
   peerDependenciesMeta?: Record<string, { optional?: boolean }>;
@@ -56,6 +59,15 @@ const isFree = (licence: string) =>
     .split(' OR ')
     .some((one) => LICENCES.includes(one));
 
+/** The packages with an install script that docs/security.md names in the row of this package. */
+function scriptedInPage(name: string): string[] {
+  const page = readFileSync(join(root, 'docs/security.md'), 'utf8');
+  const [, , rows = ''] = /## What runs at installation\n([^]*?)\n(\|[^]*?)\n\n/.exec(page)!;
+  const row = rows.split('\n').find((line) => line.startsWith(`| ${name} |`));
+  if (row === undefined) throw new Error(`docs/security.md says nothing of ${name}`);
+  return [...row.split('|')[2]!.matchAll(/`([^`]+)`/g)].map(([, one]) => one!);
+}
+
 describe.each(LIBRARIES)('what comes with %s', (library) => {
   const folder = join(root, 'libs', library);
   const brought = broughtBy(folder);
@@ -68,19 +80,18 @@ describe.each(LIBRARIES)('what comes with %s', (library) => {
     expect(licenceOf(manifestIn(folder))).toBe('MIT');
   });
 
-  it('runs nothing when it is installed', () => {
+  it('runs at installation what docs/security.md says, and nothing of ours', () => {
     const own = Object.keys(manifestIn(folder).scripts ?? {});
     expect(own.filter((script) => INSTALL_SCRIPTS.includes(script))).toEqual([]);
     const scripted = [...brought.values()].filter(({ scripts = {} }) =>
       ['preinstall', 'install', 'postinstall'].some((script) => script in scripts),
     );
-    // An optional package of BullMQ's, which takes a prebuilt file or does without.
-    expect(scripted.map(({ name }) => name).filter((name) => name !== 'msgpackr-extract')).toEqual([]);
+    expect(scripted.map(({ name }) => name).toSorted()).toEqual(scriptedInPage(`\`nestjs-${library}\``));
   });
 
   it('is what its `files` name, and nothing else', async () => {
     const { files = [] } = manifestIn(folder);
-    expect(files).toContain('dist');
+    expect(files).toEqual(expect.arrayContaining(['dist/esm', 'dist/cjs']));
     expect(existsSync(join(folder, '.npmignore'))).toBe(false);
     const { stdout } = await promisify(execFile)(
       'npm',
@@ -90,17 +101,10 @@ describe.each(LIBRARIES)('what comes with %s', (library) => {
       },
     );
     const [{ files: packed }] = JSON.parse(stdout) as [{ files: { path: string }[] }];
-    const named = [
-      ...files.filter((name) => !name.startsWith('!')).map((name) => `${name}/`),
-      'package.json',
-      'README.md',
-      'LICENSE',
-    ];
+    const named = [...files, 'package.json', 'README.md', 'LICENSE'];
     const paths = packed.map(({ path }) => path);
-    expect(
-      paths.filter((path) => !named.some((name) => path === name || (name.endsWith('/') && path.startsWith(name)))),
-    ).toEqual([]);
-    expect(paths.filter((path) => /\.map$|\.spec\.|(^|\/)\.|(?<!\.d)\.ts$|\.(pem|key|env)$/.test(path))).toEqual([]);
+    expect(paths.filter((path) => !named.some((name) => path === name || path.startsWith(`${name}/`)))).toEqual([]);
+    expect(paths.filter((path) => /\.spec\.|(^|\/)\.|(?<!\.d)\.ts$|\.(pem|key|env)$/.test(path))).toEqual([]);
   }, 120_000);
 });
 
@@ -111,6 +115,79 @@ it('the walk goes deep, and finds a licence that is none', () => {
     [],
   );
   expect(['MIT', '(MIT OR GPL-3.0)', 'BSD-3-Clause'].filter((licence) => !isFree(licence))).toEqual([]);
+});
+
+interface Locked {
+  integrity?: string;
+  resolved?: string;
+  link?: boolean;
+  dev?: boolean;
+  hasInstallScript?: boolean;
+}
+const { packages: locked } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+  packages: Record<string, Locked>;
+};
+
+describe('package-lock.json', () => {
+  const installed = Object.entries(locked).filter(([path, { link }]) => path.includes('node_modules/') && !link);
+
+  it('has an integrity for every package, and no address of a registry', () => {
+    expect(installed.length).toBeGreaterThan(500);
+    // npm leaves it out of entries for other systems that it adds while node_modules is there: `npm install --package-lock-only`
+    // in a copy without it, and without these entries, brings it back.
+    expect(installed.filter(([, { integrity }]) => !integrity?.startsWith('sha512-')).map(([path]) => path)).toEqual(
+      [],
+    );
+    const addresses = Object.entries(locked).flatMap(([path, { resolved }]) => (resolved ? [[path, resolved]] : []));
+    expect(addresses.filter(([, resolved]) => !/^(libs|apps)\/[\w-]+$/.test(resolved!))).toEqual([]);
+  });
+
+  it('has the install scripts that docs/security.md names', () => {
+    const scripted = installed.filter(([, { hasInstallScript }]) => hasInstallScript);
+    const names = scripted.map(([path]) => path.split('node_modules/').at(-1)!);
+    expect([...new Set(names)].toSorted()).toEqual(scriptedInPage('this repository'));
+  });
+});
+
+describe('the workspace', () => {
+  const folders = ['libs', 'apps'].flatMap((group) => readdirSync(join(root, group)).map((name) => `${group}/${name}`));
+  /** The packages that the sources below these folders import, types included. */
+  const importedBy = (places: string[], match: RegExp) => {
+    const files = places.flatMap((place) =>
+      ts.sys.readDirectory(join(root, place), ['.ts', '.mjs', '.cjs'], ['**/dist', '**/node_modules']),
+    );
+    const names = files
+      .filter((file) => match.test(relative(root, file)))
+      .flatMap((file) => ts.preProcessFile(readFileSync(file, 'utf8'), true, true).importedFiles)
+      .flatMap(({ fileName }) => /^(?!node:)((?:@[\w.-]+\/)?[a-z][\w.-]*)/.exec(fileName)?.[1] ?? []);
+    return [...new Set(names)].toSorted();
+  };
+
+  it.each(folders)('%s declares whatever it imports', (folder) => {
+    const { name, dependencies, peerDependencies } = manifestIn(join(root, folder));
+    const imported = importedBy([folder], /^(?!.*\.spec\.ts$)[^/]+\/[^/]+\/(src|terminal)\//);
+    expect(imported.length + Number(folder === 'libs/rt-sms-testing')).toBeGreaterThan(0);
+    const declared = [name, ...Object.keys({ ...dependencies, ...peerDependencies })];
+    expect(imported.filter((one) => !declared.includes(one))).toEqual([]);
+  });
+
+  it('declares at its root what tests, benches and scripts import', () => {
+    const imported = importedBy(['.'], /^(?!test\/compat\/app)(test|bench|[^/]*$)/);
+    expect(imported.length).toBeGreaterThan(20);
+    const declared = Object.keys(manifestIn(root).devDependencies ?? {});
+    const missing = imported.filter((one) => !declared.includes(one) && !one.startsWith('nestjs-rt-sms'));
+    expect(missing).toEqual([]);
+  });
+
+  it('releases its libraries together: one version, and peers of that version', () => {
+    const libraries = LIBRARIES.map((library) => manifestIn(join(root, 'libs', library)));
+    const { version } = manifestIn(root);
+    expect(libraries.map((library) => library.version)).toEqual(libraries.map(() => version));
+    const ranges = libraries.flatMap(({ peerDependencies = {} }) =>
+      Object.entries(peerDependencies).filter(([name]) => name.startsWith('nestjs-rt-sms')),
+    );
+    expect(ranges).toEqual([['nestjs-rt-sms', `^${version}`]]);
+  });
 });
 
 /** What `npm audit --omit=dev --json` found: nothing, or vulnerabilities, or that it could not look. */
@@ -131,13 +208,13 @@ function verdictOf(stdout: string): { vulnerable: string[] } | { unavailable: st
 }
 
 describe('npm audit', () => {
-  // It looks at the `dependencies` of the root; what is for development only it leaves out.
   it.each(LIBRARIES)('sees all that %s needs', (library) => {
     const { dependencies, peerDependencies } = manifestIn(join(root, 'libs', library));
-    const needed = Object.keys({ ...dependencies, ...peerDependencies }).filter(
-      (name) => !name.startsWith('nestjs-rt-'),
-    );
-    expect(Object.keys(manifestIn(root).dependencies ?? {})).toEqual(expect.arrayContaining(needed));
+    for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {
+      expect([name, locked[`node_modules/${name}`]]).toEqual([name, expect.anything()]);
+      // What is for development only it leaves out.
+      expect([name, locked[`node_modules/${name}`]!.dev]).toEqual([name, undefined]);
+    }
   });
 
   it('is told clean, vulnerable and unavailable apart', () => {

@@ -1,37 +1,35 @@
-// Packs the libraries in a copy: `npm pack` builds, and must not take the build from under somebody else.
+// Packs the libraries in a copy that is as a fresh clone after `npm ci`: `npm pack` builds, and must not take the build from
+// under somebody else.
 //
 //   node test/compat/pack.mjs <folder>      prints the paths of the tarballs as JSON
 import { execFile } from 'node:child_process';
-import { cp, mkdir, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
-const CORE = 'rt-sms';
-const OTHERS = ['rt-sms-bullmq', 'rt-sms-testing'];
+const isSource = (path) => !/[\\/](dist|node_modules)$/.test(path);
 
 /** The tarballs, by the folders in `libs`. */
 export async function pack(folder) {
   await rm(folder, { recursive: true, force: true });
-  await mkdir(join(folder, 'libs/node_modules'), { recursive: true });
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  for (const file of ['tsconfig.base.json', 'build-lib.mjs']) await cp(join(root, file), join(folder, file));
-  const packed = async (name) => {
-    const library = join(folder, 'libs', name);
-    const skipped = ['dist', 'node_modules'].map((entry) => join(root, 'libs', name, entry));
-    await cp(join(root, 'libs', name), library, { recursive: true, filter: (path) => !skipped.includes(path) });
-    const { stdout } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
-      cwd: library,
+  await mkdir(folder, { recursive: true });
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
+  for (const entry of ['package.json', 'tsconfig.base.json', 'build.mjs', 'libs'])
+    await cp(join(root, entry), join(folder, entry), { recursive: true, filter: isSource });
+  // Each alone, and the engine before the core that it is compiled against: none needs another to be built.
+  const packed = {};
+  for (const name of (await readdir(join(folder, 'libs'))).toSorted().toReversed()) {
+    const args = ['pack', '-w', `nestjs-${name}`, '--json', '--silent', '--pack-destination', folder];
+    const { stdout } = await run('npm', args, {
+      cwd: folder,
       env: { ...process.env, NODE_OPTIONS: '' },
       shell: process.platform === 'win32',
     });
-    return [name, join(folder, JSON.parse(stdout.slice(stdout.indexOf('[')))[0].filename)];
-  };
-  const core = await packed(CORE);
-  // The engine is compiled against the core that was built here: in a fresh clone there is no other.
-  await symlink(join(folder, 'libs', CORE), join(folder, 'libs/node_modules', 'nestjs-rt-sms'), 'junction');
-  return Object.fromEntries([core, ...(await Promise.all(OTHERS.map(packed)))]);
+    packed[name] = join(folder, /"filename": "(.*)"/.exec(stdout)[1]);
+  }
+  return packed;
 }
 
 if (process.argv[1] === import.meta.filename) console.log(JSON.stringify(await pack(resolve(process.argv[2]))));

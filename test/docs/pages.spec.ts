@@ -91,7 +91,9 @@ describe('the pages', () => {
       const text = files.get(file)?.text;
       return text === undefined ? getSourceFile(file, version) : ts.createSourceFile(file, text, version);
     };
-    const indexes = LIBRARIES.map((name) => join(root, options.paths![name]![0]!));
+    const indexes = LIBRARIES.map(
+      (name) => ts.resolveModuleName(name, join(root, 'page.ts'), options, ts.sys).resolvedModule!.resolvedFileName,
+    );
     const compile = (previous?: ts.Program) => {
       const program = ts.createProgram([...files.keys(), ...indexes], { ...options, noEmit: true }, host, previous);
       const problems = [...files.keys()].flatMap((path) => {

@@ -71,7 +71,7 @@ export class AppModule {}
         '@nestjs/config': '^12.0.0',
         '@nestjs/core': '^12.0.1',
         '@nestjs/event-emitter': '^12.0.0',
-        axios: '^1.8.0',
+        axios: '^1.16.0',
         'class-validator': '^0.15.0',
         'reflect-metadata': '^0.2.0',
         rxjs: '^7.8.0',

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Logger } from '@nestjs/common';
 import {
   createPostgresBackend,
   createRedisBackend,
@@ -13,7 +12,13 @@ import {
   type Telemetry,
   type WorkerOptions,
 } from 'bullmq';
-import { isRtSmsError, type RtSmsConfigError, RtSmsOverloadedError, RtSmsTimeoutError } from 'nestjs-rt-sms';
+import {
+  isRtSmsError,
+  type EngineHost,
+  type RtSmsConfigError,
+  RtSmsOverloadedError,
+  RtSmsTimeoutError,
+} from 'nestjs-rt-sms';
 import { rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { misfit } from './layout.js';
 import { postgresSteps, redisSteps, type OwnSteps } from './own-steps.js';
@@ -110,7 +115,7 @@ export class Store<Send, Check, Unknown> {
   constructor(
     private readonly options: ResolvedBullMqOptions,
     private readonly account: string,
-    private readonly logger: Logger,
+    private readonly logger: EngineHost['logger'],
   ) {
     this.isRedis = options.connection !== undefined;
     this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;

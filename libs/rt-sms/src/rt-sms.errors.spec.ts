@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
 import { redact } from './redact.js';
-import type * as errors from './rt-sms.errors.js';
+import * as errors from './rt-sms.errors.js';
 import {
   fromStored,
   isRtSmsError,
@@ -225,17 +225,47 @@ describe('messages', () => {
   });
 });
 
-describe('isRtSmsError', () => {
-  it('knows the error of another copy of the package, whose classes are others', async () => {
-    const path = './rt-sms.errors.ts?another-copy';
-    const copy = (await import(path)) as typeof errors;
+describe('an error of another copy of the package', () => {
+  const load = async () => (await import(`${'./rt-sms.errors.ts'}?another-copy`)) as typeof errors;
+  type Classes = Record<string, new (...args: never[]) => RtSmsError>;
+  const classesOf = (copy: object) =>
+    Object.entries(copy).filter(([name]) => /^RtSms\w*Error$/.test(name)) as [string, Classes[string]][];
+
+  it('is an instance of the same classes as here, and of no others', async () => {
+    const copy = await load();
+    const here = classesOf(errors);
+    expect(here.length).toBeGreaterThan(10);
+    for (const [name, There] of classesOf(copy)) {
+      if (name === 'RtSmsError') continue;
+      const theirs = Object.create(There.prototype) as object;
+      const ours = Object.create(here.find(([one]) => one === name)![1].prototype) as object;
+      expect(theirs.constructor).not.toBe(ours.constructor);
+      const classes = here.filter(([, Class]) => theirs instanceof Class).map(([one]) => one);
+      expect([name, classes]).toEqual([
+        name,
+        here.filter(([, Class]) => Object.prototype.isPrototypeOf.call(Class.prototype, ours)).map(([one]) => one),
+      ]);
+    }
     const error = new copy.RtSmsAuthError('wrong_ip', {});
-    expect(error).not.toBeInstanceOf(RtSmsError);
+    expect(
+      [RtSmsError, RtSmsRejectedError, RtSmsAuthError, RtSmsNotFoundError].map((one) => error instanceof one),
+    ).toEqual([true, true, true, false]);
     expect(isRtSmsError(error)).toBe(true);
-    expect(copy.isRtSmsError(new RtSmsValidationError(['x']))).toBe(true);
   });
 
-  it.each([
+  it('is none of a class that an application derived from ours', async () => {
+    class OwnError extends RtSmsRejectedError {}
+    const copy = await load();
+    expect(new copy.RtSmsRejectedError('x', {}) instanceof OwnError).toBe(false);
+    expect(new RtSmsRejectedError('x', {}) instanceof OwnError).toBe(false);
+    expect(new OwnError('x', {}) instanceof OwnError).toBe(true);
+    expect(new OwnError('x', {}) instanceof copy.RtSmsRejectedError).toBe(true);
+    expect(new OwnError('x', {}) instanceof copy.RtSmsAuthError).toBe(false);
+  });
+});
+
+describe('isRtSmsError', () => {
+  it.each<unknown>([
     undefined,
     null,
     'RT_SMS_AUTH',
@@ -244,6 +274,11 @@ describe('isRtSmsError', () => {
     new Error('x'),
     Object.assign(new Error('x'), { code: 'RT_SMS_AUTH' }),
     { code: 'RT_SMS_AUTH', outcome: 'rejected' },
+    { [Symbol.for('nestjs-rt-sms:class')]: 'RtSmsError' },
+    { constructor: { [Symbol.for('nestjs-rt-sms:class')]: 'RtSmsError' } },
+    { name: 'RtSmsError', constructor: { name: 'RtSmsError' } },
+    () => undefined,
+    RtSmsError,
   ])('takes nothing else for one: %p', (other) => expect(isRtSmsError(other)).toBe(false));
 });
 

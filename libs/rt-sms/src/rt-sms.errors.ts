@@ -1,6 +1,7 @@
 import { safeId, safeReason, UNRECOGNISED } from './confidential.js';
 import { defined } from './defined.js';
 import { redact } from './redact.js';
+import { isInstance, nameClasses } from './copies.js';
 
 /** What became of a message whose `send` failed: it never left, the gateway said no, or nobody can know. */
 export const RT_SMS_OUTCOMES = ['not_sent', 'rejected', 'unknown'] as const;
@@ -48,8 +49,6 @@ export interface RtSmsErrorContext {
 /** Ends the message of an error where nobody can know whether the SMS went out. */
 export const MAY_HAVE_BEEN_SENT = '. The message may have been sent: do not repeat it blindly';
 
-const BRAND = Symbol.for('nestjs-rt-sms.error');
-
 /**
  * The base of every failure. Of a `send`, `outcome` says what became of the message; `retryable` says that the same call
  * may be repeated and cannot send twice. Neither the error nor its `cause` holds a password, a text or a full number.
@@ -86,7 +85,11 @@ export abstract class RtSmsError extends Error {
     this.durationMs = Math.round(context.durationMs ?? 0);
     if (context.requestId !== undefined) this.requestId = context.requestId;
     if (context.httpStatus !== undefined) this.httpStatus = context.httpStatus;
-    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** @internal `instanceof` works across copies of the package. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, value);
   }
 
   /** What a log may hold: no secret, text or full number. */
@@ -95,9 +98,9 @@ export abstract class RtSmsError extends Error {
   }
 }
 
-/** True for an error of this package, of whichever copy of it. */
+/** True for an error of this package, also of another copy of it, as `error instanceof RtSmsError` is. */
 export function isRtSmsError(error: unknown): error is RtSmsError {
-  return typeof error === 'object' && error !== null && BRAND in error;
+  return error instanceof RtSmsError;
 }
 
 const list = (problems: readonly string[]) =>
@@ -231,6 +234,20 @@ export class RtSmsUnexpectedResponseError extends RtSmsError {
     super(`The gateway's answer cannot be relied on: ${what}${advice}`, 'unknown', true, context);
   }
 }
+
+nameClasses({
+  RtSmsError,
+  RtSmsConfigError,
+  RtSmsValidationError,
+  RtSmsConnectionError,
+  RtSmsOverloadedError,
+  RtSmsTimeoutError,
+  RtSmsAbortedError,
+  RtSmsRejectedError,
+  RtSmsAuthError,
+  RtSmsNotFoundError,
+  RtSmsUnexpectedResponseError,
+});
 
 /** An error as a store keeps it: plain JSON, and as safe as a log. */
 export interface StoredError {

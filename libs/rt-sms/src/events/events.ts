@@ -1,3 +1,4 @@
+import { isInstance, nameClasses } from '../copies.js';
 import type { SmsStatus } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 
@@ -70,7 +71,13 @@ export class RtSmsStatusEvent {
     this.receivedAt = fields.receivedAt;
     Object.freeze(this);
   }
+
+  /** @internal `instanceof` works across copies of the package. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, value);
+  }
 }
+nameClasses({ RtSmsStatusEvent });
 
 /** `id` is that of `enqueue`. */
 export interface RtSmsAcceptedEvent {

@@ -1,17 +1,8 @@
-import {
-  parsePhoneNumberFromString,
-  type CountryCode,
-  type MetadataJson,
-  type PhoneNumber,
-} from 'libphonenumber-js/core';
-import metadata from 'libphonenumber-js/max/metadata';
+import type { CountryCode, PhoneNumber } from 'libphonenumber-js/core';
+import { metadata, parsePhoneNumberFromString } from './numbering.cjs';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
 import { readWritten, type WrittenNumber } from './written-number.js';
 
-// The metadata that class-validator has loaded already. Apart from the core, not '/max': the files of that import it by a path
-// that Jest, with the usual mapping of './x.js' to './x', reads as JSON. Object() gives back what it is given; in CommonJS the
-// metadata has the type of bare JSON.
-const NUMBERING_PLANS: MetadataJson = Object(metadata);
 const RUSSIAN_MOBILE = /^79\d{9}$/;
 const E164_DIGITS = 15;
 /** Digits of a Russian number with its country code. Of fewer, without a `+`, none can be the country code for certain. */
@@ -135,7 +126,7 @@ function readBare(written: WrittenNumber): Parsed {
     return { problem: `${maskMsisdn(digits)} is not a number of any country as it stands: ${FIX}` };
   }
   for (const defaultCountry of WRITTEN_WITH_11_DIGITS) {
-    const other = parsePhoneNumberFromString(digits, { defaultCountry, extract: false }, NUMBERING_PLANS);
+    const other = parsePhoneNumberFromString(digits, { defaultCountry, extract: false }, metadata);
     if (other?.nationalNumber === digits && other.getType() === 'MOBILE')
       return twoReadings(other.number.slice(1), digits);
   }
@@ -162,14 +153,14 @@ function readInternational(written: WrittenNumber): Parsed {
 
 /** The number, if it is a possible one of some country. */
 function possibleNumber(digits: string): PhoneNumber | undefined {
-  const number = parsePhoneNumberFromString(`+${digits}`, { extract: false }, NUMBERING_PLANS);
+  const number = parsePhoneNumberFromString(`+${digits}`, { extract: false }, metadata);
   // The library drops prefixes of domestic dialling. If it were followed in that, 8-10-375…, as one dials abroad from
   // Russia, would go to Japan (+81).
   return number?.isPossible() && number.number === `+${digits}` ? number : undefined;
 }
 
 function impossible(digits: string): Parsed {
-  const dropped = parsePhoneNumberFromString(`+${digits}`, { extract: false }, NUMBERING_PLANS)?.isPossible();
+  const dropped = parsePhoneNumberFromString(`+${digits}`, { extract: false }, metadata)?.isPossible();
   const why = dropped ? 'has a dialling prefix (0, 8-10) in it' : 'is not a possible phone number';
   return { problem: `${maskMsisdn(digits)} ${why}; it must be ${ACCEPTED_MSISDN}` };
 }

@@ -1,0 +1,4 @@
+import type { MetadataJson } from 'libphonenumber-js/core';
+
+export { parsePhoneNumberFromString } from 'libphonenumber-js/core';
+export declare const metadata: MetadataJson;
