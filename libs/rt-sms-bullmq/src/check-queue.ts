@@ -11,8 +11,8 @@ import {
 } from 'nestjs-rt-sms';
 import { redact } from 'nestjs-rt-sms/engine';
 import { Hints } from './hints.js';
+import type { SendData } from './job-data.js';
 import { checkIdOf, uidOf } from './job-id.js';
-import type { SendData } from './send-queue.js';
 import type { Keeping } from './own-steps.js';
 import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { isMissing, jobError, reason } from './store-errors.js';

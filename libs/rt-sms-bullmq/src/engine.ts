@@ -1,7 +1,8 @@
 import type { DeliveryTracker, EngineHost, EngineItem, QueuedSmsState, SmsEngine } from 'nestjs-rt-sms';
 import { CheckQueue, type CheckData } from './check-queue.js';
 import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } from './options.js';
-import { SendQueue, type SendData } from './send-queue.js';
+import type { SendData } from './job-data.js';
+import { SendQueue } from './send-queue.js';
 import { Store, within } from './store.js';
 import type { UnknownData } from './unknown-queue.js';
 

@@ -12,8 +12,9 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import { fromStored, idTaken, redact, toStored, type StoredError } from 'nestjs-rt-sms/engine';
+import { fromStored, idTaken, redact, toStored } from 'nestjs-rt-sms/engine';
 import { readRef, type CheckData, type CheckQueue } from './check-queue.js';
+import type { SendData } from './job-data.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
@@ -37,27 +38,6 @@ const HANDS_OFF_MS = 25;
 /** And what came back although others had their chance, for so long. */
 const HAND_OVER_MS = 5_000;
 const MAX_HANDED_OVER = 10_000;
-/** One message in the store. */
-export interface SendData {
-  /** `[msisdn, shortcode, text]` as JSON, in which any text can be kept; gone with the settlement. */
-  message?: string;
-  digest: string;
-  /** As JSON. */
-  ref?: string | undefined;
-  expiresAt?: number | undefined;
-  attempts?: number;
-  /** Counts the writes of its worker. */
-  edition?: number | undefined;
-  /** Since when a POST may be on its way. Where it is set, nothing may be sent. */
-  intent?: number | undefined;
-  state?: Exclude<QueuedSmsState['state'], 'queued'>;
-  sentAt?: number;
-  uid?: string;
-  error?: StoredError | undefined;
-  /** How often its handlers failed. */
-  failures?: number;
-}
-
 type SendJob = StoredJob<SendData>;
 
 /** A message that is to be queued. */
