@@ -29,6 +29,8 @@ const APPS = {
   nest11: { builds: ['nodenext', 'node16', 'commonjs'], test: () => jest, isBundled: true },
   'nest12-jest': { test: () => esmJest, isBundled: true },
   'nest12-vitest': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
+  // Its `main` looks at what @nestjs/observe reports.
+  'nest12-observe': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
   // Jest cannot require what is an ES module before Node 24.9, so there the compiled tests run on Node's own runner.
   'nest12-cjs': { test: (node) => (node < 24 ? compiled : esmJest) },
 };

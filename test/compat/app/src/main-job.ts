@@ -1,3 +1,4 @@
+import type { NestApplicationOptions, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -7,7 +8,7 @@ import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { AppModule } from './app.module.js';
 import { OrdersService } from './orders.service.js';
 
-const SECRET = 'a-secret-of-sixteen';
+export const SECRET = 'a-secret-of-sixteen';
 
 /** What has to come of it, in every application and on both platforms. */
 export const EXPECTED = {
@@ -19,7 +20,12 @@ export const EXPECTED = {
 };
 
 /** A message goes out, its callback comes in, and the application hears of it. */
-export async function mainJob(platform: 'express' | 'fastify'): Promise<typeof EXPECTED> {
+export async function mainJob(
+  platform: 'express' | 'fastify',
+  module: Type = AppModule,
+  options: NestApplicationOptions = {},
+  atEnd: (url: string) => Promise<void> = async () => undefined,
+): Promise<typeof EXPECTED> {
   const gateway = await RtSmsSimulator.start({ lifecycle: false });
   const { login, password, url } = gateway.options;
   process.env['RT_SMS_LOGIN'] = login;
@@ -28,7 +34,7 @@ export async function mainJob(platform: 'express' | 'fastify'): Promise<typeof E
   process.env['RT_SMS_SHORTCODE'] = 'SHOP';
   process.env['RT_SMS_CALLBACK_SECRETS'] = SECRET;
   const adapter = platform === 'fastify' ? new FastifyAdapter() : new ExpressAdapter();
-  const app = await NestFactory.create(AppModule, adapter, { logger: ['error', 'warn'] });
+  const app = await NestFactory.create(module, adapter, { logger: ['error', 'warn'], ...options });
   try {
     await app.listen(0, '127.0.0.1');
     gateway.callTo(`${await app.getUrl()}/rt-sms/callback/${SECRET}`);
@@ -36,6 +42,7 @@ export async function mainJob(platform: 'express' | 'fastify'): Promise<typeof E
     await gateway.report(await orders.shipped('8 927 000-00-01', '42'), 'delivered');
     const health: RtSmsHealth = await app.get(RtSmsService).checkHealth();
     const refusal: unknown = await orders.shipped('7927', '43').catch((error: unknown) => error);
+    await atEnd(await app.getUrl());
     return {
       sent: gateway.messages.map(({ msisdn }) => msisdn),
       delivered: orders.delivered,
