@@ -470,6 +470,13 @@ describe('memory, in a process of its own', () => {
     expect(growthMb).toBeLessThanOrEqual(5);
   });
 
+  it('200,000 callbacks about invented uids with the right secret: one event each, no memory', async () => {
+    const { events, repeated, growthMb } = await measure('invented', '200000');
+    note(`200,000 invented uids: ${growthMb!.toFixed(2)} MB`);
+    expect({ events, repeated }).toEqual({ events: 200_000, repeated: 0 });
+    expect(growthMb).toBeLessThanOrEqual(5);
+  });
+
   it('sendMany over a long generator: the resident set stays flat', async () => {
     const { growthMb, residentMb, perSecond, done } = await measure('rows', '50000');
     note(

@@ -91,6 +91,29 @@ const figures = {
     return figures;
   },
 
+  /** Callbacks with the right secret about uids that somebody has invented. */
+  async invented() {
+    const app = await startAccount({ url: 'http://127.0.0.1:9/', tracking: { schedule: [1] } });
+    const sms = app.get(RtSmsService);
+    let events = 0;
+    sms.statuses$.subscribe(() => events++);
+    const flood = async (from: number, to: number) => {
+      let n = 0;
+      for (const id of uids(from, to)) {
+        await sms.handleCallback({ id, status: 'delivered', parts: '1' }, { secret: SECRET });
+        if (++n % 1_000 === 0) await new Promise(setImmediate);
+      }
+    };
+    await flood(0, 20_000);
+    const before = heap();
+    await flood(20_000, count);
+    const growthMb = (heap() - before) / MB;
+    const repeated = events;
+    await flood(count - 10_000, count);
+    await app.close();
+    return { events, repeated: events - repeated, growthMb };
+  },
+
   /** The resident set while `sendMany` goes through a generator; `keep` is the control that holds on to the results. */
   async rows() {
     const app = await startAccount({ url: await startGateway(), tracking: { limit: 5_000, remember: 5_000 } });
