@@ -48,7 +48,7 @@ describe('the packages', () => {
     expect(
       files.filter(
         (file) =>
-          !/^package\/(dist\/(esm|cjs)\/|schematics\/|(src\/message\/numbering\.cjs|LICENSE|README\.md|package\.json)$)/.test(
+          !/^package\/(dist\/(esm|cjs)\/|(schematics|page)\/|(src\/message\/numbering\.cjs|LICENSE|README\.md|package\.json)$)/.test(
             file,
           ),
       ),
@@ -175,6 +175,24 @@ describe('the packages', () => {
     // A class is a token by itself: the application does not start, and Nest names what is missing.
     expect(byClass).toMatch(/can't resolve dependencies of the Consumer.*RtSmsService/);
   });
+
+  it('nestjs-rt-sms-testing finds the files of its inbox from both builds', async () => {
+    const script = `import { createRequire } from 'node:module';
+    const name = 'nestjs-rt-sms-testing';
+    for (const { RtSmsSimulator } of [createRequire(import.meta.url)(name), await import(name)]) {
+      const gateway = await RtSmsSimulator.start({ inbox: true });
+      const page = await (await fetch(gateway.inboxUrl)).text();
+      for (const [, path] of page.matchAll(/(?:src|href)="(\\/[^"]+)"/g)) {
+        console.log((await fetch(new URL(path, gateway.inboxUrl))).status);
+      }
+      await gateway.close();
+    }`;
+    const how = { cwd: join(folder, 'libs/rt-sms-testing'), env };
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], how);
+    const statuses = stdout.trim().split('\n');
+    expect(statuses.length).toBeGreaterThan(10);
+    expect(statuses.filter((status) => status !== '200')).toEqual([]);
+  }, 60_000);
 
   it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
     const built = join(folder, 'libs', name, 'dist');
