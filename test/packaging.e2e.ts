@@ -195,11 +195,13 @@ describe('the packages', () => {
   }, 60_000);
 
   it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
-    const built = join(folder, 'libs', name, 'dist');
+    const built = join(folder, 'libs', name);
     const manifest = await json<Manifest>(join(root, 'libs', name, 'package.json'));
     const declared = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
     const imported = new Set<string>();
-    for (const file of (await readdir(built, { recursive: true })).filter((one) => /\.(js|cjs|d\.ts)$/.test(one))) {
+    for (const file of (await readdir(built, { recursive: true })).filter((one) =>
+      /^(dist\/(esm|cjs)\/.*\.(js|d\.ts)|src\/.*\.cjs)$/.test(one),
+    )) {
       const text = await readFile(join(built, file), 'utf8');
       const imports = /\b(?:from|import|import\(|require\()\s*["']((?:@[\w-]+\/)?[a-z][\w.-]*)["'/]/g;
       for (const [, specifier] of text.matchAll(imports)) {

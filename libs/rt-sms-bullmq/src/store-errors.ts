@@ -85,10 +85,10 @@ export function unfit(error: unknown, account: string): RtSmsConfigError | undef
 /** True only where no command can have reached the store. */
 export function offline(error: unknown): boolean {
   const { message, code } = error as Error & { code?: unknown };
+  // The last codes are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
   return (
     /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/.test(message) ||
     (typeof code === 'string' &&
-      // The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
       /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/.test(code))
   );
 }

@@ -117,7 +117,7 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
    * @throws Error that names the port, where it is in use or cannot be had
    */
   static async start(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
-    const simulator = new RtSmsSimulator(settle(options));
+    const simulator = new this(settle(options));
     simulator.#port = await simulator.#http.listen();
     return simulator;
   }
