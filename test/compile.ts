@@ -16,7 +16,8 @@ export async function compiledFolder(name: string): Promise<{ folder: string; re
 /** Compiles a folder without its specs; types are `npm run lint`'s business. What a browser takes as it is, is copied. */
 export async function compile(from: string, to: string): Promise<void> {
   const files = await readdir(from, { recursive: true });
-  for (const file of files.filter((name) => /\.(html|css|js|cjs)$/.test(name))) await cp(join(from, file), join(to, file));
+  for (const file of files.filter((name) => /\.(html|css|js|cjs)$/.test(name)))
+    await cp(join(from, file), join(to, file));
   for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))) {
     const { code } = await transformFile(join(from, file), {
       swcrc: false,

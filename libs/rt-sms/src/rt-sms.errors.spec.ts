@@ -226,7 +226,8 @@ describe('messages', () => {
 });
 
 describe('an error of another copy of the package', () => {
-  const load = async () => (await import(`${'./rt-sms.errors.ts'}?another-copy`)) as typeof errors;
+  const path = './rt-sms.errors.ts?another-copy';
+  const load = async () => (await import(path)) as typeof errors;
   type Classes = Record<string, new (...args: never[]) => RtSmsError>;
   const classesOf = (copy: object) =>
     Object.entries(copy).filter(([name]) => /^RtSms\w*Error$/.test(name)) as [string, Classes[string]][];
