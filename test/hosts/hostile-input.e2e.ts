@@ -231,6 +231,13 @@ const readable = (value: string | undefined): value is string =>
   !/[\p{C}\p{M}\uFFFD]|(?! )\p{Z}/u.test(value);
 
 /** What a query says, read once more and from the document alone; nothing if it says nothing certain. */
+/** What may be a number, as it is or in Base64, or has the login of the account in it, is not passed on. */
+const passed = (word: string) =>
+  [word, Buffer.from(word, 'base64').toString('latin1')].some((text) => text.replace(/\P{Nd}/gu, '').length >= 9) ||
+  /shop/i.test(word.replace(/[^\p{L}\p{N}]/gu, ''))
+    ? 'unrecognised'
+    : word;
+
 function wordsOf(target: string): Emitted | undefined {
   const fields = new Map<string, (string | undefined)[]>();
   for (const field of target.slice(target.indexOf('?') + 1).split('&')) {
@@ -247,10 +254,10 @@ function wordsOf(target: string): Emitted | undefined {
   return {
     uid: `message-id-${id}`,
     status: (STATUSES.slice(0, 5).includes(status) ? status : 'unknown') as Emitted['status'],
-    gatewayStatus: status,
+    gatewayStatus: STATUSES.includes(status) ? status : passed(status),
     confirmed: false,
-    ...(parts !== undefined && /^\d{1,9}$/.test(parts) && Number(parts) > 0 ? { parts: Number(parts) } : {}),
-    ...(status === 'rejected' && readable(err) ? { errorCode: err } : {}),
+    ...(parts !== undefined && /^\d{1,8}$/.test(parts) && Number(parts) > 0 ? { parts: Number(parts) } : {}),
+    ...(status === 'rejected' && readable(err) ? { errorCode: passed(err) } : {}),
   };
 }
 

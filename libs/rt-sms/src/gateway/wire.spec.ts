@@ -382,6 +382,8 @@ describe('the answer to a status request (§2.2.2)', () => {
     [' 3', undefined],
     ['', undefined],
     ['9'.repeat(30), undefined],
+    // Nearly a phone number.
+    [927123456, undefined],
     [true, undefined],
     [[3], undefined],
     [{}, undefined],

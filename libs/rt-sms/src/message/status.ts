@@ -53,10 +53,13 @@ export function readStatus(
   return word === undefined ? undefined : { status: 'unknown', gatewayStatus: safeWord(word, confidential) };
 }
 
-/** A whole number from 1 to 999, of digits only; nothing otherwise (§3.1.1 `parts`, §2.2.2 `pdu_count`). An SMS has 255 at most. */
+/**
+ * A whole number greater than 0, of digits only and fewer of them than a phone number has; nothing otherwise (§3.1.1 `parts`,
+ * §2.2.2 `pdu_count`).
+ */
 export function readParts(value: unknown): number | undefined {
   const text = typeof value === 'number' ? String(value) : value;
-  if (typeof text !== 'string' || !/^\d{1,3}$/.test(text)) return undefined;
+  if (typeof text !== 'string' || !/^\d{1,8}$/.test(text)) return undefined;
   return Number(text) || undefined;
 }
 
