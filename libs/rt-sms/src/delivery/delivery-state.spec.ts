@@ -109,9 +109,7 @@ describe('applyReport', () => {
         const finals = emitted.filter(({ status }) => isFinal(status));
         expect(emitted.slice(emitted.length - finals.length)).toEqual(finals);
         expect(finals.length).toBeLessThanOrEqual(2);
-        expect(finals.map(({ corrects }) => corrects)).toEqual(
-          [undefined, finals[0]?.status].slice(0, finals.length),
-        );
+        expect(finals.map(({ corrects }) => corrects)).toEqual([undefined, finals[0]?.status].slice(0, finals.length));
         if (finals[1]) expect(finals[1].confirmed).toBe(true);
         // Nothing final is lost: the first one that was reported is the first one that was emitted.
         expect(finals[0]?.status).toBe(history.find(({ status }) => isFinal(status))?.status);

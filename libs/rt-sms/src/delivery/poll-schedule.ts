@@ -21,7 +21,7 @@ export class PollSchedule {
    */
   begin(sentAt: number, now: number): { step: number; dueAt: number } {
     let step = 0;
-    for (let at = sentAt + this.delay(0) + this.delay(1); at <= now && step < this.delays.length - 1; ) {
+    for (let at = sentAt + this.delay(0) + this.delay(1); at <= now && step < this.delays.length - 1;) {
       step++;
       at += this.delay(step + 1);
     }
