@@ -1,10 +1,15 @@
+import { availableParallelism } from 'node:os';
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],
   // Not how long a test may take, but when it hangs: a busy machine is slow.
   testTimeout: 30_000,
+  // `*.long.ts` are the rest of `npm run test:all`: see CONTRIBUTING.md.
   testMatch: ['**/*.spec.ts', '**/*.e2e.ts'],
+  // More than there are cores: many suites wait for timers and for other processes.
+  maxWorkers: 2 * availableParallelism(),
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',
@@ -25,8 +30,6 @@ export default {
       },
     ],
   },
-  // It kills and freezes processes for minutes; `npm run test:durable` runs it.
-  testPathIgnorePatterns: ['/node_modules/', '/test/durable/failures'],
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
   collectCoverageFrom: ['libs/*/src/**/*.ts', '!**/*.spec.ts'],
 };

@@ -241,3 +241,13 @@ function parse(body: string): { msisdn?: unknown; text?: unknown } {
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const newUid = () =>
   `message-id-${Array.from({ length: 12 }, () => ALPHABET[Math.floor(Math.random() * ALPHABET.length)]).join('')}`;
+
+/** Every fault, over TCP and over TLS where it can occur on both. */
+export const FAULT_VARIANTS = FAULTS.flatMap((fault) =>
+  fault.scheme || fault.level === 'address'
+    ? [{ ...fault, over: fault.scheme === 'https' ? 'TLS' : 'TCP', tls: false }]
+    : [
+        { ...fault, over: 'TCP', tls: false },
+        { ...fault, over: 'TLS', tls: true },
+      ],
+);

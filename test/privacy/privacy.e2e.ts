@@ -9,9 +9,8 @@ import * as fc from 'fast-check';
 import { getRtSmsHttpToken, isRtSmsError, RtSmsEvents, RtSmsModule } from 'nestjs-rt-sms';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { LOGIN, PASSWORD, startAccount, startFault, TEXT, type AccountOptions } from '../faults/account.js';
-import { FAULTS } from '../faults/fault-server.js';
 import { atEnd } from '../platforms.js';
-import { formsOf, formsOfNumber, leaksIn, show, Watch } from './watch.js';
+import { forbiddenForms, leaksIn, show, Watch } from './watch.js';
 
 const MSISDN = '79271234567';
 /** As a person types it. */
@@ -21,13 +20,8 @@ const UID = 'message-id-VvkmLHkfhCX9';
 const MESSAGE = { msisdn: TYPED, text: TEXT };
 const BASIC = Buffer.from(`${LOGIN}:${PASSWORD}`).toString('base64').replace(/=+$/, '');
 
-const FORBIDDEN = {
-  password: formsOf(PASSWORD),
-  'Basic header': [BASIC],
-  number: [...formsOfNumber(MSISDN), ...formsOf(MSISDN), TYPED],
-  text: [...formsOf(TEXT), 'Код 5829'],
-  secret: formsOf(SECRET),
-};
+const FORMS = forbiddenForms({ login: LOGIN, password: PASSWORD, msisdn: MSISDN, text: TEXT, secret: SECRET });
+const FORBIDDEN = { ...FORMS, number: [...FORMS['number']!, TYPED], text: [...FORMS['text']!, 'Код 5829'] };
 
 let watch: Watch;
 beforeEach(() => {
@@ -103,36 +97,6 @@ describe('the grep', () => {
       'secret',
     ]);
     expect(leaksIn(show(deep(new Error('nothing'))), FORBIDDEN)).toEqual([]);
-  });
-});
-
-const QUICK = { connectMs: 150, sendMs: 250, statusMs: 250 };
-const timeoutsOf = (endsBy: 'connectMs' | 'sendMs' | undefined) =>
-  endsBy === undefined
-    ? {}
-    : { timeouts: endsBy === 'connectMs' ? { ...QUICK, sendMs: 5_000, statusMs: 5_000 } : QUICK };
-const rows = FAULTS.flatMap((fault) => {
-  const endsBy = 'endsBy' in fault ? fault.endsBy : undefined;
-  const row = { name: fault.name, level: fault.level, endsBy };
-  const both = !('scheme' in fault) && fault.level !== 'address';
-  return both
-    ? [
-        { ...row, over: 'TCP' },
-        { ...row, over: 'TLS' },
-      ]
-    : [{ ...row, over: 'its own' }];
-});
-
-describe.each(rows)('under $name over $over', ({ name, over, level, endsBy }) => {
-  it.each(['header', 'body'] as const)('no leak with credentials in the %s', async (credentials) => {
-    const server = await startFault(name, { tls: over === 'TLS' });
-    const { sms } = await account(server, { credentials, ...timeoutsOf(endsBy) });
-    const error = await failureOf(sms.send(MESSAGE));
-    const status = level === 'request' ? await failureOf(sms.getStatus(UID)) : undefined;
-    const { spans, metrics } = await expectNoLeak(error, status);
-    // They were looked into.
-    expect(spans).toBeGreaterThanOrEqual(level === 'request' ? 2 : 1);
-    expect(metrics).toBeGreaterThan(0);
   });
 });
 

@@ -13,7 +13,7 @@ const rows = page
 
 /** What a row names: each file of tests, and the titles in its last cell. */
 const proofsOf = (row: string) => ({
-  files: [...row.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e)\.ts)\)/g)].map(([, file]) => file!),
+  files: [...row.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e|long)\.ts)\)/g)].map(([, file]) => file!),
   titles: [
     ...row
       .split(' | ')

@@ -100,3 +100,21 @@ export function leaksIn(text: string, forbidden: Record<string, readonly string[
     forms.some((form) => text.includes(form)) ? [name] : [],
   );
 }
+
+/** What must not be written down of an account and its message, in all its forms. */
+export function forbiddenForms(about: {
+  login: string;
+  password: string;
+  msisdn: string;
+  text: string;
+  secret?: string;
+}): Record<string, string[]> {
+  const { login, password, msisdn, text, secret } = about;
+  return {
+    password: formsOf(password),
+    'Basic header': [Buffer.from(`${login}:${password}`).toString('base64').replace(/=+$/, '')],
+    number: [...formsOfNumber(msisdn), ...formsOf(msisdn)],
+    text: formsOf(text),
+    ...(secret !== undefined && { secret: formsOf(secret) }),
+  };
+}

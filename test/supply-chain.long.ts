@@ -239,7 +239,7 @@ describe('npm audit', () => {
     const verdict = verdictOf(stdout);
     if ('unavailable' in verdict) {
       process.stderr.write(
-        `\nNOT CHECKED: npm audit could not be run (${verdict.unavailable}). Before a release run AUDIT=required npm test -- test/supply-chain\n`,
+        `\nNOT CHECKED: npm audit could not be run (${verdict.unavailable}). Before a release run AUDIT=required npm run test:long -- supply-chain\n`,
       );
       expect(process.env['AUDIT']).not.toBe('required');
     } else {
