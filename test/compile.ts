@@ -3,11 +3,14 @@ import { dirname, join } from 'node:path';
 import { transformFile } from '@swc/core';
 
 /**
- * A folder of the test's own to compile into, from which the packages of this repository are found. So the test needs no
+ * A folder of the test's own to compile into, from which the packages of a workspace are found. So the test needs no
  * build before it, takes no stale one, and meets no other test that builds `dist` at the same time.
  */
-export async function compiledFolder(name: string): Promise<{ folder: string; remove: () => Promise<void> }> {
-  const cache = 'node_modules/.cache';
+export async function compiledFolder(
+  name: string,
+  workspace = '.',
+): Promise<{ folder: string; remove: () => Promise<void> }> {
+  const cache = join(workspace, 'node_modules/.cache');
   await mkdir(cache, { recursive: true });
   const folder = await mkdtemp(join(process.cwd(), cache, `${name}-`));
   return { folder, remove: () => rm(folder, { recursive: true }) };

@@ -194,7 +194,9 @@ describe('with an OpenTelemetry SDK', () => {
     await expect(sms.send(MESSAGE)).rejects.toMatchObject({ outcome: 'unknown' });
     await sms.send(MESSAGE);
     const seen = (await labels()).map((line) => /rt_sms_reason="([^"]*)"/.exec(line)?.[1]);
-    expect(new Set(seen)).toEqual(new Set([...RT_SMS_REASONS, 'other', 'RT_SMS_UNEXPECTED_RESPONSE', undefined]));
+    const codes = ['ABORTED', 'CONNECTION', 'OVERLOADED', 'TIMEOUT', 'UNEXPECTED_RESPONSE'];
+    const closed = [...RT_SMS_REASONS, 'other', ...codes.map((code) => `RT_SMS_${code}`), undefined];
+    expect(new Set(seen)).toEqual(new Set(closed));
   });
 
   it('nothing personal is in it', async () => {

@@ -12,7 +12,7 @@ import { atEnd } from '../platforms.js';
 
 /** Compiles the library and the program over it: they lie as they would once installed. */
 export async function compileTerminal(): Promise<{ bin: string; remove: () => Promise<void> }> {
-  const { folder, remove } = await compiledFolder('terminal');
+  const { folder, remove } = await compiledFolder('terminal', 'libs/rt-sms');
   const library = join(folder, 'node_modules/nestjs-rt-sms');
   await compile('libs/rt-sms/src', join(library, 'dist/esm'));
   await compile('libs/rt-sms/terminal', join(library, 'dist/esm/terminal'));

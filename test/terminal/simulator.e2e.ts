@@ -18,7 +18,7 @@ describe('nestjs-rt-sms-testing, as a process', () => {
   let program: Awaited<ReturnType<typeof compiledFolder>>;
   let bin = '';
   beforeAll(async () => {
-    program = await compiledFolder('simulator');
+    program = await compiledFolder('simulator', 'libs/rt-sms-testing');
     bin = join(await install(program.folder), 'program/bin.js');
   }, 60_000);
   afterAll(() => program.remove());

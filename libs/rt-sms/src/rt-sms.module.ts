@@ -154,6 +154,8 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<RtSmsOptions>(
  */
 @Module({})
 export class RtSmsModule extends ConfigurableModuleClass implements NestModule, OnModuleInit, OnApplicationBootstrap {
+  // Not a plain field: a logger that is given this module would show all that Nest knows, the password too.
+  readonly #module: ModuleRef;
   private route: CallbackRoute | undefined;
   /** Callback paths of the application's other accounts. */
   private others: readonly string[] = [];
@@ -161,13 +163,14 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
   constructor(
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(REGISTRATION) private readonly own: Registration,
-    @Inject(ModuleRef) private readonly module: ModuleRef,
+    @Inject(ModuleRef) module: ModuleRef,
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
   ) {
     super();
+    this.#module = module;
     // Express would shadow a second controller of one path in silence, and one of two equal tokens would win by chance.
     const all = [...modules.values()]
-      .map((module) => module.providers.get(REGISTRATION)?.instance as Registration | undefined)
+      .map(({ providers }) => providers.get(REGISTRATION)?.instance as Registration | undefined)
       .filter((claimed) => claimed !== undefined);
     const problems: string[] = [];
     if (all.filter(({ account }) => account === own.account).length > 1) {
@@ -197,7 +200,7 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
    */
   private get options(): ResolvedOptions {
     try {
-      return this.module.get<ResolvedOptions>(RESOLVED);
+      return this.#module.get<ResolvedOptions>(RESOLVED);
     } catch {
       // The provider exists, so its scope is what Nest refuses.
       throw new RtSmsConfigError([REQUEST_SCOPED], this.own.account);
