@@ -20,6 +20,8 @@ const OVERTAKING_MS = 2_000;
 const FIRST_LOOK_MS = 100;
 /** A final status follows one that is not final and came at the same time. */
 const FINAL_LATER_MS = 50;
+/** The status that the provider reports before a final one (§3.1). */
+const OPEN = 'awaiting_report';
 const RETRY_MS = 5_000;
 const COUNT_MS = 1_000;
 const TRIM_MS = 1_000;
@@ -144,6 +146,7 @@ export class UnknownQueue {
 
   private async take(job: StoredJob<UnknownData>, token: string): Promise<string> {
     const { uid, at, word } = job.data;
+    if (word && (await this.isTooEarly(uid, word))) return postpone(job, token, Date.now() + FINAL_LATER_MS);
     if (await this.messages.receive(uid, word)) return 'known';
     if (Date.now() < at + OVERTAKING_MS) {
       const later = word && this.isFinal(word.report.status) ? FINAL_LATER_MS : 0;
@@ -166,6 +169,14 @@ export class UnknownQueue {
     }
     await job.updateData({ ...job.data, failures });
     return postpone(job, token, Date.now() + Math.min(3_600_000, 500 * 2 ** failures) * (0.5 + Math.random() / 2));
+  }
+
+  /** A final status comes after the one that is not final: both have a job, and another replica may have that one in its hands. */
+  private async isTooEarly(uid: string, { at, report }: Word): Promise<boolean> {
+    if (!this.isFinal(report.status)) return false;
+    const before = await this.store.unknown.getJob(idOf(uid, { status: OPEN, gatewayStatus: OPEN }));
+    // Handlers that fail may do so for a day.
+    return before !== undefined && before.data.at <= at && !before.finishedOn && !before.data.failures;
   }
 
   private async ask(job: StoredJob<UnknownData>, token: string): Promise<string> {
