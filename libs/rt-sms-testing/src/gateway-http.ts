@@ -107,8 +107,6 @@ export class GatewayHttp {
   );
   /** Numbers with `everyOther` whose next POST is fine. */
   readonly #forgiven = new Set<string>();
-  readonly #requestIdStem = randomBytes(12).toString('hex');
-  #taken = 0;
   /** When, under `perSecond`, the next request may be answered. */
   #nextTurn = 0;
   #date = '';
@@ -168,7 +166,7 @@ export class GatewayHttp {
   }
 
   #take(request: IncomingMessage, response: ServerResponse, body: Body): void {
-    const requestId = this.#requestIdStem + (++this.#taken).toString(16).padStart(8, '0');
+    const requestId = randomBytes(16).toString('hex');
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);
