@@ -11,7 +11,6 @@ import { bareQueue, eventually, startStore, STORES, type Service } from './servi
 
 jest.setTimeout(300_000);
 
-const INVENTED = 10_000;
 const hello = { msisdn: '79271234567', text: 'Hello' };
 
 /** Runs `work` for each number, ten at a time. */
@@ -64,20 +63,25 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
     await eventually(async () => (await queue.getJobCountByTypes('wait', 'active', 'delayed')) === 0);
   }
 
-  it('10,000 invented uids, twice each, on two replicas: one event each, no poll, and no more than that in the store', async () => {
+  it('thousands of invented uids, many twice, on two replicas: one event each, no poll, and a cap on what is kept', async () => {
+    // PostgreSQL commits each step of a job to disk.
+    const [invented, repeated] = kind === 'Redis' ? [12_000, 8_000] : [2_000, 1_000];
     const gateway = await gatewayOf();
     const replicas = await Promise.all([run(gateway, store.options), run(gateway, store.options)]);
     const before = await sizeOf(store);
-    for (let round = 0; round < 2; round++) {
-      await each(INVENTED, (n) =>
-        replicas[(n + round) % 2]!.sms.handleCallback({ id: `invented${n}`, status: 'delivered' }, { secret: SECRET }),
-      );
-    }
+    const call = (n: number, replica: number) =>
+      replicas[replica]!.sms.handleCallback({ id: `invented${n}`, status: 'delivered' }, { secret: SECRET });
+    await each(invented, (n) => call(n, n % 2));
     await handled();
-    const events = replicas.flatMap((replica) => replica.events.filter(({ event }) => event === 'status'));
-    expect(new Set(events.map(({ uid }) => uid)).size).toBe(events.length);
-    expect(events).toHaveLength(INVENTED);
-    expect((await sizeOf(store)) - before).toBeLessThanOrEqual(INVENTED + 20);
+    await each(repeated, (n) => call(invented - 1 - n, n % 2));
+    await handled();
+    const uids = replicas.flatMap(({ events }) =>
+      events.filter(({ event }) => event === 'status').map(({ uid }) => uid),
+    );
+    expect(new Set(uids).size).toBe(uids.length);
+    expect(uids.length).toBeGreaterThanOrEqual(Math.min(invented, 10_000));
+    // What is beyond the cap goes a second later; a queue has some keys of its own.
+    await eventually(async () => (await sizeOf(store)) - before <= Math.min(invented, 10_000) + 20);
     expect(gateway.requests).toEqual({ post: 0, get: 0 });
   });
 
