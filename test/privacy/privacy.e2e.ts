@@ -397,6 +397,18 @@ describe('what an application does', () => {
     await expectNoLeak();
   });
 
+  it('its service and its module, taken apart', async () => {
+    const { app, sms } = await account(await startFault('healthy'));
+    const apart = (holder: object) => [
+      inspect({ ...holder }, { depth: Infinity }),
+      inspect({ ...holder }, { depth: Infinity, customInspect: false }),
+      inspect(holder, { depth: Infinity, customInspect: false }),
+      Object.entries(holder),
+    ];
+    await expectNoLeak(...[sms, app.get(RtSmsModule)].flatMap(apart));
+    expect({ ...sms }).toEqual({ account: 'default' });
+  });
+
   it('a check of its health that fails', async () => {
     const { sms } = await account(await startFault('403-wrong-ip'));
     await expectNoLeak(await sms.checkHealth());

@@ -18,6 +18,7 @@ import { callbackPathOf } from './callback/callback-url.js';
 import { checkCallbackAtStart } from './callback/start-checks.js';
 import { AccountHttp } from './gateway/account-http.js';
 import { Transport } from './gateway/transport.js';
+import { hideFields } from './hide-fields.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
 import { EXTRAS, resolveOptions, type ResolvedOptions } from './options/resolve-options.js';
 import { DEFAULT_ACCOUNT, type RtSmsExtras, type RtSmsOptions } from './options/rt-sms.options.js';
@@ -168,6 +169,8 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
   ) {
     super();
     this.#module = module;
+    // The container of the application holds the options as they were given.
+    hideFields(this);
     // Express would shadow a second controller of one path in silence, and one of two equal tokens would win by chance.
     const all = [...modules.values()]
       .map(({ providers }) => providers.get(REGISTRATION)?.instance as Registration | undefined)

@@ -37,6 +37,7 @@ import {
   type RtSmsRejectedError,
 } from './rt-sms.errors.js';
 import { defined } from './defined.js';
+import { hideFields } from './hide-fields.js';
 import { messageOf, redact } from './redact.js';
 import { Telemetry } from './telemetry.js';
 import { isObject } from './options/option-rules.js';
@@ -130,6 +131,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
       this.telemetry,
       this.logger,
     );
+    hideFields(this, ['account']);
     const accounts = accountsOf.get(emitter) ?? new Set();
     accountsOf.set(emitter, accounts.add(this));
     ready
