@@ -1,55 +1,40 @@
 import type { Logger } from '@nestjs/common';
-import { RtSmsStatusEvent } from '../events/events.js';
+import type { RtSmsStatusEvent } from '../events/events.js';
 import { SlidingRate } from '../gateway/rate.js';
-import { isFinal, readUid, type DeliveryReport, type SmsStatus } from '../message/status.js';
+import { isFinal, readUid, type DeliveryReport } from '../message/status.js';
 import { RtSmsNotFoundError } from '../rt-sms.errors.js';
 import { isObject, MAX_TIMER_MS } from '../options/option-rules.js';
 import { TRACKING } from '../options/resolve-options.js';
 import type { RtSmsTracking } from '../options/rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
+import { applyReport, finalOf, statusEvent, type DeliveryState, type StatusRecord } from './delivery-state.js';
 import type { DeliveryTracker, EngineHost, EngineSettings } from './engine.js';
 import { Heap, type HeapItem } from './heap.js';
+import { PollSchedule } from './poll-schedule.js';
 
-/** The gateway may not know a message yet that it has just taken; a uid that it does not know for longer is given up. */
-const NOT_FOUND_GRACE_MS = 600_000;
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
-/** Words that are not final, kept of one message: the table has one of them, the rest are unknown. */
-const MAX_WORDS = 16;
 /** Uids that only callbacks have named: whoever knows the callback's secret can invent any number of them. */
 const MAX_UNKNOWN = 10_000;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
 
-/** A status of a message, and how it came to be known. */
-interface Known {
-  status: SmsStatus;
-  gatewayStatus: string;
-  parts: number | undefined;
-  errorCode: string | undefined;
-  source: 'callback' | 'poll';
-  confirmed: boolean;
-  corrects: SmsStatus | undefined;
-  at: number;
-}
-
 /** All that is remembered of one uid: not its events, for there are many. */
-class Delivery {
+class Delivery implements DeliveryState {
   ref: string | undefined;
   /** This process sent it or was asked to follow it; nothing is polled for a callback about any other uid. */
   isKnown = false;
-  last: Known | undefined;
-  /** The words that were emitted, but for a final one. */
-  words: string[] | undefined;
-  corrected = false;
+  last: StatusRecord | undefined;
+  seenStatuses: readonly string[] | undefined;
+  corrected: boolean | undefined;
   /** While it is to be asked for. */
   look: Look | undefined;
 
   constructor(readonly uid: string) {}
 
-  get final(): Known | undefined {
-    return this.last && isFinal(this.last.status) ? this.last : undefined;
+  get final(): StatusRecord | undefined {
+    return finalOf(this);
   }
 }
 
@@ -88,6 +73,7 @@ export class MemoryTracker implements DeliveryTracker {
   private readonly urgent = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly due = new Heap<Look>((a, b) => a.dueAt < b.dueAt);
   private readonly options: Exclude<EngineSettings['tracking'], false>;
+  private readonly polls: PollSchedule;
   private readonly rate: SlidingRate;
   private readonly parallel: number;
   private readonly logger: Logger;
@@ -101,6 +87,7 @@ export class MemoryTracker implements DeliveryTracker {
   constructor(private readonly host: TrackerHost) {
     const { tracking, connections } = host.options;
     this.options = tracking || TRACKING;
+    this.polls = new PollSchedule(this.options);
     this.rate = new SlidingRate(this.options.perSecond);
     // Never more than half of the connections: polling must not hold up a message.
     this.parallel = Math.max(1, connections >> 1);
@@ -127,7 +114,6 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
-    const { schedule: steps, limit } = this.options;
     if (this.stopped) return;
     const delivery = this.known(uid);
     // A listener of `accepted`, or a callback, may have been quicker: what comes later shall have the ref all the same.
@@ -144,13 +130,10 @@ export class MemoryTracker implements DeliveryTracker {
     const now = performance.now();
     // A journal may give a date back as text, or null.
     look.sentAt = now - Math.max(0, (sentAt && Date.now() - new Date(sentAt).getTime()) || 0);
-    // What is taken up again goes on where its age has brought it, not at the first step.
-    look.step = 0;
-    let at = look.sentAt + steps[0]!;
-    while (look.step < steps.length - 1 && (at += steps[look.step + 1]!) <= now) look.step++;
-    // But the first look comes as if it had just been sent, or now: nobody knows what the time in between has brought.
-    if (look.place < 0 && !look.asking) this.schedule(look, look.sentAt + jittered(steps[0]!));
-    this.keepLimit(limit);
+    const { step, dueAt } = this.polls.begin(look.sentAt, now);
+    look.step = step;
+    if (look.place < 0 && !look.asking) this.schedule(look, dueAt);
+    this.keepLimit(this.options.limit);
   }
 
   knows(uid: string): boolean {
@@ -184,16 +167,8 @@ export class MemoryTracker implements DeliveryTracker {
     return this.ask(this.lookOf(this.known(uid)));
   }
 
-  private event({ uid, ref }: Delivery, { at, ...known }: Known): RtSmsStatusEvent {
-    const { account } = this.host.options;
-    return new RtSmsStatusEvent({
-      account,
-      uid,
-      ref,
-      ...known,
-      final: isFinal(known.status),
-      receivedAt: new Date(at),
-    });
+  private event({ uid, ref }: Delivery, record: StatusRecord): RtSmsStatusEvent {
+    return statusEvent(this.host.options.account, uid, ref, record);
   }
 
   private known(uid: string): Delivery {
@@ -205,39 +180,35 @@ export class MemoryTracker implements DeliveryTracker {
     return (delivery.look ??= new Look(delivery));
   }
 
-  /** The status model: forward only, each word once, one final status, and at most one correction of it. */
   private learn(delivery: Delivery, report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): void {
-    const { uid, final, look, words = [] } = delivery;
-    const { status, gatewayStatus, parts, errorCode } = report;
-    const known = { status, gatewayStatus, parts, errorCode, source, confirmed, corrects: undefined, at: Date.now() };
-    const word = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
-    const ends = isFinal(status);
+    const { uid, final, look } = delivery;
+    const ends = isFinal(report.status);
     this.keep(delivery);
     // An answer pays what is owed, unless a callback came after the question; of two final ones only a final one decides.
     if (look && confirmed && !look.hinted && (ends || !final)) look.owed = false;
-    if (final && ends && status !== final.status && !delivery.corrected && (delivery.isKnown || confirmed)) {
-      delivery.corrected = confirmed;
-      if (confirmed) return this.settle(delivery, { ...known, corrects: final.status });
+    const transition = applyReport(delivery, report, source, confirmed);
+    if (transition.kind === 'needsConfirmation' && delivery.isKnown) {
+      delivery.corrected = false;
       const question = this.lookOf(delivery);
       question.owed = true;
       return this.wake(question);
     }
-    if (final || words.includes(word) || (!ends && words.length === MAX_WORDS))
-      return this.logger.debug(redact(`Nothing new: ${uid} is ${word} by ${source}`));
-    if (ends) return this.settle(delivery, known);
-    words.push(word);
-    delivery.words = words;
-    delivery.last = known;
-    void this.host.emit.status(this.event(delivery, known));
-  }
-
-  private settle(delivery: Delivery, known: Known): void {
-    delivery.last = known;
-    delivery.words = undefined;
-    this.open.delete(delivery.uid);
-    this.keep(delivery);
-    this.drop(delivery);
-    void this.host.emit.status(this.event(delivery, known));
+    if (transition.kind !== 'news') {
+      const { status, gatewayStatus } = report;
+      const name = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
+      return this.logger.debug(redact(`Ignored duplicate status '${name}' (${source}) for ${uid}`));
+    }
+    const { last, seenStatuses, corrected } = transition.state;
+    // Field by field: an object that is made anew for each status would cost more than the rest of it.
+    delivery.last = last;
+    delivery.seenStatuses = seenStatuses;
+    delivery.corrected = corrected;
+    if (ends) {
+      this.open.delete(uid);
+      this.keep(delivery);
+      this.drop(delivery);
+    }
+    void this.host.emit.status(this.event(delivery, last));
   }
 
   /** Remembers one that is not followed as the newest of its kind. */
@@ -290,8 +261,7 @@ export class MemoryTracker implements DeliveryTracker {
   }
 
   private schedule(look: Look, at: number): void {
-    // The last look is at the end of its time, not after it.
-    look.dueAt = Math.max(performance.now(), Math.min(at, look.sentAt + this.options.maxAgeMs));
+    look.dueAt = at;
     this.due.put(look);
     this.pump();
   }
@@ -373,7 +343,7 @@ export class MemoryTracker implements DeliveryTracker {
   private goOn(look: Look, error: Error | undefined): void {
     const { delivery } = look;
     if (!look.owed && this.open.get(delivery.uid) !== delivery) return this.drop(delivery);
-    const { schedule, maxAgeMs } = this.options;
+    const { maxAgeMs } = this.options;
     const now = performance.now();
     let why: string | undefined;
     if (error instanceof RtSmsNotFoundError) {
@@ -383,23 +353,18 @@ export class MemoryTracker implements DeliveryTracker {
         return this.drop(delivery);
       }
       look.missingSince ??= now;
-      // In proportion, where the whole time is short.
-      if (now - look.missingSince >= Math.min(NOT_FOUND_GRACE_MS, maxAgeMs / 10))
-        why = 'the gateway does not know it (transaction_not_found)';
+      if (this.polls.isLost(look.missingSince, now)) why = 'the gateway does not know it (transaction_not_found)';
     } else if (!error) look.missingSince = undefined;
-    if (look.askedAt >= look.sentAt + maxAgeMs) why ??= `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`;
+    if (this.polls.isOver(look.sentAt, look.askedAt)) why ??= `none came within ${maxAgeMs} ms (tracking.maxAgeMs)`;
     if (why === undefined) {
       if (look.hinted) this.wake(look);
-      else this.schedule(look, now + jittered(schedule[look.step] ?? schedule.at(-1)!));
+      else this.schedule(look, this.polls.next(look.sentAt, look.step, now));
     } else {
       this.logger.warn(`${redact(delivery.uid)} is asked about no more: ${why}`);
       this.giveUp(delivery);
     }
   }
 }
-
-/** Longer by up to a fifth, never shorter: what was sent together is not asked for together. */
-const jittered = (ms: number): number => ms * (1 + 0.2 * Math.random());
 
 /** Follows what `tracking.open` returns, until `signal` fires; what is no uid is named and left out. */
 export async function followOpen(
