@@ -2,14 +2,22 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
 import {
   RtSmsNotFoundError,
-  RtSmsStatusEvent,
   RtSmsTimeoutError,
   type DeliveryReport,
   type DeliveryTracker,
   type EngineHost,
+  type RtSmsStatusEvent,
   type SmsStatus,
 } from 'nestjs-rt-sms';
-import { redact } from 'nestjs-rt-sms/engine';
+import {
+  applyReport,
+  finalOf,
+  isFinal,
+  PollSchedule,
+  redact,
+  statusEvent,
+  type DeliveryState,
+} from 'nestjs-rt-sms/engine';
 import { Hints } from './hints.js';
 import type { SendData } from './job-data.js';
 import { checkIdOf, uidOf } from './job-id.js';
@@ -18,11 +26,8 @@ import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob }
 import { isMissing, jobError, reason } from './store-errors.js';
 import { UnknownQueue, type KnownMessages, type UnknownData, type Word } from './unknown-queue.js';
 
-const NOT_FINAL: readonly SmsStatus[] = ['awaiting_report', 'unknown'];
 /** Repeated callbacks of a message that is settled emit nothing for so long. */
 const KEEP_SETTLED_MS = 24 * 3_600_000;
-/** The gateway may not know a message yet that it has just taken. */
-const NOT_FOUND_GRACE_MS = 600_000;
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
 /** A hint about a message that is not found waits so long for the answer to its POST. */
@@ -34,7 +39,6 @@ const TELLING_MS = 300_000;
 const LOOK_MS = 500;
 /** Handlers of one status are called so often, over a day. */
 const MAX_FAILURES = 30;
-const MAX_WORDS = 16;
 /** What could not be registered, and hints that are to be tried again, at most. */
 const MAX_REMEMBERED = 10_000;
 const RETRY_MS = 5_000;
@@ -73,11 +77,8 @@ export interface CheckData {
   missingSince?: number | undefined;
   /** How many of its notes were taken in. */
   notes?: number;
-  /** The words that were emitted. */
-  words?: string[];
-  last?: SmsStatus;
-  final?: Word;
-  corrected?: boolean;
+  /** What was emitted. */
+  delivery?: DeliveryState;
   /** Given up: nothing is asked any more. */
   closed?: boolean;
   failures?: number;
@@ -97,7 +98,7 @@ type Taken = 'nothing' | 'emitted' | 'failed' | 'doubt';
 export class CheckQueue implements DeliveryTracker, KnownMessages {
   private worker: JobWorker<CheckData> | undefined;
   private stopped = false;
-  private readonly steps: readonly number[];
+  private readonly polls: PollSchedule;
   private readonly maxAgeMs: number;
   private readonly pace: Pace;
   private readonly parallel: number;
@@ -112,12 +113,13 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     private readonly store: Store<SendData, CheckData, UnknownData>,
     private readonly host: EngineHost,
   ) {
-    this.unknown = new UnknownQueue(store, host, this, (status) => !NOT_FINAL.includes(status));
+    this.unknown = new UnknownQueue(store, host, this);
     this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, OVERTAKING_MS);
     const { tracking, connections } = host.options;
     this.maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;
     // Without tracking the job is but the record; at the end of its time it goes without a word.
-    this.steps = tracking ? tracking.schedule : [this.maxAgeMs];
+    const schedule = tracking ? tracking.schedule : [this.maxAgeMs];
+    this.polls = new PollSchedule({ schedule, maxAgeMs: this.maxAgeMs });
     this.pace = new Pace(tracking ? tracking.perSecond : 50);
     // Never more than half of the connections: polling must not hold up a message.
     this.parallel = Math.max(1, connections >> 1);
@@ -245,7 +247,8 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
   async seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
     for (let first = true; !isOver(); first = false) {
       const job = await this.store.ask('find', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
-      if (job?.data.final) return this.eventOf(uid, readRef(job.data), job.data.final);
+      const final = job && finalOf(job.data.delivery ?? {});
+      if (final) return statusEvent(this.host.options.account, uid, readRef(job.data), final);
       if (job?.data.closed)
         throw new RtSmsTimeoutError(`${redact(uid)} stays without a final status`, 'not_sent', {
           operation: 'wait',
@@ -268,22 +271,17 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
 
   private job(uid: string, sentAt: number, about: { ref?: string | undefined; from?: string; unborn?: boolean } = {}) {
     const { ref, from, unborn } = about;
+    const now = Date.now();
+    const { step, dueAt } = this.polls.begin(sentAt, now);
     const data: CheckData = {
       sentAt,
-      dueAt: 0,
+      dueAt: Math.round(dueAt),
+      ...(step === 0 ? {} : { step }),
       ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
       ...(unborn ? { unborn } : {}),
       ...(from === undefined ? {} : { from }),
     };
-    // One that is taken up again goes on where its age has brought it.
-    let step = 0;
-    for (let age = Date.now() - sentAt; step < this.steps.length - 1; step++) {
-      age -= this.steps[step]!;
-      if (age <= 0) break;
-    }
-    if (step > 0) data.step = step;
-    data.dueAt = this.nextLook(data);
-    const delay = Math.max(0, data.dueAt - Date.now());
+    const delay = data.dueAt - now;
     return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay } };
   }
 
@@ -319,8 +317,8 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     if (state === 'unknown') return false;
     if (state === 'failed' || (state === 'completed' && said !== undefined)) {
       const job = await check.getJob(id);
-      const final = job?.data.final?.report.status;
-      const news = said !== undefined && (final === undefined || (!NOT_FINAL.includes(said) && said !== final));
+      const final = job && finalOf(job.data.delivery ?? {})?.status;
+      const news = said !== undefined && (final === undefined || (isFinal(said) && said !== final));
       if (job && (state === 'failed' || news)) await job.retry(state).catch(() => undefined);
     } else if (state === 'active') {
       // It may have read its notes already.
@@ -392,13 +390,13 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     }
     const isDue = Date.now() >= data.dueAt - PATIENCE_MS;
     const hinted = !said && !isDue;
-    if (doubt || (!data.final && !data.closed && (isDue || hinted))) {
+    if (doubt || (!isSettled(data) && !data.closed && (isDue || hinted))) {
       const left = await this.look(job, token, uid, data, doubt, hinted);
       if (left) return left;
     }
     await job.updateData(data);
-    if (!data.final && !data.closed) return postpone(job, token, data.dueAt);
-    return data.final?.report.status ?? 'unresolved';
+    if (!isSettled(data) && !data.closed) return postpone(job, token, data.dueAt);
+    return finalOf(data.delivery ?? {})?.status ?? 'unresolved';
   }
 
   /** True while `accepted` may still be told: it comes before any status. */
@@ -431,8 +429,8 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
       return postpone(job, token, now + turnMs);
     }
     if (turnMs > 0) await pause(turnMs);
-    const overdue = isDue && Date.now() >= data.sentAt + this.maxAgeMs;
     data.askedAt = Date.now();
+    const overdue = isDue && this.polls.isOver(data.sentAt, data.askedAt);
     let missing = false;
     try {
       const report = await this.poll(uid);
@@ -450,15 +448,13 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
       if (doubt && !missing) return postpone(job, token, Date.now() + RETRY_MS);
     }
-    if (data.final) return undefined;
+    if (isSettled(data)) return undefined;
     if (missing) data.missingSince ??= Date.now();
-    // In proportion, where the whole time is short.
-    const lost =
-      data.missingSince !== undefined &&
-      Date.now() - data.missingSince >= Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
+    const lost = this.polls.isLost(data.missingSince, Date.now());
     if (lost || overdue) return this.giveUp(job, token, uid, data, lost);
     if (isDue) data.step = (data.step ?? 0) + 1;
-    if (isDue || Date.now() >= data.dueAt) data.dueAt = this.nextLook(data);
+    if (isDue || Date.now() >= data.dueAt)
+      data.dueAt = Math.round(this.polls.next(data.sentAt, data.step ?? 0, Date.now()));
     return undefined;
   }
 
@@ -481,7 +477,8 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
   }
 
   event(uid: string, word: Word): RtSmsStatusEvent {
-    return this.eventOf(uid, undefined, word);
+    const { report, ...known } = word;
+    return statusEvent(this.host.options.account, uid, undefined, { ...report, ...known });
   }
 
   private async giveUp(job: CheckJob, token: string, uid: string, data: CheckData, lost: boolean) {
@@ -489,39 +486,25 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
       ? 'the gateway does not know it (transaction_not_found)'
       : `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
     this.host.logger.warn(`${redact(uid)} stays without a final status: ${why}`);
-    const told = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus: data.last });
+    const told = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus: data.delivery?.last?.status });
     if (!told && (data.failures ?? 0) < MAX_FAILURES) return this.putOff(job, token, data);
     data.closed = true;
     return undefined;
   }
 
-  /** Takes in what was said; steps only go forward, and each word is emitted once. */
-  private async take(uid: string, data: CheckData, note: Word): Promise<Taken> {
-    const { report, source, confirmed, at } = note;
-    const { status } = report;
-    const isFinal = !NOT_FINAL.includes(status);
-    const word = status === 'unknown' ? `unknown:${report.gatewayStatus}` : status;
-    const first = data.final?.report.status;
-    if (first !== undefined && isFinal && first !== status && !data.corrected) {
-      if (!confirmed) return 'doubt';
-      const event = this.eventOf(uid, readRef(data), note, first);
-      if (!(await this.emit(event, data))) return 'failed';
-      data.corrected = true;
-      data.final = { report, source, confirmed, at };
-      return 'emitted';
-    }
-    if (first !== undefined || data.words?.includes(word) || (!isFinal && (data.words?.length ?? 0) >= MAX_WORDS)) {
-      this.host.logger.debug(redact(`Nothing new: ${uid} is ${word} by ${source}`));
+  private async take(uid: string, data: CheckData, { report, source, confirmed, at }: Word): Promise<Taken> {
+    const transition = applyReport(data.delivery ?? {}, report, source, confirmed, at);
+    if (transition.kind === 'needsConfirmation') return 'doubt';
+    if (transition.kind === 'duplicate') {
+      const name = report.status === 'unknown' ? `unknown:${report.gatewayStatus}` : report.status;
+      this.host.logger.debug(redact(`Ignored duplicate status '${name}' (${source}) for ${uid}`));
       return 'nothing';
     }
-    const event = this.eventOf(uid, readRef(data), note);
+    const { state } = transition;
+    const event = statusEvent(this.host.options.account, uid, readRef(data), state.last);
     if (!(await this.emit(event, data))) return 'failed';
-    data.words = [...(data.words ?? []), word];
-    data.last = status;
-    if (isFinal) {
-      data.final = { report, source, confirmed, at };
-      data.closed = false;
-    }
+    data.delivery = state;
+    if (event.final) data.closed = false;
     return 'emitted';
   }
 
@@ -543,35 +526,9 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     await job.updateData(data);
     return postpone(job, token, at);
   }
-
-  private eventOf(
-    uid: string,
-    ref: string | undefined,
-    { report, source, confirmed, at }: Word,
-    corrects?: SmsStatus,
-  ): RtSmsStatusEvent {
-    return new RtSmsStatusEvent({
-      account: this.host.options.account,
-      uid,
-      ...(ref === undefined ? {} : { ref }),
-      status: report.status,
-      gatewayStatus: report.gatewayStatus,
-      final: !NOT_FINAL.includes(report.status),
-      ...(report.parts === undefined ? {} : { parts: report.parts }),
-      ...(report.errorCode === undefined ? {} : { errorCode: report.errorCode }),
-      source,
-      confirmed,
-      ...(corrects === undefined ? {} : { corrects }),
-      receivedAt: new Date(at),
-    });
-  }
-
-  private nextLook({ sentAt, step = 0 }: CheckData): number {
-    const delayMs = this.steps[Math.min(step, this.steps.length - 1)]! * (1 + 0.2 * Math.random());
-    // The last look is at the end of its time, not after it.
-    return Math.round(Math.min(Date.now() + delayMs, Math.max(Date.now(), sentAt + this.maxAgeMs)));
-  }
 }
+
+const isSettled = ({ delivery }: CheckData): boolean => delivery !== undefined && finalOf(delivery) !== undefined;
 
 /** That it has to be woken is owed beside its registration, not instead of it. */
 const wakingOf = (uid: string): string => `wake ${uid}`;

@@ -1,13 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
-import {
-  RtSmsNotFoundError,
-  type DeliveryReport,
-  type EngineHost,
-  type RtSmsStatusEvent,
-  type SmsStatus,
-} from 'nestjs-rt-sms';
-import { redact } from 'nestjs-rt-sms/engine';
+import { RtSmsNotFoundError, type DeliveryReport, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
+import { isFinal, redact } from 'nestjs-rt-sms/engine';
 import { checkIdOf } from './job-id.js';
 import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { jobError, reason } from './store-errors.js';
@@ -74,7 +68,6 @@ export class UnknownQueue {
     private readonly store: Pick<Store<never, never, UnknownData>, 'unknown' | 'unknownSteps' | 'work' | 'complain'>,
     private readonly host: EngineHost,
     private readonly messages: KnownMessages,
-    private readonly isFinal: (status: SmsStatus) => boolean,
   ) {}
 
   async open(): Promise<void> {
@@ -96,13 +89,13 @@ export class UnknownQueue {
   /** Stores a callback; without `word` the gateway is to be asked. */
   async add(uid: string, at: number, word?: Word): Promise<void> {
     if (await this.isFull()) return;
-    const isFinal = word && this.isFinal(word.report.status);
-    const delay = FIRST_LOOK_MS + (isFinal ? FINAL_LATER_MS : 0);
+    const ends = word && isFinal(word.report.status);
+    const delay = FIRST_LOOK_MS + (ends ? FINAL_LATER_MS : 0);
     const data: UnknownData = { uid, at, ...(word && { word }) };
     // What was asked need not be remembered: what the gateway says is stored as a job of its own.
     const opts = {
       ...JOB,
-      jobId: idOf(uid, word?.report, isFinal),
+      jobId: idOf(uid, word?.report, ends),
       delay,
       ...(word ? {} : { removeOnComplete: true }),
     };
@@ -149,12 +142,12 @@ export class UnknownQueue {
     if (word && (await this.isTooEarly(uid, word))) return postpone(job, token, Date.now() + FINAL_LATER_MS);
     if (await this.messages.receive(uid, word)) return 'known';
     if (Date.now() < at + OVERTAKING_MS) {
-      const later = word && this.isFinal(word.report.status) ? FINAL_LATER_MS : 0;
+      const later = word && isFinal(word.report.status) ? FINAL_LATER_MS : 0;
       return postpone(job, token, at + OVERTAKING_MS + later);
     }
     if (await this.host.sentByAnother(uid)) return "another account's";
     if (!word) return this.ask(job, token);
-    if (!this.isFinal(word.report.status)) {
+    if (!isFinal(word.report.status)) {
       const final = await this.store.unknown.getJob(idOf(uid, word.report, true));
       if (final && final.data.at < at) return 'after the final one';
     }
@@ -173,7 +166,7 @@ export class UnknownQueue {
 
   /** A final status comes after the one that is not final: both have a job, and another replica may have that one in its hands. */
   private async isTooEarly(uid: string, { at, report }: Word): Promise<boolean> {
-    if (!this.isFinal(report.status)) return false;
+    if (!isFinal(report.status)) return false;
     const before = await this.store.unknown.getJob(idOf(uid, { status: OPEN, gatewayStatus: OPEN }));
     // Handlers that fail may do so for a day.
     return before !== undefined && before.data.at <= at && !before.finishedOn && !before.data.failures;
@@ -198,7 +191,7 @@ export class UnknownQueue {
 }
 
 /** One id for all final statuses of a uid: the first is emitted. A uid has no `%` in it. */
-function idOf(uid: string, report: Word['report'] | undefined, isFinal?: boolean): string {
+function idOf(uid: string, report: Word['report'] | undefined, ends?: boolean): string {
   if (!report) return `${checkIdOf(uid)}%ask`;
-  return `${checkIdOf(uid)}%${isFinal ? 'final' : `.${Buffer.from(report.gatewayStatus).toString('base64url')}`}`;
+  return `${checkIdOf(uid)}%${ends ? 'final' : `.${Buffer.from(report.gatewayStatus).toString('base64url')}`}`;
 }

@@ -197,6 +197,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
     const item = this.given.queued(message, options);
+    this.bootstrap.onUse();
     await this.engine.enqueue([item]);
     return { id: item.id };
   }

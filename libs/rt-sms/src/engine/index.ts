@@ -2,6 +2,16 @@
  * For authors of engines: the rules that each engine shares with the one in memory.
  * @module nestjs-rt-sms/engine
  */
+export {
+  applyReport,
+  finalOf,
+  statusEvent,
+  type DeliveryState,
+  type StatusRecord,
+  type Transition,
+} from '../delivery/delivery-state.js';
 export { idTaken } from '../delivery/engine.js';
+export { PollSchedule } from '../delivery/poll-schedule.js';
+export { isFinal } from '../message/status.js';
 export { messageOf, redact, safeCause } from '../redact.js';
 export { fromStored, toStored, type StoredError } from '../rt-sms.errors.js';
