@@ -8,8 +8,8 @@ export default {
   testTimeout: 30_000,
   // `*.long.ts` are the rest of `npm run test:all`: see CONTRIBUTING.md.
   testMatch: ['**/*.spec.ts', '**/*.e2e.ts'],
-  // More than there are cores: many suites wait for timers and for other processes.
-  maxWorkers: 2 * availableParallelism(),
+  // One more than there are cores: many suites wait for timers and for other processes.
+  maxWorkers: availableParallelism() + 1,
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',

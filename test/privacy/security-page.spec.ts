@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import ts from 'typescript';
 
@@ -65,6 +65,34 @@ it.each(rows.map((row) => [row.split(' | ')[0]!.slice(2), row]))('a test proves 
   expect(files.filter((file) => !existsSync(resolve(root, file)))).toEqual([]);
   const run = files.flatMap((file) => titlesIn(readFileSync(resolve(root, file), 'utf8')));
   expect(titles.filter((title) => !run.includes(title))).toEqual([]);
+});
+
+/** What a sentence beside the table names: a file of tests, and one of its titles. */
+const sentences = [...page.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e)\.ts)\): \*([^*]+)\*/g)]
+  .filter(([found]) => !rows.some((row) => row.includes(found)))
+  .map(([, file, title]) => [file!, title!] as const);
+
+it('has sentences beside the table that name a test', () => expect(sentences.length).toBeGreaterThanOrEqual(4));
+
+it.each(sentences)('a sentence is proved by %s: %s', (file, title) =>
+  expect(titlesIn(readFileSync(resolve(root, file), 'utf8'))).toContain(title),
+);
+
+it('names the versions of Node that every package takes', () => {
+  const [, versions] = /^`([^`]+)`/m.exec(page.slice(page.indexOf('## Supported versions of Node')))!;
+  for (const folder of ['', ...readdirSync(resolve(root, 'libs')).map((library) => `libs/${library}/`)]) {
+    const { engines } = JSON.parse(readFileSync(resolve(root, `${folder}package.json`), 'utf8')) as {
+      engines: { node: string };
+    };
+    expect([folder, engines.node]).toEqual([folder, versions]);
+  }
+});
+
+it('says of invented uids what both engines have as their limit', () => {
+  const [sentence = ''] = /\*\*A leaked callback secret\*\*[^]*?\n- /.exec(page) ?? [];
+  expect(sentence.match(/\d+,\d{3}/g)).toEqual(['10,000', '10,000']);
+  for (const file of ['libs/rt-sms/src/delivery/tracker.ts', 'libs/rt-sms-bullmq/src/unknown-queue.ts'])
+    expect(readFileSync(resolve(root, file), 'utf8')).toContain('const MAX_UNKNOWN = 10_000;');
 });
 
 describe('a test that is named', () => {

@@ -22,7 +22,7 @@ import { Hints } from './hints.js';
 import type { SendData } from './job-data.js';
 import { checkIdOf, uidOf } from './job-id.js';
 import type { Keeping } from './own-steps.js';
-import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { isMissing, jobError, reason } from './store-errors.js';
 import { UnknownQueue, type KnownMessages, type UnknownData, type Word } from './unknown-queue.js';
 
@@ -96,6 +96,8 @@ type Taken = 'nothing' | 'emitted' | 'failed' | 'doubt';
  * come, or when a callback on any replica wakes it; handlers run inside of it, and a failure of theirs puts it off.
  */
 export class CheckQueue implements DeliveryTracker, KnownMessages {
+  /** How long a job is kept after its message has settled. */
+  readonly keepMs: number;
   private worker: JobWorker<CheckData> | undefined;
   private stopped = false;
   private readonly polls: PollSchedule;
@@ -113,10 +115,11 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     private readonly store: Store<SendData, CheckData, UnknownData>,
     private readonly host: EngineHost,
   ) {
-    this.unknown = new UnknownQueue(store, host, this);
-    this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, OVERTAKING_MS);
     const { tracking, connections } = host.options;
     this.maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;
+    this.keepMs = Math.min(this.maxAgeMs, KEEP_SETTLED_MS);
+    this.unknown = new UnknownQueue(store, host, this, this.keepMs);
+    this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, OVERTAKING_MS);
     // Without tracking the job is but the record; at the end of its time it goes without a word.
     const schedule = tracking ? tracking.schedule : [this.maxAgeMs];
     this.polls = new PollSchedule({ schedule, maxAgeMs: this.maxAgeMs });
@@ -127,11 +130,11 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
 
   /** Connects a worker, which takes nothing before `startWorker`. */
   async open(): Promise<void> {
-    const keep = { age: Math.ceil(Math.min(this.maxAgeMs, KEEP_SETTLED_MS) / 1000) };
-    this.worker = await this.store.work<CheckData>('check', (job, token) => this.process(job, token), {
-      removeOnComplete: keep,
-      removeOnFail: keep,
-    });
+    this.worker = await this.store.work<CheckData>(
+      'check',
+      (job, token) => this.process(job, token),
+      keepFor(this.keepMs),
+    );
     await this.unknown.open();
   }
 

@@ -4,6 +4,7 @@ import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } 
 import type { SendData } from './job-data.js';
 import { SendQueue } from './send-queue.js';
 import { Store, within } from './store.js';
+import { Sweep } from './sweep.js';
 import type { UnknownData } from './unknown-queue.js';
 
 /** An end waits so long for what is being connected. */
@@ -15,6 +16,7 @@ export class BullMqEngine implements SmsEngine {
   private readonly store: Store<SendData, CheckData, UnknownData>;
   private readonly sends: SendQueue;
   private readonly checks: CheckQueue;
+  private readonly sweep: Sweep;
   private opening: Promise<void> | undefined;
 
   constructor(options: BullMqOptions, host: EngineHost) {
@@ -23,6 +25,8 @@ export class BullMqEngine implements SmsEngine {
     this.store = new Store(this.options, account, host.logger);
     this.checks = new CheckQueue(this.store, host);
     this.sends = new SendQueue(this.store, host, this.options, this.checks);
+    const { keepMs } = this.checks;
+    this.sweep = new Sweep(this.store, { send: host.options.idempotencyMs, check: keepMs, unknown: keepMs });
   }
 
   get tracker(): DeliveryTracker {
@@ -41,6 +45,7 @@ export class BullMqEngine implements SmsEngine {
       () => {
         this.sends.start();
         this.checks.startWorker();
+        void this.sweep.start();
       },
       () => undefined,
     );
@@ -49,6 +54,7 @@ export class BullMqEngine implements SmsEngine {
   /** Stops taking, drains, and closes the workers. What callers and callbacks need goes with `close`. */
   async stop(): Promise<void> {
     this.store.end();
+    this.sweep.stop();
     await within(CONNECTING_MS, this.opening ?? Promise.resolve()).catch(() => undefined);
     await Promise.all([this.sends.stop(), this.checks.stopWorker()]);
   }

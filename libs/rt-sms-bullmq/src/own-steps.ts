@@ -42,11 +42,16 @@ export interface OwnSteps {
   replaceUnsent(jobId: string, data: object): Promise<boolean>;
   /** Many that are asked for at once are one write. */
   keep(keeping: Keeping): Promise<Kept>;
-  /** Removes what was completed before `at` (Unix time in milliseconds), and nothing that comes meanwhile under its id. */
+  /**
+   * Removes the jobs that were completed before `at` (Unix time in milliseconds), and BullMQ's events of that time, which hold
+   * ids; but nothing that is added meanwhile under one of the ids. The work is done in small steps.
+   */
   forget(at: number): Promise<void>;
 }
 
-const CLEAN_AT_ONCE = 10_000;
+/** Each step of a removal holds the store up for as long as it lasts. */
+const FORGET_AT_ONCE = 1_000;
+const FORGET_EVENTS_LUA = `return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])`;
 const REPLACE_UNSENT_LUA = `
   local data = redis.call('HGET', KEYS[1], 'data')
   if not data or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
@@ -86,10 +91,12 @@ const KEEP_LUA = `
   if first then redis.call('ZADD', others .. 'marker', tonumber(first) / 0x1000, '1') end
   return done`;
 
+/** `backend` is that of the queue whose keys begin with `jobs`. */
 export function redisSteps(backend: IQueueBackend, jobs: string, others: string): OwnSteps {
   const defined = (backend as unknown as RedisBackend).client.then((client) => {
     client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
     client.defineCommand('rtSmsKeep', { numberOfKeys: 2, lua: KEEP_LUA });
+    client.defineCommand('rtSmsForgetEvents', { numberOfKeys: 1, lua: FORGET_EVENTS_LUA });
     return client;
   });
   const write = async (all: Keeping[]): Promise<Kept[]> => {
@@ -109,7 +116,8 @@ export function redisSteps(backend: IQueueBackend, jobs: string, others: string)
     },
     keep: (one) => together.do(one),
     forget: async (at) => {
-      while ((await backend.cleanJobsByState('completed', at, CLEAN_AT_ONCE)).length === CLEAN_AT_ONCE);
+      while ((await backend.cleanJobsByState('completed', at, FORGET_AT_ONCE)).length === FORGET_AT_ONCE);
+      await (await defined).runCommand('rtSmsForgetEvents', [`${jobs}events`, at]);
     },
   };
 }
@@ -117,7 +125,14 @@ export function redisSteps(backend: IQueueBackend, jobs: string, others: string)
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
   AND data->'state' IS NULL AND data->'intent' IS NULL RETURNING id`;
-const FORGET_SQL = `DELETE FROM job WHERE queue = $1 AND state = 'completed' AND finished_at_ms < $2`;
+/** What another replica removes just now is left to it. The last two conditions are for a job that has changed meanwhile. */
+const FORGET_SQL = `WITH old AS (
+    SELECT id FROM job WHERE queue = $1 AND state = 'completed' AND finished_at_ms < $2
+    ORDER BY finished_at_ms LIMIT ${FORGET_AT_ONCE} FOR UPDATE SKIP LOCKED
+  )
+  DELETE FROM job USING old WHERE queue = $1 AND job.id = old.id AND state = 'completed' AND finished_at_ms < $2
+  RETURNING 1`;
+const FORGET_EVENTS_SQL = `DELETE FROM event WHERE queue = $1 AND created_at_ms < $2`;
 /**
  * Of many, those whose job another one has locked just now are left, for two that wait for each other would be a deadlock.
  * A statement that its client has given up may still be carried out: an older edition writes nothing. (Redis answers in
@@ -172,6 +187,9 @@ export function postgresSteps(backend: IQueueBackend, jobs: string, others: stri
       (await query(REPLACE_UNSENT_SQL, [jobs, jobId, JSON.stringify(data)])).rows.length === 1,
     keep: (one) => together.do(one),
     // BullMQ's own looks for ids first, and may then delete what is new under one of them (bullmq 6.7).
-    forget: async (at) => void (await query(FORGET_SQL, [jobs, at])),
+    forget: async (at) => {
+      while ((await query(FORGET_SQL, [jobs, at])).rows.length === FORGET_AT_ONCE);
+      await query(FORGET_EVENTS_SQL, [jobs, at]);
+    },
   };
 }

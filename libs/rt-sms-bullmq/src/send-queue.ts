@@ -17,7 +17,7 @@ import { readRef, type CheckData, type CheckQueue } from './check-queue.js';
 import type { SendData } from './job-data.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
-import { JOB, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, keepFor, postpone, within, type JobWorker, type Store, type StoredJob } from './store.js';
 import { jobError } from './store-errors.js';
 import type { UnknownData } from './unknown-queue.js';
 
@@ -84,10 +84,8 @@ export class SendQueue {
   /** Connects a worker, which takes nothing before `start`. */
   async open(): Promise<void> {
     const { rate, idempotencyMs } = this.host.options;
-    const keep = { age: Math.ceil(idempotencyMs / 1000) };
     this.worker = await this.store.work<SendData>('send', (job, token) => this.process(job, token), {
-      removeOnComplete: keep,
-      removeOnFail: keep,
+      ...keepFor(idempotencyMs),
       ...(rate ? { limiter: limiter(rate.perSecond), drainDelay: 1 } : {}),
     });
   }
@@ -240,8 +238,8 @@ export class SendQueue {
       }),
     );
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    // BullMQ does so when other jobs end. By age, not by id: by now the id may be a new message's.
-    if (isCrowded) await this.store.steps.forget(now - idempotencyMs);
+    // By age, not by id: by now the id may be a new message's.
+    if (isCrowded) await this.store.forget('send', now - idempotencyMs);
     return free;
   }
 

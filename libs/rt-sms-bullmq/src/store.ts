@@ -42,6 +42,12 @@ const EVENTS = { events: { maxLen: 1_000 } };
 /** Of each job: nothing of it fails for good, and no stack of an error gets into the store. */
 export const JOB = { attempts: 1_000_000, backoff: 5_000, stackTraceLimit: 0 } as const;
 
+/** For how long a worker's jobs stay after their end. BullMQ removes them when another one ends, `Sweep` where none does. */
+export function keepFor(ms: number): Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'> {
+  const keep = { age: Math.ceil(ms / 1000) };
+  return { removeOnComplete: keep, removeOnFail: keep };
+}
+
 /** What callers wait for. */
 export type StoreRequest = keyof typeof REQUESTS;
 
@@ -84,7 +90,7 @@ export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, objec
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
 
 /** Those of `rtSmsQueueNames`. */
-type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
+export type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
 
 /** A queue or a worker, as far as its connections go. */
 interface Connected {
@@ -102,7 +108,7 @@ export class Store<Send, Check, Unknown> {
   /** The same, but a store that is not there at the start is waited for only so long; later callers not at all. */
   private readonly reached: Promise<void>;
   private isReady = false;
-  private own: { send: OwnSteps; unknown: OwnSteps } | undefined;
+  private own: Record<QueueName, OwnSteps> | undefined;
   private queues: [StoredQueue<Send>, StoredQueue<Check>, StoredQueue<Unknown>] | undefined;
   private unfit: RtSmsConfigError | undefined;
   private isVolatile = false;
@@ -200,10 +206,10 @@ export class Store<Send, Check, Unknown> {
     return this.own!.send;
   }
 
-  /** The same, on the queue of callbacks about unknown messages. */
-  get unknownSteps(): OwnSteps {
+  /** Removes the jobs of this queue that were completed before `at`, a Unix time in milliseconds. */
+  async forget(queue: QueueName, at: number): Promise<void> {
     this.opened();
-    return this.own!.unknown;
+    await this.own![queue].forget(Math.max(0, Math.floor(at)));
   }
 
   /** Lets a delayed job run now. @throws where it is none */
@@ -304,11 +310,12 @@ export class Store<Send, Check, Unknown> {
         queues.push(second, third);
         const steps = (jobs: Queue, others: Queue) =>
           this.isRedis
-            ? redisSteps(backend, jobs.toKey(''), others.toKey(''))
+            ? redisSteps(jobs.getBackend(), jobs.toKey(''), others.toKey(''))
             : postgresSteps(backend, jobs.name, others.name);
         const wrong = await misfit(`${this.name('send')}-probe`, backend, (probe) => steps(probe, probe), JOB);
         if (wrong !== undefined) throw new Unfit(LAYOUT(wrong));
-        this.own = { send: steps(first as Queue, second as Queue), unknown: steps(third as Queue, second as Queue) };
+        const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, second as Queue);
+        this.own = { send: own(first), check: own(second), unknown: own(third) };
         for (const queue of [second, third]) {
           queue.on('error', this.complain);
           await queue.waitUntilReady();

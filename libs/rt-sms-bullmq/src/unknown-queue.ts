@@ -3,12 +3,11 @@ import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type DeliveryReport, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
 import { isFinal, redact } from 'nestjs-rt-sms/engine';
 import { checkIdOf } from './job-id.js';
-import { JOB, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { jobError, reason } from './store-errors.js';
 
 /** Uids that only callbacks have named: whoever knows the callback's secret can invent any number of them. */
 const MAX_UNKNOWN = 10_000;
-const KEEP_S = 24 * 3_600;
 /** A callback waits so long for the answer to the POST of its message, and is looked at earlier once. */
 const OVERTAKING_MS = 2_000;
 const FIRST_LOOK_MS = 100;
@@ -65,16 +64,19 @@ export class UnknownQueue {
   private trimTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly store: Pick<Store<never, never, UnknownData>, 'unknown' | 'unknownSteps' | 'work' | 'complain'>,
+    private readonly store: Pick<Store<never, never, UnknownData>, 'unknown' | 'forget' | 'work' | 'complain'>,
     private readonly host: EngineHost,
     private readonly messages: KnownMessages,
+    /** How long a job is kept after its status was emitted. */
+    private readonly keepMs: number,
   ) {}
 
   async open(): Promise<void> {
-    this.worker = await this.store.work<UnknownData>('unknown', (job, token) => this.process(job, token), {
-      removeOnComplete: { age: KEEP_S },
-      removeOnFail: { age: KEEP_S },
-    });
+    this.worker = await this.store.work<UnknownData>(
+      'unknown',
+      (job, token) => this.process(job, token),
+      keepFor(this.keepMs),
+    );
   }
 
   startWorker(): void {
@@ -134,7 +136,7 @@ export class UnknownQueue {
   private async trim(): Promise<void> {
     this.trimTimer = undefined;
     const [oldest] = await this.store.unknown.getJobs('completed', MAX_UNKNOWN, MAX_UNKNOWN);
-    if (oldest?.finishedOn) await this.store.unknownSteps.forget(oldest.finishedOn + 1);
+    if (oldest?.finishedOn) await this.store.forget('unknown', oldest.finishedOn + 1);
   }
 
   private async take(job: StoredJob<UnknownData>, token: string): Promise<string> {
@@ -182,7 +184,7 @@ export class UnknownQueue {
       report = await this.messages.poll(uid);
     } catch (error) {
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
-      if (error instanceof RtSmsNotFoundError || Date.now() - at > KEEP_S * 1_000) return 'not found';
+      if (error instanceof RtSmsNotFoundError || Date.now() - at > this.keepMs) return 'not found';
       return postpone(job, token, Date.now() + RETRY_MS);
     }
     await this.add(uid, at, { at: Date.now(), report, source: 'callback', confirmed: true });

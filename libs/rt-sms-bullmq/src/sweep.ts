@@ -1,0 +1,43 @@
+import type { QueueName, Store } from './store.js';
+
+/** Less than an hour, so that a whole sweep ends within the hour that docs/security.md promises. */
+const LONGEST_PAUSE_MS = 50 * 60_000;
+const SHORTEST_PAUSE_MS = 1_000;
+/** After a failure, such as a store that is down. */
+const RETRY_MS = 60_000;
+
+/**
+ * Removes the jobs whose time is over, at the start and then at least once an hour. BullMQ removes them only when another job
+ * of their queue ends, so an account that falls idle would keep them.
+ */
+export class Sweep {
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+  private readonly pauseMs: number;
+
+  constructor(
+    private readonly store: Pick<Store<never, never, never>, 'forget' | 'complain'>,
+    /** How long the completed jobs of each queue are kept, in milliseconds. */
+    private readonly keepMs: Record<QueueName, number>,
+  ) {
+    const half = Math.min(...Object.values(keepMs)) / 2;
+    this.pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, half));
+  }
+
+  async start(): Promise<void> {
+    let { pauseMs } = this;
+    try {
+      for (const [queue, keepMs] of Object.entries(this.keepMs))
+        await this.store.forget(queue as QueueName, Date.now() - keepMs);
+    } catch (error) {
+      this.store.complain(error);
+      pauseMs = Math.min(pauseMs, RETRY_MS);
+    }
+    if (!this.stopped) this.timer = setTimeout(() => void this.start(), pauseMs).unref();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+  }
+}

@@ -1,0 +1,127 @@
+import { jest } from '@jest/globals';
+import type { Queue } from 'bullmq';
+import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
+import { Client } from 'pg';
+import { atEnd } from '../platforms.js';
+import { callback, gatewayOf, run } from './account.js';
+import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+
+jest.setTimeout(120_000);
+
+const hello = { msisdn: '79271234567', text: 'Your code QX-ZJKW', ref: 'order-4711' };
+const HOUR_MS = 3_600_000;
+
+describe.each(STORES)('deletion on %s', (kind) => {
+  let store: Service;
+  beforeAll(async () => {
+    store = await startStore(kind);
+  }, 120_000);
+  let queues: Map<string, Queue>;
+  beforeEach(async () => {
+    await store.clear();
+    queues = new Map();
+  });
+  afterAll(() => store.close());
+
+  async function queueOf(name: string): Promise<Queue> {
+    const queue = queues.get(name) ?? (await bareQueue(store, name));
+    if (!queues.has(name)) atEnd(() => queue.close());
+    queues.set(name, queue);
+    return queue;
+  }
+
+  /** The ids of the jobs that have ended in each queue. */
+  async function settled(): Promise<Record<string, string[]>> {
+    const names = Object.entries(rtSmsQueueNames());
+    const ids = names.map(async ([queue, name]) => {
+      const jobs = await (await queueOf(name)).getJobs(['completed']);
+      return [queue, jobs.map(({ id }) => id!)] as const;
+    });
+    return Object.fromEntries(await Promise.all(ids));
+  }
+
+  /** Queues and waits for the final status of one message, and takes a callback about a message of somebody else. */
+  async function settle(replica: Awaited<ReturnType<typeof run>>, id: string): Promise<string> {
+    await replica.sms.enqueue(hello, { id });
+    const { uid } = await replica.heard('accepted', id);
+    await callback(replica.url, uid!, 'delivered');
+    await callback(replica.url, 'elsewhere', 'delivered');
+    await eventually(async () => replica.events.filter(({ event }) => event === 'status.delivered').length === 2);
+    await eventually(async () => Object.values(await settled()).every(({ length }) => length > 0));
+    return uid!;
+  }
+
+  it('what is over goes from each queue without another message, and no id stays behind', async () => {
+    const gateway = await gatewayOf();
+    const options = { idempotencyMs: 4_000, tracking: { maxAgeMs: 4_000 } };
+    const replica = await run(gateway, store.options, { options });
+    const uid = await settle(replica, 'an-id');
+    await eventually(async () => Object.values(await settled()).every(({ length }) => length === 0));
+    const personal = new RegExp([uid, 'elsewhere', 'order-4711', Buffer.from('an-id').toString('base64url')].join('|'));
+    await eventually(async () => !personal.test(await store.dump()));
+  });
+
+  it('each queue has a time of its own', async () => {
+    const gateway = await gatewayOf();
+    const options = { idempotencyMs: HOUR_MS, tracking: { maxAgeMs: 3_000 } };
+    const replica = await run(gateway, store.options, { options });
+    await settle(replica, 'kept');
+    await eventually(async () => {
+      const { check, unknown } = await settled();
+      return check!.length + unknown!.length === 0;
+    });
+    await expect(replica.sms.find('kept')).resolves.toMatchObject({ state: 'accepted' });
+  });
+
+  it('what was left by replicas that ended goes at the start', async () => {
+    const gateway = await gatewayOf();
+    const first = await run(gateway, store.options);
+    await settle(first, 'left');
+    await first.app.close();
+    // So long pauses that only the sweep at the start can remove anything.
+    const { now } = Date;
+    const days = jest.spyOn(Date, 'now').mockImplementation(() => now() + 100 * HOUR_MS);
+    atEnd(() => days.mockRestore());
+    await run(gateway, store.options);
+    await eventually(async () => Object.values(await settled()).every(({ length }) => length === 0));
+  });
+
+  it("one person's data are erased as docs/security.md says", async () => {
+    const gateway = await gatewayOf();
+    const replica = await run(gateway, store.options);
+    const { sms } = replica;
+    const personal = (uid: string) => new RegExp([hello.msisdn, 'QX-ZJKW', hello.ref, uid].join('|'));
+    await sms.enqueue(hello, { id: 'order-4711 later', delayMs: HOUR_MS });
+    await sms.enqueue({ ...hello, ref: 'of another' }, { id: 'another' });
+    const other = await replica.heard('accepted', 'another');
+    const uid = await settle(replica, 'order-4711');
+    expect(await store.dump()).toMatch(personal(uid));
+
+    await expect(sms.cancel('order-4711 later')).resolves.toBe(true);
+    await replica.heard('cancelled', 'order-4711 later');
+    expect(await store.dump()).not.toMatch(/79271234567|QX-ZJKW/);
+    const { send: sends, check: checks } = rtSmsQueueNames();
+    const [send, check] = [await queueOf(sends), await queueOf(checks)];
+    await eventually(async () => (await send.getJobs(['completed'])).length === 3);
+    for (const id of ['order-4711 later', 'order-4711'])
+      await expect(send.remove(`i${Buffer.from(id).toString('base64url')}`)).resolves.toBe(1);
+    await expect(check.remove(uid)).resolves.toBe(1);
+    if ('connection' in store.options) {
+      for (const queue of [send, check]) await queue.trimEvents(0);
+    } else {
+      const client = new Client(store.options.postgres);
+      await client.connect();
+      atEnd(() => client.end());
+      await client.query('DELETE FROM bullmq.event WHERE queue = ANY($1)', [[sends, checks]]);
+    }
+
+    const dump = await store.dump();
+    expect(dump).not.toMatch(personal(uid));
+    for (const id of ['order-4711', 'order-4711 later'])
+      expect(dump).not.toContain(`"i${Buffer.from(id).toString('base64url')}"`);
+    expect(dump).toContain('of another');
+    // What is not erased goes on.
+    await callback(replica.url, other.uid!, 'failed');
+    await expect(replica.heard('status.failed')).resolves.toMatchObject({ uid: other.uid, ref: 'of another' });
+  });
+});
