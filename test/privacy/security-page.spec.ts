@@ -68,7 +68,7 @@ it.each(rows.map((row) => [row.split(' | ')[0]!.slice(2), row]))('a test proves 
 });
 
 /** What a sentence beside the table names: a file of tests, and one of its titles. */
-const sentences = [...page.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e)\.ts)\): \*([^*]+)\*/g)]
+const sentences = [...page.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e|long)\.ts)\): \*([^*]+)\*/g)]
   .filter(([found]) => !rows.some((row) => row.includes(found)))
   .map(([, file, title]) => [file!, title!] as const);
 
