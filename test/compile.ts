@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { transformFile } from '@swc/core';
@@ -35,4 +36,13 @@ export async function compile(from: string, to: string): Promise<void> {
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, code);
   }
+}
+
+/** Compiles a library to where it would lie once installed. The files of its page are read relative to the build. */
+export async function compileLibrary(name: string, to: string): Promise<void> {
+  const source = join('libs', name);
+  await compile(join(source, 'src'), join(to, 'dist/esm'));
+  await cp(join(source, 'package.json'), join(to, 'package.json'));
+  const page = join(source, 'page');
+  if (existsSync(page)) await cp(page, join(to, 'dist/page'), { recursive: true });
 }

@@ -1,24 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { compile, compiledFolder } from '../compile.js';
+import { compile, compiledFolder, compileLibrary } from '../compile.js';
 import { atEnd } from '../platforms.js';
 
 /** Compiles the sample and the libraries that it imports: they find each other by package.json as they would once installed. */
 export async function compileSample(): Promise<{ main: string; remove: () => Promise<void> }> {
-  const { folder, remove } = await compiledFolder('sample');
+  const { folder, remove } = await compiledFolder('sample', 'apps/sample');
   await compile('apps/sample/src', join(folder, 'app'));
   await writeFile(join(folder, 'app/package.json'), JSON.stringify({ type: 'module' }));
-  for (const [source, name] of [
-    ['libs/rt-sms', 'nestjs-rt-sms'],
-    ['libs/rt-sms-testing', 'nestjs-rt-sms-testing'],
-    ['libs/rt-sms-bullmq', 'nestjs-rt-sms-bullmq'],
-  ] as const) {
-    const library = join(folder, 'node_modules', name);
-    await compile(join(source, 'src'), join(library, 'dist/esm'));
-    await cp(join(source, 'package.json'), join(library, 'package.json'));
-  }
+  for (const name of ['rt-sms', 'rt-sms-testing', 'rt-sms-bullmq'])
+    await compileLibrary(name, join(folder, 'node_modules', `nestjs-${name}`));
   return { main: join(folder, 'app/main.js'), remove };
 }
 

@@ -1,16 +1,15 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { compile, compiledFolder } from '../compile.js';
+import { compiledFolder, compileLibrary } from '../compile.js';
 import { runToEnd, temporary, TerminalProcess } from './compiled.js';
 
 /** Compiles the simulator as it lies once it is installed. */
 async function install(folder: string): Promise<string> {
   const library = join(folder, 'node_modules/nestjs-rt-sms-testing');
-  await compile('libs/rt-sms-testing/src', join(library, 'dist/esm'));
-  await cp('libs/rt-sms-testing/package.json', join(library, 'package.json'));
+  await compileLibrary('rt-sms-testing', library);
   return join(library, 'dist/esm');
 }
 
