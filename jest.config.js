@@ -1,5 +1,3 @@
-import { availableParallelism } from 'node:os';
-
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
@@ -8,8 +6,7 @@ export default {
   testTimeout: 30_000,
   // `*.long.ts` are the rest of `npm run test:all`: see CONTRIBUTING.md.
   testMatch: ['**/*.spec.ts', '**/*.e2e.ts'],
-  // One more than there are cores: many suites wait for timers and for other processes.
-  maxWorkers: availableParallelism() + 1,
+  maxWorkers: '100%',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
     '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',
