@@ -214,6 +214,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
 
   async receive(uid: string, word?: Word): Promise<boolean> {
     if (!word) return this.wake(uid);
+    if (await this.isKnownMissing(uid)) return false;
     if (!(await this.note(uid, word))) return false;
     await this.wake(uid, word.report.status);
     return true;
@@ -288,6 +289,11 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay } };
   }
 
+  /** On PostgreSQL a statement that fails costs its connection, so a job that may be missing is looked up first. */
+  private async isKnownMissing(uid: string): Promise<boolean> {
+    return !this.store.isRedis && (await this.store.check.getJobState(checkIdOf(uid))) === 'unknown';
+  }
+
   /** False if there is no job of this uid. */
   private async note(uid: string, note: Note): Promise<boolean> {
     for (;;) {
@@ -304,6 +310,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
 
   /** Lets the job run now. False if there is none. */
   private async wake(uid: string, said?: SmsStatus): Promise<boolean> {
+    if (await this.isKnownMissing(uid)) return false;
     const id = checkIdOf(uid);
     const { check } = this.store;
     let state = 'delayed';
