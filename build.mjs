@@ -19,7 +19,7 @@ function reachable(files, next) {
 const { exports, bin = {} } = JSON.parse(read('package.json'));
 const entries = Object.values(exports).flatMap((entry) => (entry.import ? [nameOf(entry.import.default)] : []));
 const programs = Object.values(bin).map(nameOf);
-const readable = { charset: 'utf8', lineLimit: 160, sourcemap: true, sourcesContent: false };
+const readable = { charset: 'utf8', lineLimit: 120, sourcemap: true, sourcesContent: false };
 const common = { ...readable, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
 for (const format of ['esm', 'cjs']) rmSync(`dist/${format}`, { recursive: true, force: true });
 

@@ -82,15 +82,15 @@ export function unfit(error: unknown, account: string): RtSmsConfigError | undef
   return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
 }
 
+const OFFLINE_MESSAGE =
+  /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/;
+/** The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica. */
+const OFFLINE_CODE = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/;
+
 /** True only where no command can have reached the store. */
 export function offline(error: unknown): boolean {
   const { message, code } = error as Error & { code?: unknown };
-  // The last codes are of PostgreSQL: it starts, has no room for a connection or for data, is a replica.
-  return (
-    /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/.test(message) ||
-    (typeof code === 'string' &&
-      /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/.test(code))
-  );
+  return OFFLINE_MESSAGE.test(message) || (typeof code === 'string' && OFFLINE_CODE.test(code));
 }
 
 /** The same of a single command, to which Redis may say no before it does anything. */
