@@ -82,7 +82,7 @@ export class MessageFile {
    * @throws {RangeError} if there is no such encoding
    */
   static async open(source: MessageFileSource, options: MessageFileOptions = {}): Promise<MessageFile> {
-    return new MessageFile(source, await examineCsv(source, options.encoding), options);
+    return new this(source, await examineCsv(source, options.encoding), options);
   }
 
   /**
