@@ -1,8 +1,8 @@
 // Builds the library in the current folder, after `tsc` has written its types: the entries of its package.json as ES modules
 // and as CommonJS, with types beside each, and its programs as ES modules. Each form shares its code in a few chunks: an
 // import of every source file by itself takes three times as long.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { decode, encode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
 
@@ -57,11 +57,14 @@ const typesOf = (file) =>
   [...read(join('dist/types', file)).matchAll(/(?:from |import\()['"](\.[^'"]*)\.js['"]/g)].map(([, path]) =>
     join(dirname(file), `${path}.d.ts`),
   );
-for (const file of reachable(
-  entries.map((name) => `${name}.d.ts`),
-  typesOf,
-))
-  for (const target of [join('dist/esm', file), join('dist/cjs', file)]) {
-    mkdirSync(dirname(target), { recursive: true });
-    copyFileSync(join('dist/types', file), target);
-  }
+// The types are the same for both forms, so the ES modules refer to those of CommonJS.
+const declarations = entries.map((name) => `${name}.d.ts`);
+const writeTypes = (form, file, text) => {
+  mkdirSync(dirname(join('dist', form, file)), { recursive: true });
+  writeFileSync(join('dist', form, file), text);
+};
+for (const file of reachable(declarations, typesOf)) writeTypes('cjs', file, read(join('dist/types', file)));
+for (const file of declarations) {
+  const cjs = relative(dirname(join('dist/esm', file)), join('dist/cjs', file)).replaceAll('\\', '/');
+  writeTypes('esm', file, `export * from '${cjs.replace(/d\.ts$/, 'js')}';\n`);
+}
