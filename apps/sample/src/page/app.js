@@ -27,7 +27,7 @@ async function learn() {
   const answer = await ask('/page/about');
   if (answer.ok) about = answer.body;
   showAbout();
-  // The numbers of a queue change all the time, and there is no event for them.
+  // Queue counts change all the time and have no event, so the page polls them.
   if (about?.queues || !answer.ok) setTimeout(() => void learn(), ABOUT_MS);
 }
 

@@ -141,7 +141,7 @@ function show() {
   showFilter();
 }
 
-/** What became of the messages: of "all are through" nobody learns that some were refused. */
+/** Sums up the outcomes one by one: a plain "all done" would hide the messages that were refused. */
 function outcomes() {
   const notDelivered = countOf('failed', 'rejected', 'insufficient_balance');
   const sent = countOf('accepted', 'awaiting_report', 'delivered', 'unknown');

@@ -129,7 +129,7 @@ function writeProblems() {
 }
 
 /**
- * What is wrong with a field: what can be seen here, else what the server says of it if the page has no words of its own.
+ * The problem with a field: the page's own text if it has one, else the text of the server.
  * @param {Field} field
  * @param {string} message
  */

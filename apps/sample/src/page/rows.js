@@ -57,7 +57,7 @@ function wrongRow({ field, message }) {
 }
 
 /**
- * With roles of its own: on a small screen its rows are shown as cards, and browsers take such for no table.
+ * The roles are set explicitly: a small screen shows the rows as cards, and then browsers no longer treat them as a table.
  * @param {string} kind
  * @param {readonly string[]} heads
  * @param {readonly (readonly (Child | readonly Child[])[])[]} rows

@@ -300,6 +300,8 @@ describe('the verdict', () => {
       const atHome = parsePhoneNumberFromString(`+${code}${digits}`, metadata);
       if (digits.length === 11 && atHome?.getType() === 'MOBILE') meanings.add(code + digits);
     }
+    // As one dials abroad from Russia.
+    if (digits.startsWith('810')) meanings.add('8-10');
     // What is shorter is a number within some country.
     if (digits.length < 11) meanings.add('');
     return meanings.size === 1 && meanings.has(digits) && library(digits) ? digits : undefined;
@@ -329,7 +331,8 @@ describe('the verdict', () => {
         const parsed = parseMsisdn(start + rest);
         expect('msisdn' in parsed ? parsed.msisdn : undefined).toBe(meaningOf(start + rest));
       }),
-      { numRuns: 5_000 },
+      // The example is a number of Japan, if 8-10 is not the dialling prefix that it is in Russia.
+      { numRuns: 5_000, examples: [['8', '10037000000']] },
     );
   });
 
