@@ -12,12 +12,15 @@ import {
 import {
   applyReport,
   finalOf,
+  ignoredDuplicate,
   isFinal,
+  PENDING_SENDS_WAIT_MS,
   PollSchedule,
   redact,
   statusEvent,
   type DeliveryState,
 } from 'nestjs-rt-sms/engine';
+import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import { Hints } from './hints.js';
 import type { SendData } from './job-data.js';
 import { checkIdOf, uidOf } from './job-id.js';
@@ -30,15 +33,11 @@ import { UnknownQueue, type KnownMessages, type UnknownData, type Word } from '.
 const KEEP_SETTLED_MS = 24 * 3_600_000;
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
-/** A hint about a message that is not found waits so long for the answer to its POST. */
-const OVERTAKING_MS = 2_000;
 const OVERTAKING_STEP_MS = 100;
 /** And so long for the handlers of `accepted`. */
 const TELLING_MS = 300_000;
 /** A wait for a final status looks into the store so often: the event may be another replica's. */
 const LOOK_MS = 500;
-/** Handlers of one status are called so often, over a day. */
-const MAX_FAILURES = 30;
 /** What could not be registered, and hints that are to be tried again, at most. */
 const MAX_REMEMBERED = 10_000;
 const RETRY_MS = 5_000;
@@ -119,7 +118,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     this.maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;
     this.keepMs = Math.min(this.maxAgeMs, KEEP_SETTLED_MS);
     this.unknown = new UnknownQueue(store, host, this, this.keepMs);
-    this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, OVERTAKING_MS);
+    this.hints = new Hints((uid) => this.hinted(uid), HINT_PAUSE_MS, PENDING_SENDS_WAIT_MS);
     // Without tracking the job is but the record; at the end of its time it goes without a word.
     const schedule = tracking ? tracking.schedule : [this.maxAgeMs];
     this.polls = new PollSchedule({ schedule, maxAgeMs: this.maxAgeMs });
@@ -497,7 +496,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
       : `none came within ${this.maxAgeMs} ms (tracking.maxAgeMs)`;
     this.host.logger.warn(`${redact(uid)} stays without a final status: ${why}`);
     const told = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus: data.delivery?.last?.status });
-    if (!told && (data.failures ?? 0) < MAX_FAILURES) return this.putOff(job, token, data);
+    if (!told && (data.failures ?? 0) < MAX_HANDLER_FAILURES) return this.putOff(job, token, data);
     data.closed = true;
     return undefined;
   }
@@ -506,8 +505,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     const transition = applyReport(data.delivery ?? {}, report, source, confirmed, at);
     if (transition.kind === 'needsConfirmation') return 'doubt';
     if (transition.kind === 'duplicate') {
-      const name = report.status === 'unknown' ? `unknown:${report.gatewayStatus}` : report.status;
-      this.host.logger.debug(redact(`Ignored duplicate status '${name}' (${source}) for ${uid}`));
+      this.host.logger.debug(ignoredDuplicate(uid, report, source));
       return 'nothing';
     }
     const { state } = transition;
@@ -523,15 +521,17 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
       delete data.failures;
       return true;
     }
-    if ((data.failures ?? 0) < MAX_FAILURES) return false;
-    this.host.logger.error(`The handlers of ${redact(event.id)} failed ${MAX_FAILURES} times; it is not emitted again`);
+    if ((data.failures ?? 0) < MAX_HANDLER_FAILURES) return false;
+    this.host.logger.error(
+      `The handlers of ${redact(event.id)} failed ${MAX_HANDLER_FAILURES} times; it is not emitted again`,
+    );
     return true;
   }
 
   /** A handler failed: the whole is done again later, with the same event. */
   private async putOff(job: CheckJob, token: string, data: CheckData): Promise<never> {
     data.failures = (data.failures ?? 0) + 1;
-    const at = Date.now() + Math.min(3_600_000, 500 * 2 ** data.failures) * (0.5 + Math.random() / 2);
+    const at = nextHandlerCall(data.failures);
     data.dueAt = Math.min(data.dueAt, at);
     await job.updateData(data);
     return postpone(job, token, at);

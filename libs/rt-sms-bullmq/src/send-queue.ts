@@ -12,8 +12,9 @@ import {
   type RateTicket,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import { fromStored, idTaken, redact, toStored } from 'nestjs-rt-sms/engine';
+import { backoffMs, fromStored, idTaken, redact, toStored } from 'nestjs-rt-sms/engine';
 import { readRef, type CheckData, type CheckQueue } from './check-queue.js';
+import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { Digests, idOf, jobIdOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
@@ -27,8 +28,6 @@ const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
 const MAX_ATTEMPTS = 1_440;
 const LAST_PAUSE_MS = 60_000;
 const BATCH = 2_000;
-/** Handlers of one outcome are called so often, over a day. */
-const MAX_TELLINGS = 30;
 /** What is on its way when the application ends may take so long. */
 const GRACE_MS = 10_000;
 /** Whoever was sending a message that another worker left behind may still come to say how it went. */
@@ -417,9 +416,9 @@ export class SendQueue {
     else if (data.state === 'expired') told = await emit.expired(id, ref);
     else told = await emit.cancelled(id, ref);
     const failures = (data.failures ?? 0) + 1;
-    if (told || failures > MAX_TELLINGS) return data.state!;
+    if (told || failures > MAX_HANDLER_FAILURES) return data.state!;
     await this.keep(held, { ...data, failures });
-    return this.later(held, Date.now() + backoffMs(failures, 2_000, 3_600_000));
+    return this.later(held, nextHandlerCall(failures));
   }
 
   /** Another worker has the job, for this one was silent too long. What it knows must not be lost. */
@@ -468,9 +467,6 @@ export class SendQueue {
 }
 
 const overtaken = () => new Error('Another worker has taken the job over');
-
-const backoffMs = (attempt: number, baseMs: number, capMs: number): number =>
-  (0.5 + Math.random() / 2) * Math.min(capMs, baseMs * 2 ** (attempt - 1));
 
 /** Accepted, and nobody was told yet: it may have no check job. */
 const isNews = ({ state, failures }: SendData): boolean => state === 'accepted' && !failures;

@@ -1,15 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type DeliveryReport, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
-import { isFinal, redact } from 'nestjs-rt-sms/engine';
+import { isFinal, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS, redact } from 'nestjs-rt-sms/engine';
+import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import { checkIdOf } from './job-id.js';
 import { JOB, keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
 import { jobError, reason } from './store-errors.js';
 
-/** Uids that only callbacks have named: whoever knows the callback's secret can invent any number of them. */
-const MAX_UNKNOWN = 10_000;
 /** A callback waits so long for the answer to the POST of its message, and is looked at earlier once. */
-const OVERTAKING_MS = 2_000;
 const FIRST_LOOK_MS = 100;
 /** A final status follows one that is not final and came at the same time. */
 const FINAL_LATER_MS = 50;
@@ -19,7 +17,6 @@ const RETRY_MS = 5_000;
 const COUNT_MS = 1_000;
 const TRIM_MS = 1_000;
 const WARNING_MS = 30_000;
-const MAX_FAILURES = 30;
 /** A turn to ask the gateway that comes later makes way for other jobs meanwhile. */
 const PATIENCE_MS = 100;
 
@@ -110,7 +107,7 @@ export class UnknownQueue {
       this.countedAt = now;
       this.pending = await this.store.unknown.getJobCountByTypes('waiting', 'delayed', 'active');
     }
-    if (this.pending++ < MAX_UNKNOWN) return false;
+    if (this.pending++ < MAX_UNKNOWN_UIDS) return false;
     if (now - this.warnedAt > WARNING_MS) this.warn();
     return true;
   }
@@ -118,7 +115,7 @@ export class UnknownQueue {
   private warn(): void {
     this.warnedAt = performance.now();
     this.host.logger.warn(
-      `Dropping callbacks about unknown messages: ${MAX_UNKNOWN} wait already. If you did not expect them, change the callback's secret`,
+      `Dropping callbacks about unknown messages: ${MAX_UNKNOWN_UIDS} wait already. If you did not expect them, change the callback's secret`,
     );
   }
 
@@ -135,7 +132,7 @@ export class UnknownQueue {
   /** Forgets the oldest beyond the cap. BullMQ's own count would on PostgreSQL sort all jobs at each that completes. */
   private async trim(): Promise<void> {
     this.trimTimer = undefined;
-    const [oldest] = await this.store.unknown.getJobs('completed', MAX_UNKNOWN, MAX_UNKNOWN);
+    const [oldest] = await this.store.unknown.getJobs('completed', MAX_UNKNOWN_UIDS, MAX_UNKNOWN_UIDS);
     if (oldest?.finishedOn) await this.store.forget('unknown', oldest.finishedOn + 1);
   }
 
@@ -143,9 +140,9 @@ export class UnknownQueue {
     const { uid, at, word } = job.data;
     if (word && (await this.isTooEarly(uid, word))) return postpone(job, token, Date.now() + FINAL_LATER_MS);
     if (await this.messages.receive(uid, word)) return 'known';
-    if (Date.now() < at + OVERTAKING_MS) {
+    if (Date.now() < at + PENDING_SENDS_WAIT_MS) {
       const later = word && isFinal(word.report.status) ? FINAL_LATER_MS : 0;
-      return postpone(job, token, at + OVERTAKING_MS + later);
+      return postpone(job, token, at + PENDING_SENDS_WAIT_MS + later);
     }
     if (await this.host.sentByAnother(uid)) return "another account's";
     if (!word) return this.ask(job, token);
@@ -156,14 +153,14 @@ export class UnknownQueue {
     const event = this.messages.event(uid, word);
     const failures = (job.data.failures ?? 0) + 1;
     if (await this.host.emit.status(event)) return word.report.status;
-    if (failures > MAX_FAILURES) {
+    if (failures > MAX_HANDLER_FAILURES) {
       this.host.logger.error(
-        `The handlers of ${reason(event.id)} failed ${MAX_FAILURES} times; it is not emitted again`,
+        `The handlers of ${reason(event.id)} failed ${MAX_HANDLER_FAILURES} times; it is not emitted again`,
       );
       return word.report.status;
     }
     await job.updateData({ ...job.data, failures });
-    return postpone(job, token, Date.now() + Math.min(3_600_000, 500 * 2 ** failures) * (0.5 + Math.random() / 2));
+    return postpone(job, token, nextHandlerCall(failures));
   }
 
   /** A final status comes after the one that is not final: both have a job, and another replica may have that one in its hands. */

@@ -5,16 +5,17 @@ import type { HttpService } from '@nestjs/axios';
 import type { Observable } from 'rxjs';
 import { Arguments } from './arguments.js';
 import { BootstrapWarning } from './bootstrap-warning.js';
-import { CallbackReceiver, OVERTAKING_MS } from './callback/callback-receiver.js';
+import { CallbackReceiver } from './callback/callback-receiver.js';
 import { AuthGate } from './delivery/auth-gate.js';
-import type {
-  DeliveryTracker,
-  EngineEvents,
-  EngineHost,
-  EnqueueOptions,
-  QueuedSms,
-  QueuedSmsState,
-  SmsEngine,
+import {
+  PENDING_SENDS_WAIT_MS,
+  type DeliveryTracker,
+  type EngineEvents,
+  type EngineHost,
+  type EnqueueOptions,
+  type QueuedSms,
+  type QueuedSmsState,
+  type SmsEngine,
 } from './delivery/engine.js';
 import { FinalWaits } from './delivery/final-waits.js';
 import { InFlight } from './delivery/in-flight.js';
@@ -293,7 +294,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     // What has not left yet is told so at once, in the queue as elsewhere; what has left has one grace for all.
     await Promise.all([stopped, this.gateway.stop()]);
     // A believed callback that waited for them comes only this once.
-    await new Promise<void>((go) => this.inFlight.settled(OVERTAKING_MS, go));
+    await new Promise<void>((go) => this.inFlight.settled(PENDING_SENDS_WAIT_MS, go));
     await this.tracker.stop();
     this.waits.stop();
     this.gate.close();
@@ -321,7 +322,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** True if this account sent `uid`; sends in flight settle first. */
   private async knows(uid: string): Promise<boolean> {
-    await new Promise<void>((go) => this.inFlight.settled(OVERTAKING_MS, go));
+    await new Promise<void>((go) => this.inFlight.settled(PENDING_SENDS_WAIT_MS, go));
     return this.tracker.knows(uid);
   }
 

@@ -1,5 +1,5 @@
 import type { Logger } from '@nestjs/common';
-import type { DeliveryTracker } from '../delivery/engine.js';
+import { PENDING_SENDS_WAIT_MS, type DeliveryTracker } from '../delivery/engine.js';
 import type { InFlight } from '../delivery/in-flight.js';
 import { readCallback, type CallbackWords } from '../gateway/wire.js';
 import { messageOf, redact } from '../redact.js';
@@ -7,8 +7,6 @@ import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { Telemetry } from '../telemetry.js';
 import { Authenticity } from './authenticity.js';
 
-/** A callback about a message that is not followed waits at most this long for the sends in flight. */
-export const OVERTAKING_MS = 2_000;
 /** At most this many hints wait for sends in flight, because anybody can send hints. */
 const MAX_WAITING_HINTS = 1_000;
 
@@ -70,7 +68,7 @@ export class CallbackReceiver {
   private afterSends(uid: string, act: () => Promise<void> | void): Promise<void> | void {
     if (this.tracker.follows(uid)) return act();
     const acted = new Promise<void>((resolve, reject) => {
-      this.inFlight.settled(OVERTAKING_MS, () => void Promise.resolve(act()).then(resolve, reject));
+      this.inFlight.settled(PENDING_SENDS_WAIT_MS, () => void Promise.resolve(act()).then(resolve, reject));
     });
     if (this.isDurable) return acted;
     // Nothing is stored that the answer to the provider could confirm.

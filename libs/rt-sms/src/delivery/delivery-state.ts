@@ -1,4 +1,5 @@
 import { RtSmsStatusEvent } from '../events/events.js';
+import { redact } from '../redact.js';
 import { isFinal, type DeliveryReport, type SmsStatus } from '../message/status.js';
 
 /** Statuses that are not final, remembered of one message: the provider's table has one of them, the rest are unknown. */
@@ -67,10 +68,21 @@ export function applyReport(
   if (final) return DUPLICATE;
   if (ends) return { kind: 'news', state: { last } };
   const { seenStatuses = [] } = state;
-  const name = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
+  const name = nameOf({ status, gatewayStatus });
   if (seenStatuses.includes(name) || seenStatuses.length >= MAX_SEEN) return DUPLICATE;
   return { kind: 'news', state: { last, seenStatuses: [...seenStatuses, name] } };
 }
+
+/** The log line for a report that changes nothing. */
+export const ignoredDuplicate = (
+  uid: string,
+  report: Omit<DeliveryReport, 'uid'>,
+  source: StatusRecord['source'],
+): string => redact(`Ignored duplicate status '${nameOf(report)}' (${source}) for ${uid}`);
+
+/** Unknown statuses differ by the gateway's word. */
+const nameOf = ({ status, gatewayStatus }: Pick<DeliveryReport, 'status' | 'gatewayStatus'>): string =>
+  status === 'unknown' ? `unknown:${gatewayStatus}` : status;
 
 /** The event of a status. */
 export function statusEvent(

@@ -66,6 +66,14 @@ export interface EngineItem extends CheckedMessage {
 export const idTaken = (id: string): string =>
   `id: '${redact(id)}' is already used by a different message (another text, number or sender)`;
 
+/**
+ * Uids that only callbacks have named are remembered up to this number: anyone who knows the callback's secret can invent any
+ * number of them.
+ */
+export const MAX_UNKNOWN_UIDS = 10_000;
+/** A callback about an unknown uid waits at most this long for pending sends, in milliseconds: its message may be one of them. */
+export const PENDING_SENDS_WAIT_MS = 2_000;
+
 /** Follows uids until their final status. */
 export interface DeliveryTracker {
   /** How many are followed, if it is known here; for metrics. */

@@ -8,15 +8,20 @@ import { TRACKING } from '../options/resolve-options.js';
 import type { RtSmsTracking } from '../options/rt-sms.options.js';
 import { messageOf, redact } from '../redact.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
-import { applyReport, finalOf, statusEvent, type DeliveryState, type StatusRecord } from './delivery-state.js';
-import type { DeliveryTracker, EngineHost, EngineSettings } from './engine.js';
+import {
+  applyReport,
+  finalOf,
+  ignoredDuplicate,
+  statusEvent,
+  type DeliveryState,
+  type StatusRecord,
+} from './delivery-state.js';
+import { MAX_UNKNOWN_UIDS, type DeliveryTracker, type EngineHost, type EngineSettings } from './engine.js';
 import { Heap, type HeapItem } from './heap.js';
 import { PollSchedule } from './poll-schedule.js';
 
 /** A hint about a message that was asked for just now waits so long. */
 const HINT_PAUSE_MS = 1_000;
-/** Uids that only callbacks have named: whoever knows the callback's secret can invent any number of them. */
-const MAX_UNKNOWN = 10_000;
 /** What is over a limit goes in one sweep: to find the oldest of a Map is to step over the holes that the last ones left. */
 const SLACK = 1.01;
 
@@ -194,9 +199,7 @@ export class MemoryTracker implements DeliveryTracker {
       return this.wake(question);
     }
     if (transition.kind !== 'news') {
-      const { status, gatewayStatus } = report;
-      const name = status === 'unknown' ? `unknown:${gatewayStatus}` : status;
-      return this.logger.debug(redact(`Ignored duplicate status '${name}' (${source}) for ${uid}`));
+      return this.logger.debug(ignoredDuplicate(uid, report, source));
     }
     const { last, seenStatuses, corrected } = transition.state;
     // Field by field: an object that is made anew for each status would cost more than the rest of it.
@@ -216,7 +219,7 @@ export class MemoryTracker implements DeliveryTracker {
     const { uid, isKnown } = delivery;
     if (this.open.has(uid)) return;
     const kept = isKnown ? this.closed : this.unknown;
-    const limit = isKnown ? this.options.remember : Math.min(MAX_UNKNOWN, this.options.remember);
+    const limit = isKnown ? this.options.remember : Math.min(MAX_UNKNOWN_UIDS, this.options.remember);
     kept.delete(uid);
     kept.set(uid, delivery);
     if (kept.size <= limit * (isKnown ? SLACK : 1)) return;

@@ -5,13 +5,15 @@
 export {
   applyReport,
   finalOf,
+  ignoredDuplicate,
   statusEvent,
   type DeliveryState,
   type StatusRecord,
   type Transition,
 } from '../delivery/delivery-state.js';
-export { idTaken } from '../delivery/engine.js';
+export { idTaken, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS } from '../delivery/engine.js';
 export { PollSchedule } from '../delivery/poll-schedule.js';
+export { backoffMs } from '../gateway/retry.js';
 export { isFinal } from '../message/status.js';
 export { messageOf, redact, safeCause } from '../redact.js';
 export { fromStored, toStored, type StoredError } from '../rt-sms.errors.js';
