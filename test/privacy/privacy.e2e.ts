@@ -222,7 +222,7 @@ describe('a gateway that says back what it was told', () => {
           expect(bare(seen.join('\n'))).not.toContain(bare(mutated));
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 400 },
     );
   }, 60_000);
 });

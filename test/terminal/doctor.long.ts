@@ -96,12 +96,12 @@ describe('the gateway', () => {
     const env = await gatewayOverTls('localhost.pem');
     await expect(examine(env)).resolves.toMatchObject({
       code: 1,
-      tls: { result: 'failed', mend: expect.stringContaining('RT_SMS_TLS_CA') },
+      tls: { result: 'failed', fix: expect.stringContaining('RT_SMS_TLS_CA') },
     });
     const bundle = pem('ca.pem').toString() + pem('expired-ca.pem').toString();
     await expect(examine({ ...env, RT_SMS_TLS_CA: bundle })).resolves.toMatchObject({
       code: 0,
-      tls: { result: 'warning', says: expect.stringMatching(/'CN=Expired test CA' expired on 2020-01-02/) },
+      tls: { result: 'warning', text: expect.stringMatching(/'CN=Expired test CA' expired on 2020-01-02/) },
     });
   });
 
@@ -166,7 +166,7 @@ describe('the gateway', () => {
     const changed = findings(await runToEnd(program.bin, ['doctor', '--json', '--env', file], rest));
     expect(changed.credentials).toMatchObject({
       result: 'failed',
-      says: expect.stringMatching(/# or \$ .* single quotes/),
+      text: expect.stringMatching(/# or \$ .* single quotes/),
     });
     const quoted = await write('quoted.env', "RT_SMS_PASSWORD='pa#ss'\n");
     const asItIs = findings(await runToEnd(program.bin, ['doctor', '--json', '--env', quoted], rest));
@@ -177,7 +177,7 @@ describe('the gateway', () => {
     const { env } = await startGateway({ password: "'hush'" });
     await expect(examine({ ...env, RT_SMS_PASSWORD: "'hush'" })).resolves.toMatchObject({
       code: 0,
-      configuration: { result: 'warning', says: 'complete, but RT_SMS_PASSWORD stands in quotes that are part of it' },
+      configuration: { result: 'warning', text: 'complete, but RT_SMS_PASSWORD stands in quotes that are part of it' },
     });
   });
 
@@ -219,7 +219,7 @@ it('names the variable of the account that is asked about', async () => {
   const { RT_SMS_SHORTCODE: _, ...rest } = env;
   const otp = Object.entries(rest).map(([name, value]) => [name.replace('RT_SMS_', 'RT_SMS_OTP_'), value]);
   await expect(examine(Object.fromEntries(otp), '--account', 'otp')).resolves.toMatchObject({
-    sender: { result: 'warning', mend: 'set RT_SMS_OTP_SHORTCODE' },
+    sender: { result: 'warning', fix: 'set RT_SMS_OTP_SHORTCODE' },
   });
 });
 
