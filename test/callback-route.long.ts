@@ -125,8 +125,8 @@ async function start(
     ...after,
   ]);
   const path = logged
-    .filter((line) => line.startsWith('Callbacks are taken at GET '))
-    .map((line) => line.replace('Callbacks are taken at GET ', ''));
+    .filter((line) => line.startsWith('Receiving callbacks at GET '))
+    .map((line) => line.replace('Receiving callbacks at GET ', ''));
   const mapped = logged.filter((line) => line.startsWith('Mapped {') && line.includes('callback'));
   const heard: string[] = [];
   app.get<RtSmsService>(getRtSmsToken(sms?.name), { strict: false }).statuses$.subscribe(({ uid }) => heard.push(uid));
@@ -145,7 +145,7 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
     const { url, path, heard, app, blank, bytes } = await start(platform, setUp);
     const hasSecret = setUp.sms?.callback?.secrets !== undefined || setUp.sms?.callback === undefined;
     const secret = hasSecret ? `/${SECRET}` : '';
-    expect(path).toContain(`${setUp.at}${hasSecret ? '/***' : ', as hints: there is no secret'}`);
+    expect(path).toContain(`${setUp.at}${hasSecret ? '/***' : ', as hints, because no secret is configured'}`);
     const target = `${setUp.at}${secret}`;
     for (const [n, form] of [target, `${target}/`].entries()) {
       const answer = await fetch(`${url}${form}?id=${n}&status=delivered`);

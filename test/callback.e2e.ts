@@ -693,7 +693,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     ])('allowFrom where the platform trusts %s stops it', async (_, trust) => {
       const started = starting(ALLOW, trust);
       await expect(started).rejects.toThrow(RtSmsConfigError);
-      await expect(started).rejects.toThrow(/callback\.allowFrom: .* anybody can forge/);
+      await expect(started).rejects.toThrow(/callback\.allowFrom: .* addresses can be forged/);
     });
 
     it.each<[string, Trust]>([
@@ -704,7 +704,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       ['those of its own network', 'loopback, 10.0.0.0/8, 2001:db8:1::/48'],
     ])('allowFrom where it trusts %s does not', async (_, trust) => {
       const { logged } = await starting(ALLOW, trust);
-      expect(logged).toEqual(['log RtSms: Callbacks are taken at GET /rt-sms/callback/***']);
+      expect(logged).toEqual(['log RtSms: Receiving callbacks at GET /rt-sms/callback/***']);
     });
 
     it('no allowFrom, no question', async () => {
@@ -713,7 +713,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
 
     it('it does for a controller of your own, too', async () => {
-      await expect(starting({ ...ALLOW, callbackPath: false }, true)).rejects.toThrow(/anybody can forge/);
+      await expect(starting({ ...ALLOW, callbackPath: false }, true)).rejects.toThrow(/addresses can be forged/);
     });
 
     it.each([
@@ -725,15 +725,15 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       [[STRONG, OTHER, SECRET], 1],
     ])('warns of a short secret once, and never shows one: %j', async (secrets, warnings) => {
       const { logged } = await starting({ callback: { secrets } });
-      expect(logged.filter((line) => line.startsWith('warn RtSms: callback.secrets: one is shorter'))).toHaveLength(
-        warnings,
-      );
+      expect(
+        logged.filter((line) => line.startsWith('warn RtSms: callback.secrets: a secret is shorter')),
+      ).toHaveLength(warnings);
       for (const secret of [secrets].flat()) expect(logged.join('\n')).not.toContain(secret);
     });
 
     it.each<[string, Partial<RtSmsOptions & RtSmsExtras>, ((app: INestApplication) => void) | undefined]>([
       ['/rt-sms/callback/***', { callback: { secrets: STRONG } }, undefined],
-      ['/rt-sms/callback, as hints: there is no secret', {}, undefined],
+      ['/rt-sms/callback, as hints, because no secret is configured', {}, undefined],
       [
         '/api/v0/hooks/sms/***',
         { callback: { secrets: STRONG }, callbackPath: '/hooks/sms' },
@@ -754,7 +754,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       ],
     ])('logs where callbacks are taken: %s', async (path, options, setUp) => {
       const { url, logged } = await starting(options, undefined, setUp);
-      expect(logged).toEqual([`log RtSms: Callbacks are taken at GET ${path}`]);
+      expect(logged).toEqual([`log RtSms: Receiving callbacks at GET ${path}`]);
       // And so it is.
       const target = path.replace('***', STRONG).replace(/,.*/, '');
       expect((await fetch(`${url}${target}?id=1&status=delivered`)).status).toBe(200);
@@ -776,7 +776,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
         RtSmsModule.forRoot({ ...account, name: 'otp', callbackPath: second }),
       ];
       for (const order of [imports(one, other), imports(other, one)]) {
-        await expect(start(platform, { imports: order })).rejects.toThrow(/callbackPath: .* lies under '/);
+        await expect(start(platform, { imports: order })).rejects.toThrow(/callbackPath: .* starts with '/);
       }
       await start(platform, { imports: imports(one, `${one}-otp`) });
     });

@@ -786,7 +786,7 @@ export function engineConformance(
           [sms.waitForFinal(uid, { signal: AbortSignal.abort() }), { name: 'RtSmsAbortedError' }],
           [
             sms.waitForFinal(uid, { timeoutMs: 30_000 }),
-            { name: 'RtSmsTimeoutError', message: expect.stringContaining('stays without') },
+            { name: 'RtSmsTimeoutError', message: expect.stringContaining('is no longer tracked') },
           ],
         ] as const;
         const ends = Promise.all(waits.map(([end, error]) => expect(end).rejects.toMatchObject({ ...wait, ...error })));

@@ -48,11 +48,11 @@ export async function startReplica(
   const given = bullMq({ ...store, ...engine });
   // The place in the rate is asked for when the job is fetched, and before anything is marked.
   const signalled: SmsEngineFactory = (host) => {
-    const slot: EngineHost['slot'] = (go) => {
+    const acquirePermit: EngineHost['acquirePermit'] = (go) => {
       process.kill(process.pid, signalBeforeMark);
-      return host.slot(go);
+      return host.acquirePermit(go);
     };
-    return given(Object.assign(Object.create(host) as EngineHost, { slot }));
+    return given(Object.assign(Object.create(host) as EngineHost, { acquirePermit }));
   };
   @Module({
     imports: [

@@ -361,7 +361,7 @@ describe('a gateway', () => {
     const file = await write('m.csv', rows(200));
     const refused = await bulkHere([file], { ...env, RT_SMS_PASSWORD: 'wrong' });
     expect(refused.code).toBe(1);
-    expect(refused.stdout).toMatch(/\nThe gateway refused the request: wrong_credentials\. To mend it: /);
+    expect(refused.stdout).toMatch(/\nThe gateway rejected the request: wrong_credentials\. Fix: /);
     expect(gateway.requests.post).toBeLessThanOrEqual(10);
     expect((await bulkHere([file], env)).code).toBe(0);
     expect(gateway.messages).toHaveLength(200);

@@ -158,7 +158,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     return true;
   }
 
-  async knows(uid: string): Promise<boolean> {
+  async isKnown(uid: string): Promise<boolean> {
     const job = await this.store.ask('callback', () => this.store.check.getJob(checkIdOf(uid)));
     return job !== undefined;
   }
@@ -219,11 +219,11 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     return true;
   }
 
-  hint(uid: string, ask: boolean): Promise<void> | void {
-    return ask ? this.requestPoll(uid) : this.hints.add(uid);
+  requestPoll(uid: string, evenIfUnknown: boolean): Promise<void> | void {
+    return evenIfUnknown ? this.pollEvenIfUnknown(uid) : this.hints.add(uid);
   }
 
-  private async requestPoll(uid: string): Promise<void> {
+  private async pollEvenIfUnknown(uid: string): Promise<void> {
     const at = Date.now();
     const request = async () => {
       if (!(await this.receive(uid))) await this.unknown.add(uid, at);
@@ -247,7 +247,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
     }
   }
 
-  async seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
+  async findFinal(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | undefined> {
     for (let first = true; !isOver(); first = false) {
       const job = await this.store.ask('find', () => this.store.check.getJob(checkIdOf(uid))).catch(() => undefined);
       const final = job && finalOf(job.data.delivery ?? {});
@@ -469,7 +469,7 @@ export class CheckQueue implements DeliveryTracker, KnownMessages {
 
   turnMs(jobId: string, notBefore = 0): number {
     const waitMs = Math.max(
-      this.host.gate.error ? GATE_PAUSE_MS * (1 + Math.random()) : 0,
+      this.host.breaker.error ? GATE_PAUSE_MS * (1 + Math.random()) : 0,
       notBefore - Date.now(),
       this.asking >= this.parallel ? PATIENCE_MS * (2 + Math.random()) : 0,
     );

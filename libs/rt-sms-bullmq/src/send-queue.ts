@@ -9,7 +9,7 @@ import {
   type EngineHost,
   type EngineItem,
   type QueuedSmsState,
-  type RateTicket,
+  type RatePermit,
   type RtSmsError,
 } from 'nestjs-rt-sms';
 import { backoffMs, fromStored, idTaken, redact, toStored } from 'nestjs-rt-sms/engine';
@@ -74,7 +74,7 @@ export class SendQueue {
     private readonly checks: CheckQueue,
   ) {
     this.digests = new Digests(host.options.login, host.options.password);
-    host.gate.onOpen(() => {
+    host.breaker.onRestored(() => {
       this.handedOver.clear();
       if (this.worker) this.worker.concurrency = options.concurrency;
     });
@@ -117,7 +117,7 @@ export class SendQueue {
       else if (known.digest !== digest) problems.push(idTaken(item.id));
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    const named = [...entries.values()].filter(({ item }) => !item.fresh);
+    const named = [...entries.values()].filter(({ item }) => !item.hasGeneratedId);
     await this.store.ask(
       'enqueue',
       async () => {
@@ -262,8 +262,8 @@ export class SendQueue {
     const { data } = held.job;
     if (data.state !== undefined) return this.retell(held);
     if (data.intent !== undefined) return this.orphan(held);
-    const ticket = this.host.options.rate && !this.host.gate.error ? await this.ticket() : undefined;
-    const ended = await this.mayNotStart(held, ticket);
+    const permit = this.host.options.rate && !this.host.breaker.error ? await this.acquirePermit() : undefined;
+    const ended = await this.mayNotStart(held, permit);
     if (ended) return ended;
     const attempts = (data.attempts ?? 0) + 1;
     // One step: the mark, and the proof that the job is still ours. Whoever takes it over from now on sees the mark.
@@ -272,19 +272,19 @@ export class SendQueue {
       marked = await this.replace(held, { ...data, attempts, intent: Date.now() });
     } catch (error) {
       // The store went away. It may have the mark, but nothing is sent.
-      ticket?.giveBack();
+      permit?.release();
       await this.keep(held, data);
       throw error;
     }
     if (!marked) {
-      ticket?.giveBack();
+      permit?.release();
       throw overtaken();
     }
     const [msisdn, shortcode, text] = JSON.parse(data.message!) as [string, string, string];
     try {
       const { uid } = await this.host.send(
         { msisdn, shortcode, text },
-        { ticket, signal: this.end.signal, startBefore: data.expiresAt },
+        { permit, signal: this.end.signal, startBefore: data.expiresAt },
       );
       return await this.settle(held, { state: 'accepted', uid, sentAt: Date.now() });
     } catch (error) {
@@ -294,12 +294,12 @@ export class SendQueue {
   }
 
   /** What becomes of a message that may not be sent now. */
-  private async mayNotStart(held: Held, ticket: RateTicket | undefined): Promise<string | undefined> {
+  private async mayNotStart(held: Held, permit: RatePermit | undefined): Promise<string | undefined> {
     const { expiresAt } = held.job.data;
     const ends = this.end.signal.aborted;
     const isOver = expiresAt !== undefined && expiresAt <= Date.now();
-    if (!ends && !isOver && !this.host.gate.error) return undefined;
-    ticket?.giveBack();
+    if (!ends && !isOver && !this.host.breaker.error) return undefined;
+    permit?.release();
     if (ends) return this.later(held, Date.now());
     return isOver ? this.settle(held, { state: 'expired' }) : this.handOver(held);
   }
@@ -308,12 +308,12 @@ export class SendQueue {
    * A start under the rate. The store paces what the replicas take from the queue; what this process sends beside it has
    * its share here. One at a time: those that had to wait must not go all at once.
    */
-  private ticket(): Promise<RateTicket | undefined> {
+  private acquirePermit(): Promise<RatePermit | undefined> {
     const { signal } = this.end;
     const next = this.turn.then(async () => {
       const restMs = this.lastTurn + 900 / this.host.options.rate!.perSecond - performance.now();
       if (restMs > 1) await pause(restMs);
-      const ticket = await new Promise<RateTicket | undefined>((resolve) => {
+      const permit = await new Promise<RatePermit | undefined>((resolve) => {
         if (signal.aborted) return resolve(undefined);
         let leave: (() => void) | undefined;
         const stop = () => {
@@ -321,13 +321,13 @@ export class SendQueue {
           resolve(undefined);
         };
         signal.addEventListener('abort', stop, { once: true });
-        leave = this.host.slot((given) => {
+        leave = this.host.acquirePermit((given) => {
           signal.removeEventListener('abort', stop);
           resolve(given);
         });
       });
       this.lastTurn = performance.now();
-      return ticket;
+      return permit;
     });
     this.turn = next;
     return next;
@@ -353,8 +353,8 @@ export class SendQueue {
    * what expires meanwhile is told; where there is a rate, at no more than a fifth of it.
    */
   private async handOver({ job, token }: Held): Promise<never> {
-    const { gate, options } = this.host;
-    if (this.worker) this.worker.concurrency = gate.error ? 1 : this.options.concurrency;
+    const { breaker, options } = this.host;
+    if (this.worker) this.worker.concurrency = breaker.error ? 1 : this.options.concurrency;
     // At once for whoever may send it; if it comes back there may be nobody, and the next one's turn has come.
     const isBack = this.handedOver.delete(job.id!);
     if (this.handedOver.size > MAX_HANDED_OVER) this.handedOver.clear();

@@ -1,6 +1,7 @@
 /** @module nestjs-rt-sms */
 export { RtSmsModule } from './rt-sms.module.js';
-export { RtSmsService, type RtSmsHealth } from './rt-sms.service.js';
+export { RtSmsService } from './rt-sms.service.js';
+export type { RtSmsHealth } from './rt-sms.health.js';
 export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';
 export { callbackUrl, newCallbackSecret } from './callback/callback-url.js';
 export { rtSmsConfig, rtSmsConfigFor } from './options/rt-sms.config.js';
@@ -43,7 +44,7 @@ export { countSegments, type SmsSegments } from './message/segments.js';
 export { IsMsisdn, IsSmsText, SmsMessageDto, type SentSms, type SmsMessage } from './message/sms-message.js';
 export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
 export type { SmsStatusReport } from './gateway/wire.js';
-export type { CallFacts, CallOptions, CheckedMessage, RateTicket, SendOptions } from './gateway/calls.js';
+export type { CallFacts, CallOptions, CheckedMessage, RatePermit, SendOptions } from './gateway/call-options.js';
 export { OnRtSmsStatus } from './events/on-status.js';
 export {
   RtSmsEvents,
@@ -54,10 +55,10 @@ export {
   type RtSmsUnresolvedEvent,
 } from './events/events.js';
 export type { SendResult } from './delivery/send-many.js';
+export type { DeliveryTracker } from './delivery/delivery-tracker.js';
 export {
   QUEUED_STATES,
   SMS_PRIORITIES,
-  type DeliveryTracker,
   type EngineEvents,
   type EngineHost,
   type EngineItem,

@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 import * as fc from 'fast-check';
 import { redact } from './redact.js';
 import * as errors from './rt-sms.errors.js';
+import { fromStored, toStored } from './stored-error.js';
 import {
-  fromStored,
   isRtSmsError,
   RT_SMS_OUTCOMES,
   RtSmsAbortedError,
@@ -17,7 +17,6 @@ import {
   RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
   RtSmsValidationError,
-  toStored,
   type RtSmsErrorContext,
   type RtSmsOperation,
 } from './rt-sms.errors.js';
@@ -185,10 +184,10 @@ describe('messages', () => {
 
   it('a wrong message: that nothing was sent, and every problem', () => {
     const one = new RtSmsValidationError(['text is blank']);
-    expect(one.message).toBe('Nothing was sent, the input is wrong: text is blank');
+    expect(one.message).toBe('Nothing was sent, the input is invalid: text is blank');
     const two = new RtSmsValidationError(['msisdn is missing', 'text is blank']);
     expect(two.problems).toEqual(['msisdn is missing', 'text is blank']);
-    expect(two.message).toBe('Nothing was sent, the input is wrong:\n  - msisdn is missing\n  - text is blank');
+    expect(two.message).toBe('Nothing was sent, the input is invalid:\n  - msisdn is missing\n  - text is blank');
     expect(JSON.parse(JSON.stringify(two))).toMatchObject({ problems: two.problems });
   });
 
@@ -210,17 +209,17 @@ describe('messages', () => {
 
   it('an uncertain send is not to be repeated blindly; an uncertain look may be', () => {
     const make: Make = (context) => new RtSmsUnexpectedResponseError('HTTP 502', context);
-    expect(message(make)).toMatch(/gateway.*HTTP 502.*may have been sent: do not repeat it blindly/);
+    expect(message(make)).toMatch(/gateway.*HTTP 502.*may have been sent: do not retry it automatically/);
     expect(message(make, 'status')).toMatch(/gateway.*HTTP 502/);
     expect(message(make, 'status')).not.toMatch(/may have been sent/);
   });
 
   it('a refusal: who refused what for which reason, and what to do', () => {
     expect(message((context) => new RtSmsAuthError('wrong_ip', context))).toMatch(
-      /^The gateway refused the request: wrong_ip\. To mend it: add the address .*"IP-адреса клиента".*cabinet/,
+      /^The gateway rejected the request: wrong_ip\. Fix: add the public address .*"IP-адреса клиента".*cabinet/,
     );
     expect(message((context) => new RtSmsAuthError(undefined, { ...context, httpStatus: 403 }))).toMatch(
-      /^The gateway refused the request: HTTP 403\. To mend it: check login and password .*"IP-адреса клиента"/,
+      /^The gateway rejected the request: HTTP 403\. Fix: compare login and password .*"IP-адреса клиента"/,
     );
   });
 });

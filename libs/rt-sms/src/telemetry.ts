@@ -65,7 +65,7 @@ export class Telemetry {
   ) {}
 
   /** Undefined while no SDK is registered. */
-  get on(): Instruments | undefined {
+  get active(): Instruments | undefined {
     if (this.instruments) return this.instruments;
     const registered = registry();
     if (!registered?.trace && !registered?.metrics) return undefined;
@@ -83,9 +83,9 @@ function reasonLabel(error: RtSmsError): string {
 }
 
 class Instruments {
-  private readonly about: Attributes = { 'rt_sms.account': this.options.account };
+  private readonly baseAttributes: Attributes = { 'rt_sms.account': this.options.account };
   private readonly server: Attributes = {
-    ...this.about,
+    ...this.baseAttributes,
     'messaging.system': 'rt_sms',
     'server.address': this.options.url.hostname,
     'server.port': Number(this.options.url.port) || (this.options.url.protocol === 'https:' ? 443 : 80),
@@ -124,36 +124,37 @@ class Instruments {
     this.gauge('rt_sms.followed', 'Messages without a final status that this process follows', gauges.followed);
     this.meter
       ?.createObservableCounter('rt_sms.handler.failures', { description: 'Event handlers that failed' })
-      .addCallback((result) => result.observe(gauges.handlerFailures(), this.about));
+      .addCallback((result) => result.observe(gauges.handlerFailures(), this.baseAttributes));
     this.startAtZero();
   }
 
   /** An alert on an increase misses the first one of a series that did not exist before it. */
   private startAtZero(): void {
-    const { about } = this;
+    const { baseAttributes } = this;
     const codes = (...names: string[]) => names.map((name) => `RT_SMS_${name}`);
     const reasons = {
       unknown: codes('TIMEOUT', 'ABORTED', 'UNEXPECTED_RESPONSE'),
       rejected: RT_SMS_REASONS.filter((reason) => reason !== 'transaction_not_found'),
       not_sent: codes('CONNECTION', 'OVERLOADED', 'TIMEOUT', 'ABORTED'),
     };
-    this.sends?.add(0, { ...about, 'rt_sms.outcome': 'accepted' });
+    this.sends?.add(0, { ...baseAttributes, 'rt_sms.outcome': 'accepted' });
     for (const [outcome, all] of Object.entries(reasons))
-      for (const reason of all) this.sends?.add(0, { ...about, 'rt_sms.outcome': outcome, 'rt_sms.reason': reason });
+      for (const reason of all)
+        this.sends?.add(0, { ...baseAttributes, 'rt_sms.outcome': outcome, 'rt_sms.reason': reason });
     for (const operation of ['send', 'status'])
-      this.retries?.add(0, { ...about, 'messaging.operation.name': operation });
+      this.retries?.add(0, { ...baseAttributes, 'messaging.operation.name': operation });
     for (const status of SMS_STATUSES)
       for (const source of ['callback', 'poll'])
-        this.statuses?.add(0, { ...about, 'rt_sms.status': status, 'rt_sms.source': source });
+        this.statuses?.add(0, { ...baseAttributes, 'rt_sms.status': status, 'rt_sms.source': source });
     for (const verdict of ['believed', 'hint', 'refused', 'unreadable'])
-      this.callbacks?.add(0, { ...about, 'rt_sms.verdict': verdict });
-    this.lost?.add(0, about);
+      this.callbacks?.add(0, { ...baseAttributes, 'rt_sms.verdict': verdict });
+    this.lost?.add(0, baseAttributes);
   }
 
   private gauge(name: string, description: string, read: () => Promise<number> | number | undefined): void {
     this.meter?.createObservableGauge(name, { description }).addCallback(async (result) => {
       const value = await read();
-      if (value !== undefined) result.observe(value, this.about);
+      if (value !== undefined) result.observe(value, this.baseAttributes);
     });
   }
 
@@ -167,10 +168,10 @@ class Instruments {
     });
     call.onEnd = (end) => {
       const { attempts = 0 } = end;
-      if (attempts > 1) this.retries?.add(attempts - 1, { ...this.about, ...named });
+      if (attempts > 1) this.retries?.add(attempts - 1, { ...this.baseAttributes, ...named });
       const failed = end instanceof Error ? end : undefined;
       if (operation === 'send') {
-        const outcome = { ...this.about, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
+        const outcome = { ...this.baseAttributes, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
         const reason = failed && { 'rt_sms.reason': reasonLabel(failed) };
         this.sends?.add(1, { ...outcome, ...reason });
         this.duration?.record((performance.now() - began) / 1000, outcome);
@@ -186,17 +187,17 @@ class Instruments {
 
   /** Runs the job of an engine in a span. */
   job<T>(work: () => Promise<T>): Promise<T> {
-    return this.consume('rt_sms.job', this.about, work);
+    return this.consume('rt_sms.job', this.baseAttributes, work);
   }
 
-  heard(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
-    this.callbacks?.add(1, { ...this.about, 'rt_sms.verdict': verdict });
+  countCallback(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
+    this.callbacks?.add(1, { ...this.baseAttributes, 'rt_sms.verdict': verdict });
   }
 
   /** Runs what a callback leads to in a span. */
   callback<T>(verdict: 'believed' | 'hint', work: () => Promise<T>): Promise<T> {
-    this.heard(verdict);
-    return this.consume('rt_sms.callback', { ...this.about, 'rt_sms.verdict': verdict }, work);
+    this.countCallback(verdict);
+    return this.consume('rt_sms.callback', { ...this.baseAttributes, 'rt_sms.verdict': verdict }, work);
   }
 
   private consume<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
@@ -218,7 +219,7 @@ class Instruments {
   }
 
   status({ status, source, final }: RtSmsStatusEvent): void {
-    this.statuses?.add(1, { ...this.about, 'rt_sms.status': status, 'rt_sms.source': source });
-    if (final && source === 'poll') this.lost?.add(1, this.about);
+    this.statuses?.add(1, { ...this.baseAttributes, 'rt_sms.status': status, 'rt_sms.source': source });
+    if (final && source === 'poll') this.lost?.add(1, this.baseAttributes);
   }
 }

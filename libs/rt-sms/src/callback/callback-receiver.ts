@@ -1,80 +1,84 @@
 import type { Logger } from '@nestjs/common';
-import { PENDING_SENDS_WAIT_MS, type DeliveryTracker } from '../delivery/engine.js';
-import type { InFlight } from '../delivery/in-flight.js';
-import { readCallback, type CallbackWords } from '../gateway/wire.js';
+import { PENDING_SENDS_WAIT_MS, type DeliveryTracker } from '../delivery/delivery-tracker.js';
+import type { PendingSends } from '../delivery/pending-sends.js';
+import { readCallback, type CallbackPayload } from '../gateway/wire.js';
 import { messageOf, redact } from '../redact.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { Telemetry } from '../telemetry.js';
-import { Authenticity } from './authenticity.js';
+import { CallbackAuthenticator } from './callback-authenticator.js';
 
-/** At most this many hints wait for sends in flight, because anybody can send hints. */
+/** Number of hints that wait for pending sends at most, because anyone can send hints. */
 const MAX_WAITING_HINTS = 1_000;
 
-/** Decides what of a callback (§3.1) is believed, and gives it to the tracker after the sends that it may have overtaken. */
+interface ReceiverDependencies {
+  options: ResolvedOptions;
+  /** A status word that shares anything with these values is not passed on. */
+  secrets: readonly string[];
+  tracker: DeliveryTracker;
+  /** True if the tracker has a store: a callback is then answered once it is stored. */
+  isDurable: boolean;
+  pendingSends: PendingSends;
+  telemetry: Telemetry;
+  logger: Logger;
+}
+
+/** Receives callbacks (§3.1): authenticates them and passes them to the tracker, after the sends that they may have overtaken. */
 export class CallbackReceiver {
-  private readonly authenticity: Authenticity;
+  private readonly authenticator: CallbackAuthenticator;
   private waitingHints = 0;
 
-  constructor(
-    private readonly options: ResolvedOptions,
-    /** No status that shares anything with these is passed on. */
-    private readonly secrets: readonly string[],
-    private readonly tracker: DeliveryTracker,
-    /** The tracker has a store: a callback is answered once it is stored. */
-    private readonly isDurable: boolean,
-    private readonly inFlight: InFlight,
-    private readonly telemetry: Telemetry,
-    private readonly logger: Logger,
-  ) {
-    this.authenticity = new Authenticity(options.callback);
+  constructor(private readonly account: ReceiverDependencies) {
+    this.authenticator = new CallbackAuthenticator(account.options.callback);
   }
 
-  /** @throws RtSmsOverloadedError, RtSmsTimeoutError if the engine's store did not take a believed callback */
+  /** @throws RtSmsOverloadedError, RtSmsTimeoutError if the store of the engine did not take an authenticated callback */
   async receive(
     query: Record<string, unknown>,
     request: { secret?: string | undefined; ip?: string | undefined },
   ): Promise<'accepted' | 'refused'> {
-    const trust = this.authenticity.check(request);
-    const instruments = this.telemetry.on;
+    const { telemetry, logger, secrets } = this.account;
+    const trust = this.authenticator.check(request);
+    const instruments = telemetry.active;
     if (trust === 'refused') {
-      instruments?.heard('refused');
+      instruments?.countCallback('refused');
       return 'refused';
     }
-    const words = readCallback(query, this.secrets);
-    if (!words) {
-      instruments?.heard('unreadable');
-      this.logger.debug('A callback without a readable id was dropped');
-    } else if (instruments) await instruments.callback(trust, async () => this.track(words, trust === 'believed'));
-    else await this.track(words, trust === 'believed');
+    const payload = readCallback(query, secrets);
+    if (!payload) {
+      instruments?.countCallback('unreadable');
+      logger.debug('Dropped a callback without a readable id');
+    } else if (instruments) await instruments.callback(trust, async () => this.track(payload, trust === 'believed'));
+    else await this.track(payload, trust === 'believed');
     return 'accepted';
   }
 
-  private track({ uid, report }: CallbackWords, isBelieved: boolean): Promise<void> | void {
-    const isConfirmed = this.options.callback.confirm === 'always';
-    if (isBelieved && report && !isConfirmed)
-      return this.afterSends(uid, () => this.tracker.observe(report, 'callback', false));
-    // Without a readable status nothing is known that the gateway should confirm: that is a hint, whoever sent it.
-    const ask = isBelieved && isConfirmed;
-    if (ask || this.tracker.follows(uid)) return this.afterSends(uid, () => this.tracker.hint(uid, ask));
+  private track({ uid, report }: CallbackPayload, isAuthenticated: boolean): Promise<void> | void {
+    const { options, tracker } = this.account;
+    const alwaysConfirm = options.callback.confirm === 'always';
+    if (isAuthenticated && report && !alwaysConfirm)
+      return this.afterPendingSends(uid, () => tracker.observe(report, 'callback', false));
+    // A callback without a readable status is a hint, even with the right secret.
+    const evenIfUnknown = isAuthenticated && alwaysConfirm;
+    if (evenIfUnknown || tracker.follows(uid))
+      return this.afterPendingSends(uid, () => tracker.requestPoll(uid, evenIfUnknown));
     if (this.waitingHints >= MAX_WAITING_HINTS) return undefined;
     this.waitingHints++;
-    return this.afterSends(uid, () => {
+    return this.afterPendingSends(uid, () => {
       this.waitingHints--;
-      return this.tracker.hint(uid, false);
+      return tracker.requestPoll(uid, false);
     });
   }
 
-  /** Runs `act` after the sends in flight if the message may be one of them. */
-  private afterSends(uid: string, act: () => Promise<void> | void): Promise<void> | void {
-    if (this.tracker.follows(uid)) return act();
-    const acted = new Promise<void>((resolve, reject) => {
-      this.inFlight.settled(PENDING_SENDS_WAIT_MS, () => void Promise.resolve(act()).then(resolve, reject));
+  /** Runs `act` after the pending sends, if the message may be one of them. */
+  private afterPendingSends(uid: string, act: () => Promise<void> | void): Promise<void> | void {
+    const { tracker, pendingSends, isDurable, logger } = this.account;
+    if (tracker.follows(uid)) return act();
+    const done = new Promise<void>((resolve, reject) => {
+      pendingSends.settled(PENDING_SENDS_WAIT_MS, () => void Promise.resolve(act()).then(resolve, reject));
     });
-    if (this.isDurable) return acted;
-    // Nothing is stored that the answer to the provider could confirm.
-    acted.catch((error: unknown) =>
-      this.logger.warn(`A callback was dropped: ${redact(messageOf(error))}; ${redact(uid)}`),
-    );
+    if (isDurable) return done;
+    // Without a store there is nothing that the answer could confirm to the provider, so it does not wait.
+    done.catch((error: unknown) => logger.warn(`Dropped a callback for ${redact(uid)}: ${redact(messageOf(error))}`));
     return undefined;
   }
 }

@@ -20,16 +20,16 @@ interface Fastify {
   route(route: FastifyRoute): void;
 }
 
-/** Express with strict routing tells a path with a slash at its end from one without, unless the slash is optional. */
+/** Makes a trailing slash optional in Express with strict routing. */
 const OPTIONAL_SLASH = '{/}';
 
-/** The one route of an account's callback: its path below the prefixes of the application, and its place in the router. */
+/** Route of an account's callback. The router is the source of its full path, with all prefixes of the application. */
 export class CallbackRoute {
-  /** The path from the root, without the secret, once the router has the route. */
+  /** Full path without the secret, once the router has the route. */
   path: string | undefined;
   private readonly route: string;
 
-  /** `path` is without slashes at its ends; `others` are those of the application's other accounts. */
+  /** `ownPath` has no slashes at its ends; `others` are the callback paths of the application's other accounts. */
   constructor(
     private readonly ownPath: string,
     hasSecret: boolean,
@@ -38,7 +38,7 @@ export class CallbackRoute {
     this.route = hasSecret ? `${ownPath}/:secret` : ownPath;
   }
 
-  /** Returns the path to map, and watches where the platform puts it. To be called before Nest maps routes. */
+  /** Returns the path to map, and observes where Fastify mounts it. Call it before Nest maps routes. */
   prepare(adapter: AbstractHttpAdapter): string {
     if (adapter.getType() === 'fastify') {
       this.watch(adapter.getInstance<Fastify>());
@@ -48,20 +48,20 @@ export class CallbackRoute {
     return this.route;
   }
 
-  /** Looks the route up where the platform has mapped it. To be called once Nest has mapped routes. */
+  /** Finds the route in the router of Express. Call it after Nest has mapped routes. */
   locate(adapter: AbstractHttpAdapter): void {
     if (adapter.getType() !== 'express') return;
     for (const { route } of adapter.getInstance<Express>().router.stack) {
-      if (typeof route?.path === 'string') this.see(route.path);
+      if (typeof route?.path === 'string') this.matches(route.path);
     }
   }
 
-  /** Fastify tells the two forms of a path apart: the one with a slash at its end gets the same handler. */
+  /** Mounts the handler a second time with a trailing slash, because Fastify treats the two forms as different paths. */
   private watch(fastify: Fastify): void {
     const { ignoreTrailingSlash, routerOptions } = fastify.initialConfig;
     const takesBoth = routerOptions?.ignoreTrailingSlash ?? ignoreTrailingSlash;
     fastify.addHook('onRoute', ({ method, url, handler, config, constraints }) => {
-      if (method !== 'GET' || !this.see(url) || takesBoth) return;
+      if (method !== 'GET' || !this.matches(url) || takesBoth) return;
       fastify.route({
         method,
         url: `${url}/`,
@@ -72,13 +72,13 @@ export class CallbackRoute {
     });
   }
 
-  /** True if the router's path `url` is that of this account's callback, below whatever prefix. */
-  private see(url: string): boolean {
+  /** True if `url` is the path of this account's callback, below any prefix. Stores it as `path`. */
+  private matches(url: string): boolean {
     const ends = (path: string) => `/${path}`;
     const route = url.endsWith(OPTIONAL_SLASH) ? url.slice(0, -OPTIONAL_SLASH.length) : url;
     if (!route.endsWith(ends(this.route))) return false;
     const path = route.slice(0, route.length - (this.route.length - this.ownPath.length));
-    // The path of another account may end with the one of this account.
+    // The path of another account may end with the path of this account.
     if (this.others.some((other) => other.endsWith(ends(this.ownPath)) && path.endsWith(ends(other)))) return false;
     this.path ??= path;
     return true;

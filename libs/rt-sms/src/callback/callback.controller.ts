@@ -36,7 +36,7 @@ function queryOf(request: PlatformRequest): Record<string, unknown> {
   }
 }
 
-/** The callback is not authentic. */
+/** Thrown for a callback that is not authenticated. */
 class RefusedCallback extends Error {}
 
 /** Hands a refused request back to the platform, which answers it as if this route did not exist. */
@@ -50,8 +50,8 @@ class AnswerAsUnknownRoute implements ExceptionFilter {
 }
 
 /**
- * The controller of the provider's callbacks (§3.1) for one account. Each registration has a class of its own, because a shared
- * class would have one route for all accounts. Nest reads `routes` when it maps routes, after all modules are configured.
+ * Creates the controller of the provider's callbacks (§3.1) for one account. Routes are metadata of a class, so each
+ * registration needs its own class. Nest reads `routes` when it maps routes, after all modules are configured.
  */
 export function callbackController(account: string, routes: string[], decorators: readonly ClassDecorator[]): Type {
   const token = getRtSmsToken(account);
@@ -80,7 +80,7 @@ export function callbackController(account: string, routes: string[], decorators
       try {
         return await this.sms.handleCallback(...callback);
       } catch (error) {
-        // The engine warns that its store is down; Nest would log a stack for each callback.
+        // The engine already logs that its store is down. Nest would log a stack for each callback.
         if (isRtSmsError(error)) throw new ServiceUnavailableException();
         throw error;
       }

@@ -3,14 +3,14 @@ import { jest } from '@jest/globals';
 
 const timingSafeEqual = jest.fn(crypto.timingSafeEqual);
 jest.unstable_mockModule('node:crypto', () => ({ ...crypto, timingSafeEqual }));
-const { Authenticity } = await import('./authenticity.js');
+const { CallbackAuthenticator } = await import('./callback-authenticator.js');
 
 const SECRETS = ['the-first-of-three', 'the-second-of-three', 'the-third-of-three'];
 
 it.each([...SECRETS, 'the-first-of-thref', 'x', '', 'x'.repeat(10_000)])(
   'compares digests of one length, all of them, in constant time: %s',
   (secret) => {
-    const authenticity = new Authenticity({ secrets: SECRETS, allowFrom: [] });
+    const authenticity = new CallbackAuthenticator({ secrets: SECRETS, allowFrom: [] });
     timingSafeEqual.mockClear();
     expect(authenticity.check({ secret })).toBe(SECRETS.includes(secret) ? 'believed' : 'refused');
     expect(timingSafeEqual.mock.calls.map(([given, expected]) => [given.byteLength, expected.byteLength])).toEqual(

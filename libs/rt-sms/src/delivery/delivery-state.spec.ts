@@ -32,7 +32,7 @@ function play(history: readonly Said[]) {
     const transition = applyReport(state, report, source, confirmed, emitted.length);
     expect(JSON.stringify(state)).toBe(before);
     kinds.push(transition.kind);
-    if (transition.kind !== 'news') continue;
+    if (transition.kind !== 'changed') continue;
     // As a store gives it back.
     state = JSON.parse(JSON.stringify(transition.state)) as DeliveryState;
     emitted.push(transition.state.last);
@@ -76,7 +76,7 @@ describe('applyReport', () => {
       callback('delivered'),
       answer('rejected'),
     ]);
-    expect(kinds).toEqual(['news', 'needsConfirmation', 'news', 'duplicate', 'duplicate']);
+    expect(kinds).toEqual(['changed', 'needsConfirmation', 'changed', 'duplicate', 'duplicate']);
     expect(emitted).toMatchObject([{ status: 'delivered' }, { status: 'failed', corrects: 'delivered' }]);
   });
 

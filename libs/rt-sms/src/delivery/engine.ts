@@ -1,133 +1,94 @@
 import type { Logger } from '@nestjs/common';
-import type { CallFacts, CheckedMessage, RateTicket, SendOptions } from '../gateway/calls.js';
-import type { SmsStatusReport } from '../gateway/wire.js';
-import type { DeliveryReport } from '../message/status.js';
-import type { RtSmsError } from '../rt-sms.errors.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
+import type { CallFacts, CheckedMessage, RatePermit, SendOptions } from '../gateway/call-options.js';
+import type { SmsStatusReport } from '../gateway/wire.js';
 import { redact } from '../redact.js';
+import type { RtSmsError } from '../rt-sms.errors.js';
+import type { DeliveryTracker } from './delivery-tracker.js';
 
-/** The values of `SmsPriority`, the first goes first. */
+/** Values of `SmsPriority`, the most urgent first. */
 export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
-/** Which of the waiting messages goes first. */
+/** Priority of a queued message. */
 export type SmsPriority = (typeof SMS_PRIORITIES)[number];
 
-/** How a message is to be queued. */
+/** Options of one queued message. */
 export interface EnqueueOptions {
-  /** Yours, 1 to 128 characters: the same id is the same message and is sent once. @default a random one */
+  /** Your id of the message, 1 to 128 characters. A message with the same id is sent once. @default a random UUID */
   id?: string;
-  /** Not before so many milliseconds from now. @default 0 */
+  /** Delay in milliseconds before the message may be sent, 0 to one year. @default 0 */
   delayMs?: number;
-  /** A message that could not be sent by then is not sent at all: `rt-sms.expired`. */
+  /** Time after which the message is no longer sent; the event is `rt-sms.expired`. @default never */
   expiresAt?: Date;
-  /** Which of the waiting messages goes first. @default 'normal' */
+  /** Priority among the queued messages. @default 'normal' */
   priority?: SmsPriority;
 }
 
-/** What `enqueue` gives back. */
+/** Result of `enqueue`. */
 export interface QueuedSms {
-  /** Of the message: given by the caller, or made up. */
+  /** Id of the message: yours, or the generated one. */
   id: string;
 }
 
-/** What can have become of a queued message. */
+/** Values of `QueuedSmsState.state`. */
 export const QUEUED_STATES = ['queued', 'accepted', 'refused', 'unknown', 'expired', 'cancelled'] as const;
 
-/** What became of a queued message so far. */
+/** Current state of a queued message. */
 export interface QueuedSmsState {
-  /** That of `enqueue`. */
+  /** Id of the message, as in `enqueue`. */
   id: string;
   /** `queued` until its outcome is known. */
   state: (typeof QUEUED_STATES)[number];
-  /** Once it is `accepted`. */
+  /** The gateway's uid, once the state is `accepted`. */
   uid?: string;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
-  /** Why it is `refused` or `unknown`: the stable code of the error. */
+  /** Stable code of the error, if the state is `refused` or `unknown`. */
   errorCode?: string;
 }
 
-/** A message as an engine takes it: checked, and with its id. */
+/** A validated message with its id, as an engine takes it. */
 export interface EngineItem extends CheckedMessage {
-  /** Given by the caller, or made up. */
+  /** Id of the message: the caller's, or the generated one. */
   id: string;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
-  /** The id was made up for this call: no engine can know it yet. */
-  fresh?: boolean;
+  /** True if the id was generated for this call, so it cannot be in the store yet. */
+  hasGeneratedId?: boolean;
   /** Unix time in milliseconds before which it must not be sent. */
   notBefore: number;
   /** Unix time in milliseconds after which it must not be sent. */
   expiresAt?: number;
-  /** Which of the waiting messages goes first. */
+  /** Priority among the queued messages. */
   priority: SmsPriority;
 }
 
-/** The problem with an id that is used again for something else. */
+/** Problem text for an id that already belongs to a different message. */
 export const idTaken = (id: string): string =>
   `id: '${redact(id)}' is already used by a different message (another text, number or sender)`;
 
-/**
- * Uids that only callbacks have named are remembered up to this number: anyone who knows the callback's secret can invent any
- * number of them.
- */
-export const MAX_UNKNOWN_UIDS = 10_000;
-/** A callback about an unknown uid waits at most this long for pending sends, in milliseconds: its message may be one of them. */
-export const PENDING_SENDS_WAIT_MS = 2_000;
-
-/** Follows uids until their final status. */
-export interface DeliveryTracker {
-  /** How many are followed, if it is known here; for metrics. */
-  readonly size?: number;
-  /** True if `uid` is followed here; then its callbacks need not wait for sends on their way. */
-  follows(uid: string): boolean;
-  /** True if this account sent `uid`, or was asked to follow it, as far as the records go back. */
-  knows(uid: string): Promise<boolean> | boolean;
-  /** From now on, or with the age that `sentAt` says. Never throws. */
-  follow(uid: string, about?: { ref?: string | undefined; sentAt?: Date | undefined }): Promise<void> | void;
-  /**
-   * Takes a status: from a believed callback, or from the gateway's own answer. A callback about a uid that is not known is
-   * emitted once, unless another account of the application sent the message; the gateway is not asked for such a uid.
-   */
-  observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> | void;
-  /**
-   * Something may have happened to `uid`: asks the gateway soon if the message is followed. With `ask` once also if it is not.
-   * Without `ask` anybody can have sent the hint, so the engine must not make the caller wait for a store.
-   */
-  hint(uid: string, ask: boolean): Promise<void> | void;
-  /**
-   * The final event of `uid`, if it is known; else it is followed and asked for once, and its event comes by `emit`. Where
-   * it may come on another replica, this looks for it until the wait `isOver`. What the request failed with may be returned.
-   */
-  seek(uid: string, isOver: () => boolean): Promise<RtSmsStatusEvent | Error | undefined>;
-  /** Once the application listens. */
-  start?(): void;
-  /** Emits nothing any more. */
-  stop(): Promise<void> | void;
-}
-
-/** Queues messages and sends them; each id ends in exactly one outcome event. */
+/** Port: queues messages and sends them. Each id ends in exactly one outcome event. */
 export interface SmsEngine {
-  /** Takes all of them or none. @throws RtSmsOverloadedError */
+  /** Queues all items or none. @throws RtSmsOverloadedError if nothing was queued */
   enqueue(items: EngineItem[]): Promise<void>;
-  /** What became of it; nothing if the id is not known. */
+  /** Returns the state of a message, or `undefined` for an unknown id. */
   find(id: string): Promise<QueuedSmsState | undefined>;
-  /** True only if it will not be sent. */
+  /** Cancels a message. True only if it will not be sent. */
   cancel(id: string): Promise<boolean>;
-  /** Before the application listens. @throws RtSmsConfigError if it can never work: then the application does not start */
+  /** Called before the application listens. @throws RtSmsConfigError if the engine cannot work; the application does not start */
   prepare?(): Promise<void>;
-  /** Once the application listens. */
+  /** Called once the application's listeners are bound. */
   start(): Promise<void> | void;
-  /** How many messages wait to be sent, for metrics. */
+  /** Number of messages that wait to be sent, for metrics. */
   waiting?(): Promise<number> | number;
-  /** Takes no more, lets what is on its way finish, and says honestly what becomes of the rest. */
+  /** Stops during shutdown: takes no more messages, lets sends in flight finish, and settles or keeps the rest. */
   stop(): Promise<void> | void;
-  /** Lets go of everything: no callback can arrive any more. */
+  /** Releases all resources. No callback arrives after this. */
   close?(): Promise<void> | void;
-  /** Replaces the tracking in memory, where the engine keeps its own record of deliveries. */
+  /** Tracker of the engine, if its store also holds the deliveries. @default tracking in memory */
   readonly tracker?: DeliveryTracker;
 }
 
-/** The options of an account that concern an engine, checked, with their defaults. */
+/** Options of the account that an engine needs: validated, with defaults. */
 export interface EngineSettings {
   /** The account's name, `'default'` without one. */
   readonly account: string;
@@ -135,63 +96,63 @@ export interface EngineSettings {
   readonly login: string;
   /** Password of the HTTP connection in the cabinet (§1.2). */
   readonly password: string;
-  /** Connections to the gateway: more requests than that only wait for one. */
+  /** Connections to the gateway. More requests at once only wait for a connection. */
   readonly connections: number;
-  /** Sends that may start in any sliding second; absent without a limit. */
+  /** Rate limit: sends that may start in any sliding second. Absent without a limit. */
   readonly rate?: { readonly perSecond: number } | undefined;
-  /** Unsent messages that the engine in memory holds. */
+  /** Unsent messages that the engine in memory holds at most. */
   readonly engineLimit: number;
-  /** For how many milliseconds after it settled an `id` of `enqueue` means the same message. */
+  /** Milliseconds for which an id is remembered after its message has settled. */
   readonly idempotencyMs: number;
-  /** How messages are followed until their final status; `false`: not at all. */
+  /** Tracking of messages until their final status; `false` to turn it off. */
   readonly tracking:
     | false
     | {
         /** Milliseconds between status requests; the last repeats. */
         readonly schedule: readonly number[];
-        /** Milliseconds after which a message without a final status is given up. */
+        /** Milliseconds after which a message without a final status becomes unresolved. */
         readonly maxAgeMs: number;
-        /** Uids followed at once. */
+        /** Messages tracked at once. */
         readonly limit: number;
-        /** Settled uids kept. */
+        /** Settled uids remembered. */
         readonly remember: number;
-        /** Status requests that may start in any second. */
+        /** Polls that may start in any second. */
         readonly perSecond: number;
       };
 }
 
-/** What an account gives to its engine. */
+/** Services of the account that its engine uses. */
 export interface EngineHost {
-  /** Those of the account, checked, with defaults. */
+  /** Options of the account. */
   readonly options: EngineSettings;
-  /** The account's. */
+  /** Logger of the account. */
   readonly logger: Logger;
-  /** Shut while the gateway refuses this account here. */
-  readonly gate: {
-    /** Why it is shut. */
+  /** Circuit breaker: open while the gateway rejects this process. */
+  readonly breaker: {
+    /** The rejection, while the breaker is open. */
     readonly error: RtSmsError | undefined;
-    /** Calls `go` each time it opens. */
-    onOpen(go: () => void): void;
+    /** Calls `listener` each time access is restored. */
+    onRestored(listener: () => void): void;
   };
-  /** Waits for a start under `rate`; the returned function gives the place up. */
-  slot(go: (ticket: RateTicket | undefined) => void): () => void;
-  /** One POST, repeated only where it provably never left. Rejects with an `RtSmsError`. */
+  /** Calls `go` once a send may start under `rate`. The returned function cancels the wait. */
+  acquirePermit(go: (permit: RatePermit | undefined) => void): () => void;
+  /** Sends one message; retries only if the request certainly never left. Rejects with an `RtSmsError`. */
   send(message: CheckedMessage, limits: SendOptions): Promise<CallFacts & { uid: string }>;
-  /** One status request. Rejects with an `RtSmsError`. */
+  /** Makes one status request. Rejects with an `RtSmsError`. */
   status(uid: string): Promise<SmsStatusReport>;
-  /** Runs what is done for one queued message, as the operator's telemetry sees it. */
-  job<T>(work: () => Promise<T>): Promise<T>;
-  /** Runs as a send in flight: statuses of unknown uids wait for it, so that `accepted` comes before them. */
-  during<T>(work: () => Promise<T>): Promise<T>;
-  /** Gives an accepted message to the tracker. */
+  /** Runs the work for one queued message in a span. */
+  traceJob<T>(work: () => Promise<T>): Promise<T>;
+  /** Counts `work` as a pending send. Callbacks with unknown uids wait for it, so that `accepted` is emitted first. */
+  trackSend<T>(work: () => Promise<T>): Promise<T>;
+  /** Starts tracking an accepted message. */
   follow(uid: string, ref: string | undefined): void;
-  /** Whether another account of this application sent `uid`; at once `false` where there is no other account. */
+  /** Resolves to true if another account of this application sent `uid`; `false` at once without another account. */
   sentByAnother(uid: string): Promise<boolean> | false;
-  /** The account's events. */
+  /** Emits the events of the account. */
   readonly emit: EngineEvents;
 }
 
-/** The outcome events; each resolves to true if every handler succeeded. */
+/** Emitters of the events. Each resolves to true if every handler succeeded. */
 export interface EngineEvents {
   /** `rt-sms.status` and `rt-sms.status.<status>`. */
   status(event: RtSmsStatusEvent): Promise<boolean>;
@@ -212,5 +173,5 @@ export interface EngineEvents {
   ): Promise<boolean>;
 }
 
-/** The value of the option `engine`: makes the engine of an account. */
+/** Value of the option `engine`: creates the engine of an account. */
 export type SmsEngineFactory = (host: EngineHost) => SmsEngine;

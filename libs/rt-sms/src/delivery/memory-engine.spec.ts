@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { RtSmsConnectionError } from '../rt-sms.errors.js';
-import type { RateTicket } from '../gateway/calls.js';
+import type { RatePermit } from '../gateway/call-options.js';
 import type { EngineHost } from './engine.js';
 import { MemoryEngine } from './memory-engine.js';
 
@@ -15,12 +15,12 @@ const MESSAGE = {
 /** What is the same of all hosts here: no rate, and nothing around a job. */
 const HOST = {
   options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
-  slot: (go: (ticket: undefined) => void) => {
+  acquirePermit: (go: (permit: undefined) => void) => {
     go(undefined);
     return () => undefined;
   },
-  job: <T>(work: () => Promise<T>) => work(),
-  during: <T>(work: () => Promise<T>) => work(),
+  traceJob: <T>(work: () => Promise<T>) => work(),
+  trackSend: <T>(work: () => Promise<T>) => work(),
 };
 
 beforeEach(() => void jest.useFakeTimers());
@@ -34,7 +34,7 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   let fail: ((error: Error) => void) | undefined;
   const host = {
     ...HOST,
-    gate: { error: undefined, onOpen: () => undefined },
+    breaker: { error: undefined, onRestored: () => undefined },
     send: () => new Promise((_, reject) => (fail = reject)),
     emit: { expired: async (id: string) => outcomes.push(`expired ${id}`) },
   };
@@ -52,7 +52,7 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   fail!(new RtSmsConnectionError('refused', false, { account: 'default', operation: 'send' }));
   await jest.advanceTimersByTimeAsync(0);
   expect(outcomes).toEqual([]);
-  host.gate.error = new Error('shut') as unknown as undefined;
+  host.breaker.error = new Error('shut') as unknown as undefined;
   await jest.advanceTimersByTimeAsync(DAY_MS);
   expect(outcomes).toEqual(['expired far']);
   for (const [, ms] of timers.mock.calls) expect(ms).toBeLessThan(2 ** 31);
@@ -62,7 +62,7 @@ it('a delay is not longer where the clock of the day is set back, nor an id reme
   const sent: string[] = [];
   const host = {
     ...HOST,
-    gate: { error: undefined, onOpen: () => undefined },
+    breaker: { error: undefined, onRestored: () => undefined },
     send: async ({ id }: { id: string }) => {
       sent.push(id);
       return { uid: `message-id-${id}`, attempts: 1 };
@@ -86,11 +86,11 @@ it('a delay is not longer where the clock of the day is set back, nor an id reme
 });
 
 it('a start under the rate that comes when nothing waits any more is given back', async () => {
-  const starts: ((ticket: RateTicket) => void)[] = [];
+  const starts: ((permit: RatePermit) => void)[] = [];
   const host = {
     ...HOST,
-    gate: { error: undefined, onOpen: () => undefined },
-    slot: (go: (ticket: RateTicket) => void) => {
+    breaker: { error: undefined, onRestored: () => undefined },
+    acquirePermit: (go: (permit: RatePermit) => void) => {
       starts.push(go);
       return () => undefined;
     },
@@ -102,10 +102,10 @@ it('a start under the rate that comes when nothing waits any more is given back'
   await engine.enqueue([{ ...MESSAGE, id: 'b' }]);
   expect(starts).toHaveLength(1);
   expect([await engine.cancel('a'), await engine.cancel('b')]).toEqual([true, true]);
-  const ticket = { start: jest.fn(), giveBack: jest.fn() };
-  starts[0]!(ticket);
+  const permit = { start: jest.fn(), release: jest.fn() };
+  starts[0]!(permit);
   await jest.advanceTimersByTimeAsync(0);
-  expect([ticket.start.mock.calls.length, ticket.giveBack.mock.calls.length]).toEqual([0, 1]);
+  expect([permit.start.mock.calls.length, permit.release.mock.calls.length]).toEqual([0, 1]);
   expect(starts).toHaveLength(1);
 });
 
@@ -115,7 +115,7 @@ it('messages that a shutdown refuses are warned of once, with their count and no
   const host = {
     ...HOST,
     logger: { warn },
-    gate: { error: undefined, onOpen: () => undefined },
+    breaker: { error: undefined, onRestored: () => undefined },
     emit: { refused: async (id: string) => refused.push(id) },
   };
   const engine = new MemoryEngine(host as unknown as EngineHost);
@@ -126,7 +126,7 @@ it('messages that a shutdown refuses are warned of once, with their count and no
   ]);
   await engine.stop();
   expect(refused).toEqual(['a', 'b']);
-  expect(warn.mock.calls).toEqual([[expect.stringMatching(/^Refused 2 queued messages at shutdown: .* not sent\. /)]]);
+  expect(warn.mock.calls).toEqual([[expect.stringMatching(/^Refused 2 queued messages during shutdown, because /)]]);
   expect(warn.mock.calls.join()).not.toMatch(/Hello|79270000001/);
 });
 
@@ -135,7 +135,7 @@ it('a shutdown with an empty queue is not warned of', async () => {
   const engine = new MemoryEngine({
     ...HOST,
     logger: { warn },
-    gate: { onOpen: () => undefined },
+    breaker: { onRestored: () => undefined },
   } as unknown as EngineHost);
   await engine.stop();
   expect(warn).not.toHaveBeenCalled();

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import type { RateTicket } from '../gateway/calls.js';
+import type { RatePermit } from '../gateway/call-options.js';
 import { defined } from '../defined.js';
-import { backoffMs } from '../gateway/retry.js';
+import { backoffMs } from '../gateway/retry-policy.js';
 import { RtSmsAuthError, RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../options/option-rules.js';
 import {
@@ -12,39 +12,39 @@ import {
   type QueuedSmsState,
   type SmsEngine,
 } from './engine.js';
-import { Heap, type HeapItem } from './heap.js';
+import { IndexedHeap, type HeapItem } from './indexed-heap.js';
 
-/** Messages that are being sent at once. */
+/** Sends in flight at once. */
 const CONCURRENCY = 10;
-/** How often a message that provably was not sent is tried again before it is refused; a day, at the last pause. */
+/** Attempts for a message that certainly was not sent, until it is refused; about a day at the longest back-off. */
 const MAX_ATTEMPTS = 1_440;
-const LAST_PAUSE_MS = 60_000;
-/** Ids that are remembered after their message settled; what is over it goes in one sweep, as each costs the same. */
+const MAX_BACKOFF_MS = 60_000;
+/** Ids remembered after their messages have settled. They are evicted in batches, because one sweep costs the same. */
 const REMEMBER = 100_000;
-const SLACK = 1.01;
+const EVICTION_SLACK = 1.01;
 
-/** One id: its message while it waits, what became of it afterwards. */
+/** One id: its message while it is queued, its outcome afterwards. */
 class Entry implements HeapItem {
-  place = -1;
+  index = -1;
   state: QueuedSmsState['state'] = 'queued';
   sending = false;
   attempts = 0;
-  /** Gone with the settlement: neither text nor number is kept. */
+  /** Cleared at settlement, because it holds text and number. */
   item: EngineItem | undefined;
   uid: string | undefined;
   errorCode: string | undefined;
   settledAt = Infinity;
-  /** Until it may be sent, or must not be any more. */
+  /** Fires when the message may be sent or has expired. */
   timer: NodeJS.Timeout | undefined;
   readonly id: string;
   readonly ref: string | undefined;
   readonly expiresAt: number;
-  /** By `performance.now()`: the clock of the day may be set back. */
+  /** Time of `performance.now()`, because the system clock may be set back. */
   notBefore: number;
 
   constructor(
     item: EngineItem,
-    /** The urgent come first, then those that came first. */
+    /** Sort key: priority first, then order of arrival. */
     readonly order: number,
     readonly digest: string,
   ) {
@@ -56,23 +56,23 @@ class Entry implements HeapItem {
   }
 }
 
-/** Queues in the memory of this process, and is gone with it. For development and small services. */
+/** Engine in the memory of this process. Its queue is lost with the process. For development and small services. */
 export class MemoryEngine implements SmsEngine {
   private readonly queued = new Map<string, Entry>();
-  /** The one that settled first goes first. */
+  /** Settled entries, the oldest first. */
   private readonly settled = new Map<string, Entry>();
-  private readonly ready = new Heap<Entry>((a, b) => a.order < b.order);
-  /** A fresh key: the digest that tells two messages apart says nothing of them outside of this process. */
+  private readonly ready = new IndexedHeap<Entry>((a, b) => a.order < b.order);
+  /** Random key, so that the digest of a message is useless outside this process. */
   private readonly key = randomBytes(32);
   private taken = 0;
   private pumping = false;
-  private leaveSlot: (() => void) | undefined;
+  private cancelPermitWait: (() => void) | undefined;
   private started = false;
   private stopped = false;
   private readonly running = new Set<Promise<void>>();
 
   constructor(private readonly host: EngineHost) {
-    host.gate.onOpen(() => void this.pump());
+    host.breaker.onRestored(() => void this.pump());
   }
 
   async enqueue(items: EngineItem[]): Promise<void> {
@@ -83,13 +83,14 @@ export class MemoryEngine implements SmsEngine {
       const digest = createHmac('sha256', this.key)
         .update(JSON.stringify([item.msisdn, item.shortcode, item.text]))
         .digest('base64');
-      const known = this.known(item.id) ?? fresh.get(item.id);
+      const known = this.entryOf(item.id) ?? fresh.get(item.id);
       const order = SMS_PRIORITIES.indexOf(item.priority) * 2 ** 50 + this.taken++;
       if (!known) fresh.set(item.id, new Entry(item, order, digest));
       else if (known.digest !== digest) problems.push(idTaken(item.id));
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    if (this.stopped) throw new RtSmsOverloadedError('Nothing was queued: the application is ending', { account });
+    if (this.stopped)
+      throw new RtSmsOverloadedError('Nothing was queued: the application is shutting down', { account });
     if (this.queued.size + fresh.size > engineLimit) {
       const room = Math.max(0, engineLimit - this.queued.size);
       throw new RtSmsOverloadedError(
@@ -99,7 +100,7 @@ export class MemoryEngine implements SmsEngine {
     }
     for (const entry of fresh.values()) {
       this.queued.set(entry.id, entry);
-      this.arrange(entry);
+      this.place(entry);
     }
     void this.pump();
   }
@@ -109,14 +110,14 @@ export class MemoryEngine implements SmsEngine {
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
-    const entry = this.known(id);
+    const entry = this.entryOf(id);
     if (!entry) return undefined;
     const { state, uid, ref, errorCode } = entry;
     return defined({ id, state, uid, ref, errorCode });
   }
 
   async cancel(id: string): Promise<boolean> {
-    const entry = this.known(id);
+    const entry = this.entryOf(id);
     if (!entry) return false;
     if (entry.state === 'queued' && !entry.sending) this.settle(entry, 'cancelled');
     return entry.state === 'cancelled';
@@ -129,24 +130,24 @@ export class MemoryEngine implements SmsEngine {
 
   async stop(): Promise<void> {
     this.stopped = true;
-    this.leaveSlot?.();
-    // Not for long: the gateway ends its calls.
+    this.cancelPermitWait?.();
+    // This is short, because the gateway client stops its calls during shutdown.
     await Promise.allSettled(this.running);
     const { account } = this.host.options;
-    const why = 'It was not sent: the application ended, and its queue is in memory';
+    const why = 'Nothing was sent: the application is shutting down, and its queue is in memory';
     const unsent = this.queued.size;
     for (const entry of this.queued.values()) {
       this.settle(entry, 'refused', new RtSmsOverloadedError(why, { account }));
     }
     if (unsent > 0)
       this.host.logger.warn(
-        `Refused ${unsent} queued message${unsent === 1 ? '' : 's'} at shutdown: the queue is in memory, and what was left in it was not sent. ` +
-          'A durable engine (nestjs-rt-sms-bullmq) keeps queued messages',
+        `Refused ${unsent} queued message${unsent === 1 ? '' : 's'} during shutdown, because the queue is in memory. ` +
+          'Fix: use a durable engine (nestjs-rt-sms-bullmq), which keeps queued messages',
       );
   }
 
-  /** Puts an entry where it belongs by now, and again when that changes. */
-  private arrange(entry: Entry): void {
+  /** Queues, delays or expires an entry, and does so again when its time has come. */
+  private place(entry: Entry): void {
     const waitMs = entry.notBefore - performance.now();
     const leftMs = entry.expiresAt - Date.now();
     if (leftMs <= 0) return this.settle(entry, 'expired');
@@ -154,37 +155,43 @@ export class MemoryEngine implements SmsEngine {
     const changesInMs = waitMs > 0 ? Math.min(waitMs, leftMs) : leftMs;
     if (changesInMs === Infinity) return;
     const changed = () => {
-      this.arrange(entry);
+      this.place(entry);
       void this.pump();
     };
     entry.timer = setTimeout(changed, Math.min(Math.ceil(changesInMs), MAX_TIMER_MS)).unref();
   }
 
-  private get mayBegin(): boolean {
+  private get canBegin(): boolean {
     return (
-      this.started && !this.stopped && !this.host.gate.error && this.running.size < CONCURRENCY && this.ready.size > 0
+      this.started &&
+      !this.stopped &&
+      !this.host.breaker.error &&
+      this.running.size < CONCURRENCY &&
+      this.ready.size > 0
     );
   }
 
-  /** Begins what may begin, one slot of the rate at a time, so that the most urgent message takes it. */
+  /** Starts sends, one permit at a time, so that the most urgent message gets the next permit. */
   private async pump(): Promise<void> {
     if (this.pumping) return;
     this.pumping = true;
-    while (this.mayBegin) {
-      const slot = new Promise<RateTicket | undefined>((go) => (this.leaveSlot = this.host.slot(go)));
-      const ticket = await slot;
-      if (this.mayBegin) this.begin(this.ready.first!, ticket);
-      else ticket?.giveBack();
+    while (this.canBegin) {
+      const acquired = new Promise<RatePermit | undefined>(
+        (go) => (this.cancelPermitWait = this.host.acquirePermit(go)),
+      );
+      const permit = await acquired;
+      if (this.canBegin) this.begin(this.ready.first!, permit);
+      else permit?.release();
     }
     this.pumping = false;
   }
 
-  private begin(entry: Entry, ticket: RateTicket | undefined): void {
+  private begin(entry: Entry, permit: RatePermit | undefined): void {
     this.ready.remove(entry);
     clearTimeout(entry.timer);
     entry.sending = true;
     const work = this.host
-      .job(() => this.host.during(() => this.attempt(entry, entry.item!, ticket)))
+      .traceJob(() => this.host.trackSend(() => this.attempt(entry, entry.item!, permit)))
       .finally(() => {
         this.running.delete(work);
         void this.pump();
@@ -192,10 +199,10 @@ export class MemoryEngine implements SmsEngine {
     this.running.add(work);
   }
 
-  private async attempt(entry: Entry, item: EngineItem, ticket: RateTicket | undefined): Promise<void> {
+  private async attempt(entry: Entry, item: EngineItem, permit: RatePermit | undefined): Promise<void> {
     entry.attempts++;
     try {
-      ({ uid: entry.uid } = await this.host.send(item, { ticket, startBefore: item.expiresAt }));
+      ({ uid: entry.uid } = await this.host.send(item, { permit, startBefore: item.expiresAt }));
     } catch (error) {
       return this.failed(entry, error as RtSmsError);
     }
@@ -206,15 +213,15 @@ export class MemoryEngine implements SmsEngine {
   private failed(entry: Entry, error: RtSmsError): void {
     entry.sending = false;
     if (error.outcome === 'unknown') return this.settle(entry, 'unknown', error);
-    // The gate holds it until the gateway takes this process again; anything else gets a pause that grows.
+    // After an authentication error the circuit breaker holds the queue. Other errors get a growing back-off.
     if (error instanceof RtSmsAuthError) entry.notBefore = 0;
     else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
-      entry.notBefore = performance.now() + 100 + backoffMs(entry.attempts, 500, LAST_PAUSE_MS);
+      entry.notBefore = performance.now() + 100 + backoffMs(entry.attempts, 500, MAX_BACKOFF_MS);
     else if (!error.retryable || entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
-    this.arrange(entry);
+    this.place(entry);
   }
 
-  /** The one way out: each id passes here exactly once. */
+  /** Settles an id. Called exactly once for each. */
   private settle(entry: Entry, state: Exclude<QueuedSmsState['state'], 'queued'>, error?: RtSmsError): void {
     const { id, ref } = entry;
     this.ready.remove(entry);
@@ -234,16 +241,16 @@ export class MemoryEngine implements SmsEngine {
     else void emit.cancelled(id, ref);
   }
 
-  private known(id: string): Entry | undefined {
+  private entryOf(id: string): Entry | undefined {
     const entry = this.queued.get(id) ?? this.settled.get(id);
     if (!entry || entry.settledAt > performance.now() - this.host.options.idempotencyMs) return entry;
     this.settled.delete(id);
     return undefined;
   }
 
-  /** Lets go of the ids that settled first, beyond as many as are remembered. */
+  /** Evicts the ids that settled first. */
   private forget(): void {
-    if (this.settled.size <= REMEMBER * SLACK) return;
+    if (this.settled.size <= REMEMBER * EVICTION_SLACK) return;
     for (const id of this.settled.keys()) {
       if (this.settled.size <= REMEMBER) break;
       this.settled.delete(id);

@@ -1,13 +1,13 @@
-/** The gateway may not know a message yet that it has just accepted; a uid that it does not know for longer is given up. */
+/** Milliseconds for which the gateway may answer `transaction_not_found` for a message that it has accepted. */
 const NOT_FOUND_GRACE_MS = 600_000;
 
 /**
- * When a message is polled, and when polling ends. All times are milliseconds of one clock, whichever the caller has.
- * `step` counts the scheduled polls of a message: that many delays of the schedule have passed.
+ * Times at which a message is polled, and the end of polling. All times are milliseconds of one clock of the caller's choice.
+ * `step` is the number of scheduled polls so far, which is also the number of delays of the schedule that have passed.
  */
 export class PollSchedule {
   private readonly delays: readonly number[];
-  /** A final status is waited for so long after the send. */
+  /** Milliseconds after the send at which polling ends. */
   readonly maxAgeMs: number;
 
   constructor({ schedule, maxAgeMs }: { schedule: readonly number[]; maxAgeMs: number }) {
@@ -16,8 +16,8 @@ export class PollSchedule {
   }
 
   /**
-   * Where a message that was sent at `sentAt` stands when it is taken up at `now`. Its first poll comes one delay after the
-   * send, or at once if that has passed: the time in between may have brought anything. Later polls go on from its age.
+   * Returns the step and the next poll of a message that was sent at `sentAt` and is tracked from `now` on. The first poll is
+   * one delay after the send, or at once if that time has passed. Later polls follow from the age of the message.
    */
   begin(sentAt: number, now: number): { step: number; dueAt: number } {
     let step = 0;
@@ -28,7 +28,7 @@ export class PollSchedule {
     return { step, dueAt: this.within(sentAt, sentAt + lengthened(this.delay(0)), now) };
   }
 
-  /** The time of the next poll after the scheduled poll number `step`, made at `now`. */
+  /** Returns the time of the next poll after poll number `step` was made at `now`. */
   next(sentAt: number, step: number, now: number): number {
     return this.within(sentAt, now + lengthened(this.delay(step)), now);
   }
@@ -38,21 +38,21 @@ export class PollSchedule {
     return polledAt >= sentAt + this.maxAgeMs;
   }
 
-  /** True if the gateway does not know the uid for so long that it never will. In proportion where `maxAgeMs` is short. */
+  /** True if the gateway has not found the uid for ten minutes, or for a tenth of `maxAgeMs` if that is shorter. */
   isLost(missingSince: number | undefined, now: number): boolean {
     return missingSince !== undefined && now - missingSince >= Math.min(NOT_FOUND_GRACE_MS, this.maxAgeMs / 10);
   }
 
-  /** The last delay repeats. */
+  /** Delay number `step`. The last delay of the schedule repeats. */
   private delay(step: number): number {
     return this.delays[Math.min(step, this.delays.length - 1)]!;
   }
 
-  /** The last poll is made at the end of the message's time, not after it. */
+  /** Moves a poll that would be later than `maxAgeMs` to that time. */
   private within(sentAt: number, at: number, now: number): number {
     return Math.max(now, Math.min(at, sentAt + this.maxAgeMs));
   }
 }
 
-/** Longer by up to a fifth, never shorter: what was sent together is not polled together. */
+/** Adds up to 20 %, so that messages sent together are not polled together. */
 const lengthened = (ms: number): number => ms * (1 + 0.2 * Math.random());

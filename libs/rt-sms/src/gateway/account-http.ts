@@ -1,28 +1,33 @@
 import { HttpService } from '@nestjs/axios';
-import axios from 'axios';
+import axios, { type AxiosAdapter } from 'axios';
+import { axiosAdapter } from './axios-adapter.js';
 import type { Transport } from './transport.js';
 
-// Axios declares its types twice, for ESM and for CommonJS, and the two do not match: Nest's are the ones that count here.
+// Axios declares its types twice, for ESM and for CommonJS, and the two do not match. Nest's are used here.
 type AxiosInstance = HttpService['axiosRef'];
 
 /**
- * The account's own `HttpService`: axios on top for interceptors and stand-ins, undici's wire underneath.
- * As long as nobody has taken hold of the axios instance nothing can have been added to it, and requests go past axios.
+ * The account's own `HttpService`: axios for interceptors and test doubles, the transport below it. Until the application
+ * has taken the axios instance nothing can have been added to it, and requests bypass axios.
  */
 export class AccountHttp extends HttpService {
-  /** True while no interceptor, default or stand-in can be in the way. */
+  /** True while the application cannot have added an interceptor, a default or a test double. */
   untouched = true;
+  /** The adapter that the account's axios instance had at the start. */
+  readonly adapter: AxiosAdapter;
 
-  constructor(transport: Transport, baseUrl: string) {
+  constructor(transport: Pick<Transport, 'send'>, url: URL) {
+    const adapter = axiosAdapter(transport, url);
     const instance: unknown = axios.create({
-      baseURL: baseUrl,
-      adapter: transport.adapter,
+      baseURL: url.href,
+      adapter,
       transformRequest: [],
       transformResponse: [],
       maxRedirects: 0,
       proxy: false,
     });
     super(instance as AxiosInstance);
+    this.adapter = adapter;
   }
 
   override get axiosRef(): AxiosInstance {

@@ -107,7 +107,7 @@ describe('errors (§1.6)', () => {
     expect(error.constructor).toBe(RtSmsRejectedError);
     expect(error).toMatchObject({ reason, outcome: 'rejected', retryable: false });
     expect(error.message).toBe(
-      `The gateway refused the request: ${reason}. To mend it: see the table of errors in the documentation of the gateway`,
+      `The gateway rejected the request: ${reason}. Fix: see the table of errors in the documentation of the gateway`,
     );
   });
 
@@ -146,7 +146,7 @@ describe('errors (§1.6)', () => {
     expect(error.constructor).toBe(RtSmsRejectedError);
     expect(error).toMatchObject({ outcome: 'rejected', reason: 'unrecognised', retryable: false });
     expect(error.message).toBe(
-      'The gateway refused the request: unrecognised. To mend it: the reason is not in the document and may repeat parts of the request, so it is not shown; ask the provider, with the request id',
+      'The gateway rejected the request: unrecognised. Fix: ask the provider, with the request id; the reason is not documented, and it is hidden because it may repeat parts of the request',
     );
   });
 
@@ -196,7 +196,7 @@ function expectUncertain(value: unknown, httpStatus = 200): void {
   const error = errorOf(value);
   expect(error.constructor).toBe(RtSmsUnexpectedResponseError);
   expect(error).toMatchObject({ outcome: 'unknown', retryable: false, operation: 'send', httpStatus, account: 'otp' });
-  expect(error.message).toMatch(/may have been sent: do not repeat it blindly/);
+  expect(error.message).toMatch(/may have been sent: do not retry it automatically/);
 }
 
 /** No JSON object, at the front of any reader's table. */

@@ -168,13 +168,13 @@ function readUnixTime(value: unknown): Date | undefined {
 }
 
 /** What a callback says (§3.1.1). Without a readable status it is only a hint that something happened to `uid`. */
-export type CallbackWords = { uid: string; report?: DeliveryReport };
+export type CallbackPayload = { uid: string; report?: DeliveryReport };
 
 /**
  * Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed, and words
  * that repeat one of the values that are `confidential` are not passed on.
  */
-export function readCallback(query: unknown, confidential: readonly string[] = []): CallbackWords | undefined {
+export function readCallback(query: unknown, confidential: readonly string[] = []): CallbackPayload | undefined {
   const given = fields(query) ?? {};
   const own = (name: string) => {
     const value = Object.hasOwn(given, name) ? given[name] : undefined;

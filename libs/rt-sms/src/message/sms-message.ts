@@ -1,5 +1,5 @@
 import { buildMessage, ValidateBy, ValidateIf, type ValidationOptions } from 'class-validator';
-import type { CheckedMessage } from '../gateway/calls.js';
+import type { CheckedMessage } from '../gateway/call-options.js';
 import { misspeltKeys } from '../unknown-keys.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
 import { countSegments } from './segments.js';

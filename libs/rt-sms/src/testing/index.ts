@@ -8,15 +8,16 @@ import type {
 } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
-import { Arguments } from '../arguments.js';
+import { InputValidator } from '../message/validate-input.js';
 import { defined } from '../defined.js';
-import { FinalWaits } from '../delivery/final-waits.js';
+import { FinalStatusWaiters } from '../delivery/final-status-waiters.js';
 import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
-import type { CallOptions } from '../gateway/calls.js';
+import type { CallOptions } from '../gateway/call-options.js';
 import type { CheckedSmsMessage, SentSms, SmsMessage } from '../message/sms-message.js';
 import { isFinal, type SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
-import { RtSmsService, type RtSmsHealth } from '../rt-sms.service.js';
+import type { RtSmsHealth } from '../rt-sms.health.js';
+import { RtSmsService } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
 import { idTaken, type EnqueueOptions, type QueuedSms, type QueuedSmsState } from '../delivery/engine.js';
@@ -59,13 +60,13 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   private readonly failures: Error[] = [];
   private readonly states = new Map<string, QueuedSmsState>();
   private emitter: EventEmitter2 | undefined;
-  private readonly given: Arguments;
-  private readonly waits: FinalWaits;
+  private readonly given: InputValidator;
+  private readonly waits: FinalStatusWaiters;
 
   constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
     this.account = account;
-    this.given = new Arguments(account, shortcode);
-    this.waits = new FinalWaits(account, Infinity);
+    this.given = new InputValidator(account, shortcode);
+    this.waits = new FinalStatusWaiters(account, Infinity);
     const token = getRtSmsToken(account);
     const factory = (emitter?: EventEmitter2) => {
       this.emitter = emitter;
@@ -110,7 +111,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       ...more,
     });
     this.statuses.set(known, event);
-    this.waits.learn(event);
+    this.waits.notify(event);
     for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${status}`])
       await this.emitter?.emitAsync(name, event);
     this.subject.next(event);
@@ -142,7 +143,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return this.queue(this.given.items(items));
   }
 
-  private async queue(checked: ReturnType<Arguments['items']>): Promise<QueuedSms[]> {
+  private async queue(checked: ReturnType<InputValidator['items']>): Promise<QueuedSms[]> {
     const fresh = new Map<string, (typeof checked)[number]>();
     for (const item of checked) {
       const known = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);

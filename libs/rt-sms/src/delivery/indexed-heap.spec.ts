@@ -1,18 +1,18 @@
 import fc from 'fast-check';
-import { Heap, type HeapItem } from './heap.js';
+import { IndexedHeap, type HeapItem } from './indexed-heap.js';
 
 class Item implements HeapItem {
-  place = -1;
+  index = -1;
   constructor(public key: number) {}
 }
 
 const heapOf = (keys: readonly number[]) => {
-  const heap = new Heap<Item>((a, b) => a.key < b.key);
+  const heap = new IndexedHeap<Item>((a, b) => a.key < b.key);
   const items = keys.map((key) => new Item(key));
   for (const item of items) heap.put(item);
   return { heap, items };
 };
-const drain = (heap: Heap<Item>) => {
+const drain = (heap: IndexedHeap<Item>) => {
   const keys: number[] = [];
   for (let item = heap.first; item; item = heap.first) {
     keys.push(item.key);
@@ -57,9 +57,9 @@ describe('Heap', () => {
             expect(heap.size).toBe(model.size);
             expect(heap.first?.key).toBe(model.size ? Math.min(...[...model].map((each) => each.key)) : undefined);
           }
-          expect(items.filter(({ place }) => place >= 0)).toHaveLength(model.size);
+          expect(items.filter(({ index }) => index >= 0)).toHaveLength(model.size);
           expect(drain(heap)).toEqual(ascending([...model].map((each) => each.key)));
-          expect(items.every(({ place }) => place === -1)).toBe(true);
+          expect(items.every(({ index }) => index === -1)).toBe(true);
         },
       ),
     );

@@ -2,10 +2,11 @@ import { isRtSmsError, RtSmsConfigError, type RtSmsError } from '../rt-sms.error
 import { resolveOptions } from '../options/resolve-options.js';
 import type { RtSmsOptions } from '../options/rt-sms.options.js';
 import { AccountHttp } from './account-http.js';
-import type { RateTicket } from './calls.js';
-import { Gateway } from './gateway.js';
+import type { RatePermit } from './call-options.js';
+import { GatewayClient } from './gateway-client.js';
 import { TransportFailure } from './transport-failure.js';
-import { Transport, type Exchange } from './transport.js';
+import type { RequestAttempt } from './request-attempt.js';
+import { Transport } from './transport.js';
 import type { GatewayAnswer } from './wire.js';
 
 const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' };
@@ -26,14 +27,14 @@ function gatewayOver(endings: (GatewayAnswer | TransportFailure)[], given: Parti
   const options = resolveOptions({ login: 'shop', password: 'secret', ...given }, 'default', false);
   const transport = new Transport({ ...options, connectMs: 1 });
   let requests = 0;
-  transport.exchange = async (_request, exchange: Exchange) => {
+  transport.send = async (_request, exchange: RequestAttempt) => {
     const ending = endings[Math.min(requests++, endings.length - 1)]!;
     if (!(ending instanceof TransportFailure) || ending === lost) exchange.written = true;
     if (ending instanceof TransportFailure) throw ending;
     return ending;
   };
-  const http = new AccountHttp(transport, options.url.href);
-  return { gateway: new Gateway(options, http, transport), http, requests: () => requests };
+  const http = new AccountHttp(transport, options.url);
+  return { gateway: new GatewayClient(options, http, transport), http, requests: () => requests };
 }
 
 async function send(endings: (GatewayAnswer | TransportFailure)[], given?: Partial<RtSmsOptions>) {
@@ -89,10 +90,10 @@ describe('a send', () => {
 it('what is too late or no longer wanted when it begins is not sent, and gives its start under the rate back', async () => {
   const { gateway, requests } = gatewayOver([SENT], { rate: { perSecond: 1 } });
   for (const limits of [{ startBefore: Date.now() - 1 }, { signal: AbortSignal.abort() }]) {
-    let ticket: RateTicket | undefined;
-    gateway.slot((granted) => (ticket = granted));
-    expect(ticket).toBeDefined();
-    await expect(gateway.send(MESSAGE, { ...limits, ticket })).rejects.toMatchObject({
+    let permit: RatePermit | undefined;
+    gateway.acquirePermit((granted) => (permit = granted));
+    expect(permit).toBeDefined();
+    await expect(gateway.send(MESSAGE, { ...limits, permit })).rejects.toMatchObject({
       outcome: 'not_sent',
       attempts: 0,
     });

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import { resolveOptions } from '../options/resolve-options.js';
-import { checkCallbackAtStart } from './start-checks.js';
+import { checkCallbackAtStart } from './startup-checks.js';
 
 const options = resolveOptions(
   { login: 'shop', password: 'p', callback: { secrets: 'a'.repeat(48), allowFrom: ['203.0.113.7'] } },

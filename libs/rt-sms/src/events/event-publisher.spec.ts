@@ -4,7 +4,7 @@ import { EventEmitter2 } from '@nestjs/event-emitter';
 import { jest } from '@jest/globals';
 import { filter, map } from 'rxjs';
 import { RtSmsEvents, RtSmsStatusEvent } from './events.js';
-import { Publisher } from './publisher.js';
+import { EventPublisher } from './event-publisher.js';
 
 const statusEvent = (status: RtSmsStatusEvent['status'] = 'delivered', uid = 'message-id-VvkmLHkfhCX9') =>
   new RtSmsStatusEvent({
@@ -28,7 +28,7 @@ function publisher(ready: Promise<void> = Promise.resolve(), emitter = new Event
   const log: Line[] = [];
   const write = (level: Line['level']) => (text: string, frames?: string) => log.push({ level, text, frames });
   const logger = { error: write('error'), warn: write('warn') } as unknown as Logger;
-  return { emitter, log, publisher: new Publisher(emitter, ready, logger) };
+  return { emitter, log, publisher: new EventPublisher(emitter, ready, logger) };
 }
 /** What a listener returns is of interest here. */
 const listen = (emitter: EventEmitter2, name: string, listener: (event: RtSmsStatusEvent) => unknown) =>
@@ -215,7 +215,7 @@ describe('handlers', () => {
     expect(log).toEqual([
       {
         level: 'warn',
-        text: 'A handler of rt-sms.status for the event default:message-id-1:awaiting_report has not settled for 30 s',
+        text: 'A handler of rt-sms.status for the event default:message-id-1:awaiting_report is still running after 30 s',
         frames: undefined,
       },
     ]);

@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import fc from 'fast-check';
-import { SlidingRate } from './rate.js';
+import { RateLimiter } from './rate-limiter.js';
 
 beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());
@@ -21,24 +21,24 @@ const arrival = fc.record({
 it('never lets more start in any sliding second, however late they start, and lets them as soon as it may', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 20 }), fc.array(arrival, { maxLength: 80 }), (perSecond, arrivals) => {
-      const rate = new SlidingRate(perSecond);
+      const rate = new RateLimiter(perSecond);
       const starts: { n: number; at: number }[] = [];
       const waiting = new Set<number>();
       let granted = 0;
       arrivals.forEach(({ afterMs, patienceMs, delayMs }, n) => {
         jest.advanceTimersByTime(afterMs);
         waiting.add(n);
-        const leave = rate.wait((ticket) => {
+        const leave = rate.acquire((permit) => {
           waiting.delete(n);
           granted++;
           const start = () => {
             granted--;
             starts.push({ n, at: performance.now() });
-            ticket.start();
+            permit.start();
           };
           // What has its turn may still have to wait for a connection, and may never get one.
           if (delayMs === 0) start();
-          else if (delayMs < 0) setTimeout(() => (granted--, ticket.giveBack()), -delayMs);
+          else if (delayMs < 0) setTimeout(() => (granted--, permit.release()), -delayMs);
           else setTimeout(start, delayMs);
         });
         if (patienceMs !== Infinity) {
@@ -61,11 +61,11 @@ it('never lets more start in any sliding second, however late they start, and le
 });
 
 it('starts at once what is free', () => {
-  const rate = new SlidingRate(3);
+  const rate = new RateLimiter(3);
   const starts: number[] = [];
   for (let n = 0; n < 4; n++) {
-    rate.wait((ticket) => {
-      ticket.start();
+    rate.acquire((permit) => {
+      permit.start();
       starts.push(n);
     });
   }
@@ -77,14 +77,14 @@ it('starts at once what is free', () => {
 });
 
 it('charges nothing for a place that is given up, and holds no timer for nobody', () => {
-  const rate = new SlidingRate(1);
-  rate.wait((ticket) => ticket.start());
-  const leave = Array.from({ length: 10 }, () => rate.wait(() => expect(true).toBe(false)));
+  const rate = new RateLimiter(1);
+  rate.acquire((permit) => permit.start());
+  const leave = Array.from({ length: 10 }, () => rate.acquire(() => expect(true).toBe(false)));
   expect(jest.getTimerCount()).toBe(1);
   for (const give of leave) give();
   expect(jest.getTimerCount()).toBe(0);
   let started = false;
-  rate.wait(() => (started = true));
+  rate.acquire(() => (started = true));
   jest.advanceTimersByTime(1_011);
   expect(started).toBe(true);
 });

@@ -1,4 +1,4 @@
-import { Authenticity } from './authenticity.js';
+import { CallbackAuthenticator } from './callback-authenticator.js';
 
 const SECRET = 'a-secret-of-sixteen';
 const OTHER = 'another-secret-of-mine';
@@ -6,7 +6,7 @@ const check = (
   options: { secrets?: string[]; allowFrom?: string[] },
   secret: unknown,
   ip: string | undefined = '203.0.113.7',
-) => new Authenticity({ secrets: [], allowFrom: [], ...options }).check({ secret, ip });
+) => new CallbackAuthenticator({ secrets: [], allowFrom: [], ...options }).check({ secret, ip });
 
 describe('the secret', () => {
   it.each([
@@ -60,7 +60,7 @@ describe('allowFrom', () => {
   ])('%s, from %s: %s', (network, ip, allowed) => {
     const allowFrom = ['192.0.2.1', network];
     const check = (secrets: string[], secret: string | undefined) =>
-      new Authenticity({ secrets, allowFrom }).check({ secret, ip });
+      new CallbackAuthenticator({ secrets, allowFrom }).check({ secret, ip });
     expect(check([SECRET], SECRET)).toBe(allowed ? 'believed' : 'refused');
     // It narrows; it never makes one believed.
     expect(check([], undefined)).toBe(allowed ? 'hint' : 'refused');

@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { backoffMs, RetryBudget } from './retry.js';
+import { backoffMs, RetryBudget } from './retry-policy.js';
 
 beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());

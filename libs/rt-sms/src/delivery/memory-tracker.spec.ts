@@ -12,12 +12,13 @@ import {
   RtSmsNotFoundError,
   RtSmsTimeoutError,
 } from '../rt-sms.errors.js';
-import type { CallOptions } from '../gateway/calls.js';
+import type { CallOptions } from '../gateway/call-options.js';
 import { resolveOptions, TRACKING } from '../options/resolve-options.js';
 import type { OpenUid, RtSmsTracking } from '../options/rt-sms.options.js';
-import { AuthGate } from './auth-gate.js';
-import { FinalWaits } from './final-waits.js';
-import { followOpen, MemoryTracker } from './tracker.js';
+import { AuthCircuitBreaker } from '../gateway/auth-circuit-breaker.js';
+import { FinalStatusWaiters } from './final-status-waiters.js';
+import { MemoryTracker } from './memory-tracker.js';
+import { trackOpenUids } from './open-uids.js';
 
 const report = (uid: string, word: string): DeliveryReport => {
   const status = (SMS_STATUSES as readonly string[]).includes(word) ? (word as SmsStatus) : 'unknown';
@@ -48,7 +49,7 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
     mostAsking: 0,
     events: [] as RtSmsStatusEvent[],
     unresolved: [] as { uid: string; ref?: string | undefined; lastStatus?: string | undefined; at: number }[],
-    gate: new AuthGate(async () => undefined, logger),
+    breaker: new AuthCircuitBreaker(async () => undefined, logger),
     /** Whether another account of the application sent the message. */
     sentByAnother: (_uid: string): Promise<boolean> | false => false,
     statuses: (uid = 'message-id-1') =>
@@ -57,11 +58,11 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
         .map(({ status, corrects }) => (corrects ? `${corrects}->${status}` : status)),
     askedAt: (uid = 'message-id-1') => it.asked.filter((request) => request.uid === uid).map(({ at }) => at),
   };
-  const waits = new FinalWaits('default', (options.tracking || TRACKING).maxAgeMs);
+  const waits = new FinalStatusWaiters('default', (options.tracking || TRACKING).maxAgeMs);
   const tracker = new MemoryTracker({
     options,
     logger,
-    gate: it.gate,
+    breaker: it.breaker,
     sentByAnother: (uid) => it.sentByAnother(uid),
     status: async (uid): Promise<SmsStatusReport> => {
       it.asked.push({ uid, at: Date.now() - began });
@@ -69,11 +70,11 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
       try {
         const answer = await it.answer(uid);
         if (answer instanceof Error) throw answer;
-        it.gate.learn();
+        it.breaker.onOutcome();
         const read = report(uid, answer);
         return { ...read, final: isFinal(read.status) };
       } catch (error) {
-        it.gate.learn(error);
+        it.breaker.onOutcome(error);
         throw error;
       } finally {
         it.asking--;
@@ -81,7 +82,7 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
     },
     emit: {
       status: async (event) => {
-        waits.learn(event);
+        waits.notify(event);
         return it.events.push(event) > 0;
       },
       unresolved: async (uid, about) => {
@@ -103,10 +104,11 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
     /** As the service does. */
     start: () => {
       tracker.start();
-      return followOpen(given ? given.open : undefined, tracker, logger, ending.signal);
+      return trackOpenUids(given ? given.open : undefined, tracker, logger, ending.signal);
     },
     stop,
-    waitForFinal: (limits: CallOptions = {}, uid = 'message-id-1') => waits.wait(uid, limits, () => tracker.seek(uid)),
+    waitForFinal: (limits: CallOptions = {}, uid = 'message-id-1') =>
+      waits.wait(uid, limits, () => tracker.findFinal(uid)),
     callback: (word: string, uid = 'message-id-1') => void tracker.observe(report(uid, word), 'callback', false),
     gatewaySays: (word: string, uid = 'message-id-1') => void tracker.observe(report(uid, word), 'poll', true),
   });
@@ -342,7 +344,7 @@ describe('the status model', () => {
           if (each.act === 'callback') it.callback(each.word, each.uid);
           else if (each.act === 'gatewaySays') it.gatewaySays(each.word, each.uid);
           else if (each.act === 'follow') it.tracker.follow(each.uid);
-          else if (each.act === 'hint') it.tracker.hint(each.uid, each.ask);
+          else if (each.act === 'hint') it.tracker.requestPoll(each.uid, each.ask);
           else if (each.act === 'answer') it.answer = () => each.word;
           else await pass(each.ms);
         }
@@ -390,7 +392,7 @@ describe('the schedule', () => {
     await pass(12 * SECOND);
     expect(it.asked).toHaveLength(1);
     jest.setSystemTime(Date.now() - HOUR);
-    it.tracker.hint(ONE, false);
+    it.tracker.requestPoll(ONE, false);
     await pass(2 * SECOND);
     expect(it.asked).toHaveLength(2);
     await pass(12 * SECOND);
@@ -615,7 +617,7 @@ describe('hints', () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.answer = () => 'delivered';
-    it.tracker.hint(ONE, false);
+    it.tracker.requestPoll(ONE, false);
     await pass(0);
     expect(it.askedAt()).toEqual([0]);
     expect(it.events).toMatchObject([{ status: 'delivered', source: 'callback', confirmed: true }]);
@@ -625,7 +627,7 @@ describe('hints', () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback('delivered');
-    for (let n = 0; n < 1_000; n++) it.tracker.hint(`message-id-${n}`, false);
+    for (let n = 0; n < 1_000; n++) it.tracker.requestPoll(`message-id-${n}`, false);
     await pass(HOUR);
     expect(it.asked).toEqual([]);
     expect(it.tracker.size).toBe(0);
@@ -635,7 +637,7 @@ describe('hints', () => {
     const it = await started();
     it.tracker.follow(ONE);
     for (let n = 0; n < 1_000; n++) {
-      it.tracker.hint(ONE, false);
+      it.tracker.requestPoll(ONE, false);
       await pass(10);
     }
     const at = it.askedAt();
@@ -649,9 +651,9 @@ describe('hints', () => {
     const slow = deferred<string>();
     it.answer = () => slow.promise;
     it.tracker.follow(ONE);
-    it.tracker.hint(ONE, false);
+    it.tracker.requestPoll(ONE, false);
     await pass(5 * SECOND);
-    for (let n = 0; n < 10; n++) it.tracker.hint(ONE, false);
+    for (let n = 0; n < 10; n++) it.tracker.requestPoll(ONE, false);
     await pass(5 * SECOND);
     expect(it.mostAsking).toBe(1);
     expect(it.askedAt()).toEqual([0]);
@@ -667,7 +669,7 @@ describe('hints', () => {
     const slow = deferred<string>();
     it.answer = () => slow.promise;
     const final = it.waitForFinal();
-    it.tracker.hint(ONE, false);
+    it.tracker.requestPoll(ONE, false);
     it.answer = () => 'delivered';
     slow.resolve('awaiting_report');
     await pass(SECOND);
@@ -679,10 +681,10 @@ describe('hints', () => {
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`, { sentAt: new Date(Date.now() - HOUR) });
     await pass(2 * SECOND);
     it.tracker.follow('message-id-new');
-    it.tracker.hint('message-id-new', false);
+    it.tracker.requestPoll('message-id-new', false);
     // Hints again and again do not put it off.
     for (let n = 0; n < 50; n++) {
-      it.tracker.hint('message-id-new', false);
+      it.tracker.requestPoll('message-id-new', false);
       await pass(20);
     }
     expect(it.askedAt('message-id-new')).toHaveLength(1);
@@ -692,11 +694,11 @@ describe('hints', () => {
     const it = await started({ perSecond: 10 });
     for (let n = 0; n < 60; n++) it.tracker.follow(`message-id-${n}`);
     for (let n = 0; n < 60; n++) {
-      it.tracker.hint(`message-id-${n}`, false);
+      it.tracker.requestPoll(`message-id-${n}`, false);
       await pass(1);
     }
     for (let n = 0; n < 200; n++) {
-      it.tracker.hint('message-id-20', false);
+      it.tracker.requestPoll('message-id-20', false);
       await pass(15);
     }
     expect(it.askedAt('message-id-20')).not.toEqual([]);
@@ -705,7 +707,7 @@ describe('hints', () => {
   it('a hint that is answered without anything new leaves the schedule where it was', async () => {
     const it = await started({ schedule: [10 * SECOND, HOUR] });
     it.tracker.follow(ONE);
-    it.tracker.hint(ONE, false);
+    it.tracker.requestPoll(ONE, false);
     await pass(12 * SECOND + 1);
     expect(it.askedAt()).toHaveLength(2);
   });
@@ -713,7 +715,7 @@ describe('hints', () => {
   describe('believed, but to be confirmed (confirm: always)', () => {
     it('about a message that is not followed: it is asked for and emitted, and not followed', async () => {
       const it = await started();
-      it.tracker.hint(ONE, true);
+      it.tracker.requestPoll(ONE, true);
       await pass(0);
       expect(it.statuses()).toEqual(['awaiting_report']);
       expect(it.tracker.size).toBe(0);
@@ -724,7 +726,7 @@ describe('hints', () => {
     it('is asked for until the gateway answers, so that an outage does not lose it', async () => {
       const it = await started({ schedule: [MINUTE] });
       it.answer = down;
-      it.tracker.hint(ONE, true);
+      it.tracker.requestPoll(ONE, true);
       await pass(5 * MINUTE);
       expect(it.asked.length).toBeGreaterThan(2);
       it.answer = () => 'delivered';
@@ -735,7 +737,7 @@ describe('hints', () => {
     it('thousands at once are paced like everything that is asked for by itself', async () => {
       const it = await started({ perSecond: 100 });
       it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 10));
-      for (let n = 0; n < 2_000; n++) it.tracker.hint(`message-id-${n}`, true);
+      for (let n = 0; n < 2_000; n++) it.tracker.requestPoll(`message-id-${n}`, true);
       await pass(SECOND);
       expect(it.mostAsking).toBe(5);
       expect(it.asked.length).toBeLessThanOrEqual(100);
@@ -753,12 +755,12 @@ describe('the auth gate', () => {
     await pass(2 * SECOND);
     const requests = it.asked.length;
     expect(requests).toBeLessThanOrEqual(5);
-    it.tracker.hint('message-id-50', false);
+    it.tracker.requestPoll('message-id-50', false);
     await pass(HOUR);
     expect(it.asked).toHaveLength(requests);
     expect(it.unresolved).toEqual([]);
     it.answer = () => 'delivered';
-    it.gate.learn();
+    it.breaker.onOutcome();
     await pass(5 * SECOND);
     expect(it.events).toHaveLength(100);
   });
@@ -766,7 +768,7 @@ describe('the auth gate', () => {
 
 it('callbacks that say nothing and come faster than may be asked: beyond `remember` the oldest are let go', async () => {
   const it = await started({ remember: 100 });
-  for (let n = 0; n < 10_000; n++) it.tracker.hint(`message-id-${n}`, true);
+  for (let n = 0; n < 10_000; n++) it.tracker.requestPoll(`message-id-${n}`, true);
   await pass(HOUR);
   expect(it.asked).toHaveLength(100);
   expect(it.askedAt('message-id-9999')).toHaveLength(1);
@@ -827,7 +829,7 @@ describe('callbacks about uids that the account does not know', () => {
   it("with confirm: 'always' one that the gateway does not know is asked for once", async () => {
     const it = await started({ schedule: [SECOND] });
     it.answer = notFound;
-    it.tracker.hint(ONE, true);
+    it.tracker.requestPoll(ONE, true);
     await pass(72 * HOUR);
     expect(it.asked).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
@@ -1003,7 +1005,7 @@ describe('waitForFinal', () => {
 
   it('ends with the application, with a wait for a message that is never heard of', async () => {
     const it = await started();
-    const ended = { name: 'RtSmsAbortedError', message: expect.stringContaining("the application's end") };
+    const ended = { name: 'RtSmsAbortedError', message: expect.stringContaining('shutting down') };
     const wait = expect(it.waitForFinal()).rejects.toMatchObject(ended);
     it.stop();
     await wait;
@@ -1029,7 +1031,7 @@ describe('waitForFinal', () => {
     await pass(20 * SECOND);
     await Promise.all(waits);
     expect(removed).toHaveBeenCalledTimes(10);
-    expect((it.waits as unknown as { ends: Map<string, unknown> }).ends.size).toBe(0);
+    expect((it.waits as unknown as { finals: Map<string, unknown> }).finals.size).toBe(0);
   });
 });
 
@@ -1055,7 +1057,7 @@ describe('start and stop', () => {
     slow.resolve('delivered');
     it.callback('delivered');
     it.tracker.follow('message-id-new');
-    it.tracker.hint(ONE, true);
+    it.tracker.requestPoll(ONE, true);
     await pass(HOUR);
     expect(it.asked).toHaveLength(requests);
     expect(it.events).toEqual([]);

@@ -1,11 +1,11 @@
 import { jest } from '@jest/globals';
 import fc from 'fast-check';
-import { InFlight } from './in-flight.js';
+import { PendingSends } from './pending-sends.js';
 
 /** A send whose end the test decides. */
-function work(inFlight: InFlight) {
+function work(inFlight: PendingSends) {
   let end!: () => void;
-  const done = inFlight.during(() => new Promise<void>((resolve) => (end = resolve)));
+  const done = inFlight.track(() => new Promise<void>((resolve) => (end = resolve)));
   return { done, end };
 }
 
@@ -18,12 +18,12 @@ describe('InFlight', () => {
 
   it('does not make anybody wait while nothing is in flight', () => {
     const go = jest.fn();
-    new InFlight().settled(1_000, go);
+    new PendingSends().settled(1_000, go);
     expect(go).toHaveBeenCalledTimes(1);
   });
 
   it('waits for all that runs now, not for what begins later', async () => {
-    const inFlight = new InFlight();
+    const inFlight = new PendingSends();
     const [first, second] = [work(inFlight), work(inFlight)];
     const go = jest.fn();
     inFlight.settled(1_000, go);
@@ -44,7 +44,7 @@ describe('InFlight', () => {
   });
 
   it('waits no longer than it was told, and then only once', async () => {
-    const inFlight = new InFlight();
+    const inFlight = new PendingSends();
     const slow = work(inFlight);
     const go = jest.fn();
     inFlight.settled(1_000, go);
@@ -60,7 +60,7 @@ describe('InFlight', () => {
   });
 
   it('lets the caller of the send know before anybody who waits for it', async () => {
-    const inFlight = new InFlight();
+    const inFlight = new PendingSends();
     const { done, end } = work(inFlight);
     const order: string[] = [];
     inFlight.settled(1_000, () => order.push('waiter'));
@@ -72,9 +72,9 @@ describe('InFlight', () => {
   });
 
   it('a failed send has settled, too, and its error reaches its caller', async () => {
-    const inFlight = new InFlight();
+    const inFlight = new PendingSends();
     const go = jest.fn();
-    const failing = inFlight.during(() => Promise.reject(new Error('no')));
+    const failing = inFlight.track(() => Promise.reject(new Error('no')));
     inFlight.settled(1_000, go);
     await expect(failing).rejects.toThrow('no');
     await turn();
@@ -85,7 +85,7 @@ describe('InFlight', () => {
     const steps = fc.array(fc.oneof(fc.constant('send' as const), fc.constant('wait' as const), fc.nat({ max: 30 })));
     await fc.assert(
       fc.asyncProperty(steps, async (acts) => {
-        const inFlight = new InFlight();
+        const inFlight = new PendingSends();
         const sends: { done: Promise<void>; end: () => void; ended: boolean }[] = [];
         const waiters: { for: typeof sends; gone: number }[] = [];
         const check = () => {

@@ -1,33 +1,33 @@
-/** Sends on their way, so that a callback which overtakes the answer to its POST can wait for it. */
-export class InFlight {
+/** Sends that have started and not settled, so that a callback which arrives before the answer to its POST can wait for it. */
+export class PendingSends {
   private readonly running = new Set<number>();
   private readonly waiters: { before: number; go: () => void }[] = [];
   private last = 0;
 
-  /** A send sets out; what is returned is for `leave`. */
-  enter(): number {
+  /** Starts a send and returns its number. */
+  begin(): number {
     this.running.add(++this.last);
     return this.last;
   }
 
-  /** It has settled, and is followed. */
-  leave(number: number): void {
+  /** Ends a send once it has settled and its message is tracked. */
+  end(number: number): void {
     this.running.delete(number);
-    // Not at once: who called learns of its end before anybody who waits for it.
+    // Deferred, so that the caller of the send resumes before those who waited for it.
     if (this.waiters.length > 0) setImmediate(() => this.release());
   }
 
-  /** Counts `work` as in flight until it settles. */
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    const number = this.enter();
+  /** Counts `work` as a pending send until it settles. */
+  async track<T>(work: () => Promise<T>): Promise<T> {
+    const number = this.begin();
     try {
       return await work();
     } finally {
-      this.leave(number);
+      this.end(number);
     }
   }
 
-  /** Calls `go` once everything that runs now has settled, at once if nothing does, after `maxMs` at the latest. */
+  /** Calls `go` once all sends that are pending now have settled, or after `maxMs`. */
   settled(maxMs: number, go: () => void): void {
     if (this.running.size === 0 && this.waiters.length === 0) return go();
     const timer = setTimeout(() => {
@@ -44,7 +44,7 @@ export class InFlight {
     this.waiters.push(waiter);
   }
 
-  /** Waiters stand in the order of their numbers, and so do the sends in the set: both are looked at from the front. */
+  /** Waiters and sends are both in the order of their numbers, so only the first ones are compared. */
   private release(): void {
     const [oldest = Infinity] = this.running;
     const stay = this.waiters.findIndex((waiter) => waiter.before >= oldest);

@@ -5,52 +5,52 @@ const FIRST_PROBE_MS = 5_000;
 const LAST_PROBE_MS = 300_000;
 
 /**
- * Shut while the gateway refuses this process (password, IP list): nothing automatic is asked of it then but a probe with
- * back-off. One replica outside of the IP list must neither burn a queue nor hammer the gateway.
+ * Circuit breaker for credentials and IP list. While the gateway rejects this process, the queue and the polling pause, and
+ * only a probe with back-off reaches the gateway: one replica outside the IP list must neither use up the queue nor flood
+ * the gateway.
  */
-export class AuthGate {
-  /** Why it is shut. */
+export class AuthCircuitBreaker {
+  /** The rejection, while the breaker is open. */
   error: RtSmsAuthError | undefined;
   private closed = false;
   private delayMs = FIRST_PROBE_MS;
   private timer: NodeJS.Timeout | undefined;
-  private readonly waiters = new Set<() => void>();
+  private readonly listeners = new Set<() => void>();
 
   constructor(
-    /** Asks the gateway for something that costs nothing; its answer comes back through `learn`. */
+    /** Makes a request that is free of charge; its outcome comes back through `onOutcome`. */
     private readonly probe: () => Promise<unknown>,
     private readonly logger: Logger,
   ) {}
 
-  /** Takes the outcome of any request: an error, or nothing for a success. */
-  learn(error?: unknown): void {
+  /** Takes the outcome of any request: its error, or nothing after a success. */
+  onOutcome(error?: unknown): void {
     if (this.closed) return;
     if (error instanceof RtSmsAuthError) {
-      if (!this.error)
-        this.logger.error(`${error.message}. Sending from the queue and polling pause until it is mended`);
+      if (!this.error) this.logger.error(`${error.message}. Queue and polling are paused until then`);
       this.error = error;
       if (this.timer) return;
       this.timer = setTimeout(() => {
         this.timer = undefined;
         void this.probe()
           .catch(() => undefined)
-          .then(() => this.error && this.learn(this.error));
+          .then(() => this.error && this.onOutcome(this.error));
       }, this.delayMs);
       this.timer.unref();
       this.delayMs = Math.min(LAST_PROBE_MS, this.delayMs * 2);
     } else if (this.error && (!error || (error as { httpStatus?: number }).httpStatus === 200)) {
-      this.logger.log('The gateway accepts this process again');
+      this.logger.log('Gateway access restored');
       this.reset();
-      for (const go of this.waiters) go();
+      for (const listener of this.listeners) listener();
     }
   }
 
-  /** Calls `go` each time the gate opens. */
-  onOpen(go: () => void): void {
-    this.waiters.add(go);
+  /** Calls `listener` each time access is restored. */
+  onRestored(listener: () => void): void {
+    this.listeners.add(listener);
   }
 
-  /** Probes no more: the application ends. */
+  /** Stops the probes during shutdown. */
   close(): void {
     this.closed = true;
     this.reset();

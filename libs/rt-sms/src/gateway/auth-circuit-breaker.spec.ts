@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { RtSmsAuthError, RtSmsNotFoundError, RtSmsTimeoutError } from '../rt-sms.errors.js';
-import { AuthGate } from './auth-gate.js';
+import { AuthCircuitBreaker } from './auth-circuit-breaker.js';
 
 const wrongIp = new RtSmsAuthError('wrong_ip', { httpStatus: 403 });
 const notFound = new RtSmsNotFoundError('transaction_not_found', { httpStatus: 200 });
@@ -21,28 +21,28 @@ describe('AuthGate', () => {
   /** A gate whose probe meets the gateway as `answer` has it. */
   function gate() {
     const it = { answer: wrongIp as Error | undefined, probes: 0, opened: 0 };
-    const auth = new AuthGate(async () => {
+    const auth = new AuthCircuitBreaker(async () => {
       it.probes++;
-      auth.learn(it.answer);
+      auth.onOutcome(it.answer);
       if (it.answer) throw it.answer;
     }, new Logger());
-    auth.onOpen(() => it.opened++);
+    auth.onRestored(() => it.opened++);
     return Object.assign(it, { auth });
   }
 
   it('is shut by a refusal of login, password or address, and by nothing else', () => {
     const { auth } = gate();
-    auth.learn(timeout);
-    auth.learn(notFound);
-    auth.learn();
+    auth.onOutcome(timeout);
+    auth.onOutcome(notFound);
+    auth.onOutcome();
     expect(auth.error).toBeUndefined();
-    auth.learn(wrongIp);
+    auth.onOutcome(wrongIp);
     expect(auth.error).toBe(wrongIp);
   });
 
   it('says once what is wrong, and probes with a pause that doubles up to five minutes', async () => {
     const it = gate();
-    for (let n = 0; n < 100; n++) it.auth.learn(wrongIp);
+    for (let n = 0; n < 100; n++) it.auth.onOutcome(wrongIp);
     expect(Logger.prototype.error).toHaveBeenCalledTimes(1);
     expect(Logger.prototype.error).toHaveBeenCalledWith(expect.stringContaining('IP-адреса клиента'));
     const at: number[] = [];
@@ -57,29 +57,29 @@ describe('AuthGate', () => {
 
   it('opens at the first sign that the gateway takes this process, and starts over with the next refusal', async () => {
     const it = gate();
-    it.auth.learn(wrongIp);
+    it.auth.onOutcome(wrongIp);
     await jest.advanceTimersByTimeAsync(5_000);
     it.answer = notFound;
     await jest.advanceTimersByTimeAsync(10_000);
     expect(it).toMatchObject({ probes: 2, opened: 1 });
     expect(it.auth.error).toBeUndefined();
     expect(jest.getTimerCount()).toBe(0);
-    it.auth.learn(wrongIp);
+    it.auth.onOutcome(wrongIp);
     await jest.advanceTimersByTimeAsync(5_000);
     expect(it.probes).toBe(3);
   });
 
   it('opens without waiting for its probe when any other request succeeds', () => {
     const it = gate();
-    it.auth.learn(wrongIp);
-    it.auth.learn();
+    it.auth.onOutcome(wrongIp);
+    it.auth.onOutcome();
     expect(it).toMatchObject({ probes: 0, opened: 1 });
     expect(jest.getTimerCount()).toBe(0);
   });
 
   it('stays shut, and goes on probing, while the gateway cannot be reached', async () => {
     const it = gate();
-    it.auth.learn(wrongIp);
+    it.auth.onOutcome(wrongIp);
     it.answer = timeout;
     await jest.advanceTimersByTimeAsync(5_000);
     expect(it.auth.error).toBe(wrongIp);
@@ -89,9 +89,9 @@ describe('AuthGate', () => {
 
   it('probes no more once it is closed, whatever still comes in', async () => {
     const it = gate();
-    it.auth.learn(wrongIp);
+    it.auth.onOutcome(wrongIp);
     it.auth.close();
-    it.auth.learn(wrongIp);
+    it.auth.onOutcome(wrongIp);
     expect(jest.getTimerCount()).toBe(0);
     expect(it.probes).toBe(0);
   });
