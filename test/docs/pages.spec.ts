@@ -10,7 +10,12 @@ import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '../..');
 const PAGES = ts.sys
-  .readDirectory(root, ['.md'], ['**/node_modules'], ['README*.md', 'CONTRIBUTING.md', 'docs/*.md', 'libs/*/README.md'])
+  .readDirectory(
+    root,
+    ['.md'],
+    ['**/node_modules'],
+    ['README*.md', 'CONTRIBUTING.md', 'docs/*.md', 'docs/ru/*.md', 'libs/*/README.md'],
+  )
   .map((path) => relative(root, path))
   .toSorted();
 const FROM = {
