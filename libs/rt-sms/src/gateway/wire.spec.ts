@@ -64,15 +64,15 @@ describe('a request to send (§2.1.1)', () => {
 // HTTP code, reason, class, retryable, what the message tells its reader to look at.
 const REASONS: [number, string, new (...args: never[]) => RtSmsError, boolean, RegExp][] = [
   [200, 'invalid_request_body', RtSmsRejectedError, false, /report it with the request id/],
-  [200, 'invalid_field_msisdn', RtSmsRejectedError, false, /number; check it/],
-  [200, 'invalid_field_shortcode', RtSmsRejectedError, false, /sender name.*agreed in the cabinet/],
-  [200, 'invalid_source_address', RtSmsRejectedError, false, /operator.*sender name.*agree it in the cabinet/],
-  [200, 'invalid_field_text', RtSmsRejectedError, false, /text is empty/],
-  [200, 'system_error', RtSmsRejectedError, true, /not saved; it may be sent again/],
-  [200, 'transaction_not_found', RtSmsNotFoundError, false, /no message has this uid.*another login/],
+  [200, 'invalid_field_msisdn', RtSmsRejectedError, false, /check the number/],
+  [200, 'invalid_field_shortcode', RtSmsRejectedError, false, /sender name.*registered in the cabinet/],
+  [200, 'invalid_source_address', RtSmsRejectedError, false, /sender name.*operator in the cabinet/],
+  [200, 'invalid_field_text', RtSmsRejectedError, false, /text that is not empty/],
+  [200, 'system_error', RtSmsRejectedError, true, /retry it; .*did not save the message/],
+  [200, 'transaction_not_found', RtSmsNotFoundError, false, /check the uid.*another login/],
   [401, 'auth_required', RtSmsAuthError, false, /proxy that removes the Authorization header/],
-  [403, 'wrong_ip', RtSmsAuthError, false, /add the address.*"IP-адреса клиента".*cabinet.*15/],
-  [403, 'wrong_credentials', RtSmsAuthError, false, /check login and password.*cabinet/],
+  [403, 'wrong_ip', RtSmsAuthError, false, /add the public address.*"IP-адреса клиента".*cabinet.*15/],
+  [403, 'wrong_credentials', RtSmsAuthError, false, /compare login and password.*cabinet/],
 ];
 
 describe('errors (§1.6)', () => {
