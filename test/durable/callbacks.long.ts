@@ -160,7 +160,9 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
     await store.kill();
     for (let n = 0; n < 3; n++) await expect(callback(url, `uid${n}`, 'delivered')).resolves.toBe(503);
     expect(error).not.toHaveBeenCalled();
-    expect(warn.mock.calls.filter(([line]) => String(line).startsWith('The store of the queue: '))).toHaveLength(1);
+    expect(warn.mock.calls.filter(([line]) => String(line).startsWith('The store of the queue failed: '))).toHaveLength(
+      1,
+    );
     await store.restart();
   });
 });

@@ -287,7 +287,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     const connection = await redisWith('appendonly', 'no');
     const warn = jest.spyOn(Logger.prototype, 'warn').mockReturnValue(undefined);
     await run(await gatewayOf(), { connection });
-    const told = warn.mock.calls.filter(([what]) => String(what).includes('append-only'));
+    const told = warn.mock.calls.filter(([what]) => String(what).includes('AOF disabled'));
     expect(told).toHaveLength(1);
     warn.mockRestore();
   });
@@ -296,7 +296,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     const connection = await redisWith('requirepass', 'right');
     for (const user of ['', ':s3cret@']) {
       await expect(problemsOf({ connection: connection.replace('//', `//${user}`) })).resolves.toEqual([
-        expect.stringContaining('this Redis refuses the user'),
+        expect.stringContaining('this Redis rejects the user'),
       ]);
     }
     await run(await gatewayOf(), { connection: connection.replace('//', '//:right@') });
@@ -311,7 +311,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
       await client.query("CREATE ROLE clerk LOGIN PASSWORD 's3cret'; REVOKE CREATE ON DATABASE postgres FROM PUBLIC");
       await client.end();
       await expect(problemsOf({ postgres: url.replace('postgres@', 'clerk:s3cret@') })).resolves.toEqual([
-        expect.stringMatching(/the user has not the rights .* grant CREATE on the database/),
+        expect.stringMatching(/the user lacks rights .* grant CREATE on the database/),
       ]);
       await expect(problemsOf({ postgres: url.replace(/postgres$/, 'nowhere') })).resolves.toEqual([
         expect.stringContaining('create it'),
@@ -345,7 +345,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     ] as const) {
       await client.query(`ALTER TABLE bullmq.job ${change}`);
       await expect(problemsOf({ postgres: url })).resolves.toEqual([
-        expect.stringMatching(`does not know the layout of this BullMQ .*${what}`),
+        expect.stringMatching(`does not support the data layout of this BullMQ .*${what}`),
       ]);
       await client.query(`ALTER TABLE bullmq.job ${back}`);
     }
@@ -368,7 +368,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     });
     atEnd(() => spy.mockRestore());
     await expect(problemsOf(redis.options as { connection: string })).resolves.toEqual([
-      expect.stringContaining('does not know the layout of this BullMQ'),
+      expect.stringContaining('does not support the data layout of this BullMQ'),
     ]);
     expect(changed).toBeGreaterThan(0);
     expect(await redis.dump()).not.toContain('probe');

@@ -1,7 +1,12 @@
 import type { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { postgresSteps, redisSteps, type Keeping, type OwnSteps } from '../../libs/rt-sms-bullmq/src/own-steps.js';
+import {
+  postgresOperations,
+  redisOperations,
+  type FencedUpdate,
+  type StoreOperations,
+} from '../../libs/rt-sms-bullmq/src/operations.js';
 import { atEnd } from '../platforms.js';
 import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
 
@@ -16,15 +21,15 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
   afterAll(() => store.close());
 
   /** Jobs in the hands of a worker, and the steps on them. */
-  async function taken(count: number): Promise<{ jobs: Queue; others: Queue; own: OwnSteps; ids: string[] }> {
+  async function taken(count: number): Promise<{ jobs: Queue; others: Queue; own: StoreOperations; ids: string[] }> {
     await store.clear();
     const [jobs, others] = await Promise.all([bareQueue(store, 'jobs'), bareQueue(store, 'others')]);
     atEnd(() => Promise.all([jobs.close(), others.close()]));
     const backend = jobs.getBackend();
     const own =
       kind === 'Redis'
-        ? redisSteps(backend, jobs.toKey(''), others.toKey(''))
-        : postgresSteps(backend, jobs.name, others.name);
+        ? redisOperations(backend, jobs.toKey(''), others.toKey(''))
+        : postgresOperations(backend, jobs.name, others.name);
     const ids = Array.from({ length: count }, (_, n) => `m${n}`);
     await jobs.addBulk(ids.map((jobId) => ({ name: 'send', data: {}, opts: { jobId } })));
     Object.assign(jobs.opts, { lockDuration: 60_000 });
@@ -32,17 +37,17 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
     return { jobs, others, own, ids };
   }
 
-  const keeping = (jobId: string, data: object, more: Partial<Keeping> = {}): Keeping => ({
+  const keeping = (jobId: string, data: object, more: Partial<FencedUpdate> = {}): FencedUpdate => ({
     jobId,
     token: TOKEN,
     data,
-    other: { name: 'check', data: { of: jobId }, opts: { jobId: `of-${jobId}`, delay: DAY_MS, attempts: 3 } },
+    checkJob: { name: 'check', data: { of: jobId }, opts: { jobId: `of-${jobId}`, delay: DAY_MS, attempts: 3 } },
     ...more,
   });
 
   it('each is kept, and its other job is there', async () => {
     const { jobs, others, own, ids } = await taken(30);
-    const kept = await Promise.all(ids.map((id) => own.keep(keeping(id, { id }))));
+    const kept = await Promise.all(ids.map((id) => own.update(keeping(id, { id }))));
     expect(kept).toEqual(ids.map(() => ({ replaced: true, added: true })));
     for (const id of ids) {
       expect((await jobs.getJob(id))?.data).toEqual({ id });
@@ -57,9 +62,9 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
     const { jobs, others, own } = await taken(1);
     const lost = { ...keeping('m0', { by: 'the old one' }), token: 'another worker' };
     const kept = await Promise.all([
-      own.keep(lost),
-      own.keep({ ...keeping('m0', { by: 'the new one' }), other: undefined }),
-      own.keep({ ...lost, other: undefined }),
+      own.update(lost),
+      own.update({ ...keeping('m0', { by: 'the new one' }), checkJob: undefined }),
+      own.update({ ...lost, checkJob: undefined }),
     ]);
     expect(kept.map(({ replaced }) => replaced)).toEqual([false, true, false]);
     expect((await jobs.getJob('m0'))?.data).toEqual({ by: 'the new one' });
@@ -69,20 +74,20 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
   if (kind === 'PostgreSQL')
     it('a write that was given up and comes late does not undo a later one', async () => {
       const { jobs, own } = await taken(1);
-      const written = { edition: 2, intent: 1 };
-      await expect(own.keep(keeping('m0', written))).resolves.toMatchObject({ replaced: true });
-      for (const late of [{ edition: 1 }, {}])
-        await expect(own.keep(keeping('m0', late))).resolves.toMatchObject({ replaced: false });
+      const written = { version: 2, sendStartedAt: 1 };
+      await expect(own.update(keeping('m0', written))).resolves.toMatchObject({ replaced: true });
+      for (const late of [{ version: 1 }, {}])
+        await expect(own.update(keeping('m0', late))).resolves.toMatchObject({ replaced: false });
       expect((await jobs.getJob('m0'))?.data).toEqual(written);
       // The same one may be written again, for its answer may have been lost; and so may the next.
-      for (const next of [written, { edition: 3 }])
-        await expect(own.keep(keeping('m0', next))).resolves.toMatchObject({ replaced: true });
+      for (const next of [written, { version: 3 }])
+        await expect(own.update(keeping('m0', next))).resolves.toMatchObject({ replaced: true });
     });
 
   it('another job that is there already is left as it is, and that is told', async () => {
     const { others, own } = await taken(2);
     await others.add('check', { by: 'a callback' }, { jobId: 'of-m0', delay: 1_000 });
-    const kept = await Promise.all(['m0', 'm1'].map((id) => own.keep(keeping(id, {}))));
+    const kept = await Promise.all(['m0', 'm1'].map((id) => own.update(keeping(id, {}))));
     expect(kept).toEqual([
       { replaced: true, added: false },
       { replaced: true, added: true },
@@ -99,7 +104,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
       await client.set('bull:others:of-m1', '');
       client.disconnect();
     } else bad = { text: '\0' };
-    const kept = await Promise.allSettled(ids.map((id) => own.keep(keeping(id, id === 'm1' ? bad : { id }))));
+    const kept = await Promise.allSettled(ids.map((id) => own.update(keeping(id, id === 'm1' ? bad : { id }))));
     expect(kept.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     for (const id of ['m0', 'm2']) expect((await jobs.getJob(id))?.data).toEqual({ id });
   });
@@ -108,9 +113,9 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
     const { jobs, own } = await taken(2);
     await (await jobs.getJob('m0'))!.moveToCompleted('accepted', TOKEN, false);
     const there = () => Promise.all(['m0', 'm1'].map(async (id) => (await jobs.getJob(id)) !== undefined));
-    await own.forget(Date.now() - DAY_MS);
+    await own.removeCompleted(Date.now() - DAY_MS);
     await expect(there()).resolves.toEqual([true, true]);
-    await own.forget(Date.now() + DAY_MS);
+    await own.removeCompleted(Date.now() + DAY_MS);
     await expect(there()).resolves.toEqual([false, true]);
   });
 
@@ -128,7 +133,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
         (await holder.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).rowCount ?? 0;
       // Whatever deletes a job has to come by here.
       await holder.query('BEGIN; LOCK TABLE bullmq.job_dependency IN EXCLUSIVE MODE');
-      const forgotten = own.forget(Date.now() + DAY_MS);
+      const forgotten = own.removeCompleted(Date.now() + DAY_MS);
       await eventually(async () => (await waiting()) === 1);
       let isNew = false;
       const renewed = replica
@@ -150,7 +155,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
       const client = new Redis((store.options as { connection: string }).connection);
       atEnd(() => client.disconnect());
       await client.config('RESETSTAT');
-      await Promise.all(ids.map((id) => own.keep(keeping(id, { id }))));
+      await Promise.all(ids.map((id) => own.update(keeping(id, { id }))));
       const scripts = [...(await client.info('commandstats')).matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)];
       expect(scripts.map(([, calls]) => calls)).toEqual(['1']);
     });
@@ -161,7 +166,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
       await client.connect();
       atEnd(() => client.end());
       await client.query(`BEGIN; SELECT 1 FROM bullmq.job WHERE id = 'm1' FOR UPDATE`);
-      const kept = ids.map((id) => own.keep(keeping(id, { id })));
+      const kept = ids.map((id) => own.update(keeping(id, { id })));
       await expect(Promise.all([kept[0], kept[2]])).resolves.toEqual([
         { replaced: true, added: true },
         { replaced: true, added: true },

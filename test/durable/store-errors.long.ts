@@ -73,7 +73,7 @@ describe.each(STORES)('errors of %s', (kind) => {
     ]);
     expect(enqueue).toMatchObject({ operation: 'send', outcome: 'unknown', retryable: false });
     expect(enqueue.message).toBe(
-      'Enqueue outcome unknown: the store did not acknowledge the message (no answer within 5000 ms). If it has an id of yours, enqueue it again with this id: that cannot send it twice',
+      'Enqueue outcome unknown: the store did not acknowledge the message (no answer within 5000 ms). Fix: if it has an id of yours, enqueue it again with this id, which cannot send it twice',
     );
     for (const error of [find, cancel]) {
       expect(error).toMatchObject({ operation: 'status', retryable: true });
@@ -81,10 +81,10 @@ describe.each(STORES)('errors of %s', (kind) => {
       expect(error.message).not.toMatch(/queue it|queued|cannot send/i);
     }
     expect(find.message).toBe(
-      'The message could not be looked up: the store did not answer (no answer within 5000 ms). find() changes nothing: call it again, which is safe',
+      'The message could not be looked up: the store did not answer (no answer within 5000 ms). Fix: call it again, which is safe',
     );
     expect(cancel.message).toBe(
-      'Cancel outcome unknown: the store did not acknowledge it (no answer within 5000 ms). The message may still be sent; to cancel it, call it again, which is safe',
+      'Cancel outcome unknown, and the message may still be sent: the store did not acknowledge it (no answer within 5000 ms). Fix: call it again, which is safe',
     );
     for (const error of [enqueue, find, cancel]) {
       expect(error).toBeInstanceOf(RtSmsTimeoutError);
@@ -108,11 +108,11 @@ describe.each(STORES)('errors of %s', (kind) => {
     expect(enqueue.message).toMatch(/^Nothing was queued: the store of the queue is down/);
     const find = await down(() => sms.find('a'));
     expect(find.message).toMatch(
-      /^The message could not be looked up: the store of the queue is down .* find\(\) changes/,
+      /^The message could not be looked up: the store of the queue is down .*Fix: call it again, which is safe$/,
     );
     const cancel = await down(() => sms.cancel('a'));
     expect(cancel.message).toMatch(
-      /^Nothing was cancelled: the store of the queue is down .* The message may still be sent/,
+      /^Nothing was cancelled, and the message may still be sent: the store of the queue is down .*Fix: call it again/,
     );
     for (const error of [find, cancel]) {
       expect(error).toMatchObject({ operation: 'status', retryable: true });

@@ -73,6 +73,8 @@ it.each([
   atEnd(() => warn.mockRestore());
   const other = await run(gateway, optionsWith() as { postgres: string });
   await expect(other.sms.enqueue(hello)).rejects.toMatchObject({ outcome: 'not_sent' });
-  expect(warn.mock.calls.map(([line]) => String(line)).join('\n')).toMatch(/The store of the queue: .*certificate/);
+  expect(warn.mock.calls.map(([line]) => String(line)).join('\n')).toMatch(
+    /The store of the queue failed: .*certificate/,
+  );
   expect(gateway.messages).toHaveLength(1);
 });

@@ -1,36 +1,46 @@
 import type { DeliveryTracker, EngineHost, EngineItem, QueuedSmsState, SmsEngine } from 'nestjs-rt-sms';
-import { CheckQueue, type CheckData } from './check-queue.js';
-import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } from './options.js';
+import { BullMqTracker } from './bullmq-tracker.js';
+import type { CheckData, UnknownData } from './check-data.js';
+import { CheckJobs } from './check-jobs.js';
+import { CheckWorker } from './check-worker.js';
 import type { SendData } from './job-data.js';
-import { SendQueue } from './send-queue.js';
-import { Store, within } from './store.js';
+import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } from './options.js';
+import { PollGate } from './poll-gate.js';
+import { SendProducer } from './send-producer.js';
+import { SendWorker } from './send-worker.js';
+import { Store } from './store.js';
+import { within } from './store-requests.js';
 import { Sweep } from './sweep.js';
-import type { UnknownData } from './unknown-queue.js';
+import { UnknownQueue } from './unknown-queue.js';
 
-/** An end waits so long for what is being connected. */
+/** Milliseconds for which a shutdown waits for connections that are being opened. */
 const CONNECTING_MS = 1_000;
 
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
+  readonly tracker: DeliveryTracker;
   private readonly options: ResolvedBullMqOptions;
   private readonly store: Store<SendData, CheckData, UnknownData>;
-  private readonly sends: SendQueue;
-  private readonly checks: CheckQueue;
+  private readonly producer: SendProducer;
+  private readonly workers: readonly [SendWorker, CheckWorker, UnknownQueue];
   private readonly sweep: Sweep;
   private opening: Promise<void> | undefined;
 
   constructor(options: BullMqOptions, host: EngineHost) {
-    const { account } = host.options;
+    const { account, tracking, idempotencyMs } = host.options;
     this.options = resolveBullMqOptions(options, account);
     this.store = new Store(this.options, account, host.logger);
-    this.checks = new CheckQueue(this.store, host);
-    this.sends = new SendQueue(this.store, host, this.options, this.checks);
-    const { keepMs } = this.checks;
-    this.sweep = new Sweep(this.store, { send: host.options.idempotencyMs, check: keepMs, unknown: keepMs });
-  }
-
-  get tracker(): DeliveryTracker {
-    return this.checks;
+    const checks = new CheckJobs(this.store, tracking);
+    const gate = new PollGate(host);
+    const unknown = new UnknownQueue(this.store, host, checks, gate);
+    this.tracker = new BullMqTracker(this.store, host, checks, unknown);
+    this.producer = new SendProducer(this.store, host);
+    this.workers = [
+      new SendWorker(this.store, host, this.options, checks),
+      new CheckWorker(this.store, host, checks, gate),
+      unknown,
+    ];
+    this.sweep = new Sweep(this.store, { send: idempotencyMs, check: checks.keepMs, unknown: checks.keepMs });
   }
 
   async prepare(): Promise<void> {
@@ -43,40 +53,40 @@ export class BullMqEngine implements SmsEngine {
     this.opening ??= this.open();
     void this.opening.then(
       () => {
-        this.sends.start();
-        this.checks.startWorker();
+        for (const worker of this.workers) worker.start();
         void this.sweep.start();
       },
       () => undefined,
     );
   }
 
-  /** Stops taking, drains, and closes the workers. What callers and callbacks need goes with `close`. */
+  /** Stops the workers and lets active jobs finish. Callers and callbacks can use the store until `close`. */
   async stop(): Promise<void> {
     this.store.end();
     this.sweep.stop();
+    this.producer.stop();
     await within(CONNECTING_MS, this.opening ?? Promise.resolve()).catch(() => undefined);
-    await Promise.all([this.sends.stop(), this.checks.stopWorker()]);
+    await Promise.all(this.workers.map((worker) => worker.stop()));
   }
 
   close(): Promise<void> {
     return this.store.close();
   }
 
-  private async open(): Promise<void> {
-    await this.store.ready;
-    if (this.options.role !== 'producer') await Promise.all([this.sends.open(), this.checks.open()]);
-  }
-
   enqueue(items: EngineItem[]): Promise<void> {
-    return this.sends.enqueue(items);
+    return this.producer.enqueue(items);
   }
 
   find(id: string): Promise<QueuedSmsState | undefined> {
-    return this.sends.find(id);
+    return this.producer.find(id);
   }
 
   cancel(id: string): Promise<boolean> {
-    return this.sends.cancel(id);
+    return this.producer.cancel(id);
+  }
+
+  private async open(): Promise<void> {
+    await this.store.ready;
+    if (this.options.role !== 'producer') await Promise.all(this.workers.map((worker) => worker.open()));
   }
 }

@@ -1,18 +1,18 @@
-/** Hints that are remembered at the same time. Those beyond are dropped: the schedule asks for their messages later. */
+/** Hints that are stored at once. Further hints are dropped; the schedule polls their messages later. */
 const MAX_HINTS = 1_000;
 
 interface Hint {
   uid: string;
-  /** Another one came before the pause was over. */
+  /** True if the same hint arrived again during the pause. */
   again: boolean;
-  /** The message was not found the last time. */
+  /** True if the message was not found the last time. */
   isRetry: boolean;
 }
 
 /**
- * Hints come from anybody, so the work that they make in the store is bounded: they are handled one after the other, each uid at
- * most once in `pauseMs`, and no caller waits for it. If a message is not found, its hint is handled once more after `retryMs`,
- * because the answer to its POST may be on the way.
+ * Bounds the work that hints cause in the store, because anyone can send them: they are handled one after the other, each uid
+ * at most once in `pauseMs`, and no caller waits. If a message is not found, its hint is handled once more after `retryMs`,
+ * because the answer to its POST may be in flight.
  */
 export class Hints {
   private readonly known = new Map<string, Hint>();
@@ -29,10 +29,10 @@ export class Hints {
   add(uid: string): void {
     const hint = this.known.get(uid);
     if (hint) hint.again = true;
-    else if (this.known.size < MAX_HINTS) this.enter({ uid, again: false, isRetry: false });
+    else if (this.known.size < MAX_HINTS) this.enqueue({ uid, again: false, isRetry: false });
   }
 
-  private enter(hint: Hint): void {
+  private enqueue(hint: Hint): void {
     this.known.set(hint.uid, hint);
     this.waiting.push(hint);
     if (!this.isRunning) void this.run();
@@ -48,10 +48,10 @@ export class Hints {
   private pause({ uid, again, isRetry }: Hint, isFound: boolean): void {
     const paused = { uid, again, isRetry: !isFound && !isRetry };
     this.known.set(uid, paused);
-    const over = () => {
+    const resume = () => {
       this.known.delete(uid);
-      if (paused.again || paused.isRetry) this.enter({ ...paused, again: false });
+      if (paused.again || paused.isRetry) this.enqueue({ ...paused, again: false });
     };
-    setTimeout(over, isFound ? this.pauseMs : this.retryMs).unref();
+    setTimeout(resume, isFound ? this.pauseMs : this.retryMs).unref();
   }
 }

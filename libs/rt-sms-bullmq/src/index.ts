@@ -4,14 +4,14 @@ import { BullMqEngine } from './engine.js';
 import type { BullMqOptions } from './options.js';
 
 /**
- * The durable engine of an account, for the option `engine` of `RtSmsModule`: queued messages and what is known of sent
- * ones live in Redis (`connection`) or PostgreSQL (`postgres`), and any number of replicas share them.
+ * The durable engine of an account, for the option `engine` of `RtSmsModule`. Queued messages and the delivery of sent ones are
+ * stored in Redis (`connection`) or PostgreSQL (`postgres`), shared by any number of replicas.
  *
  * ```ts
  * engine: bullMq({ connection: 'redis://localhost:6379' })
  * engine: bullMq({ postgres: process.env.DATABASE_URL, role: 'worker' })
  * ```
- * A wrong option, or a store that can never be used, stops the start of the application with an `RtSmsConfigError`.
+ * An invalid option or an unusable store stops the start of the application with an `RtSmsConfigError`.
  */
 export function bullMq(options: BullMqOptions): SmsEngineFactory {
   return (host) => new BullMqEngine(options, host);

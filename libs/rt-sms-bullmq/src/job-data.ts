@@ -1,23 +1,23 @@
 import type { QueuedSmsState } from 'nestjs-rt-sms';
 import type { StoredError } from 'nestjs-rt-sms/engine';
 
-/** One message in the store. */
+/** Data of a send job: one queued message. */
 export interface SendData {
-  /** `[msisdn, shortcode, text]` as JSON, in which any text can be kept; gone with the settlement. */
+  /** `[msisdn, shortcode, text]` as JSON, in which any text can be stored. Removed at settlement. */
   message?: string;
   digest: string;
-  /** As JSON. */
+  /** The reference of the message as JSON. */
   ref?: string | undefined;
   expiresAt?: number | undefined;
   attempts?: number;
-  /** Counts the writes of its worker. */
-  edition?: number | undefined;
-  /** Since when a POST may be on its way. Where it is set, nothing may be sent. */
-  intent?: number | undefined;
+  /** Number of writes by workers, so that a late write cannot undo a newer one. */
+  version?: number | undefined;
+  /** Unix time in milliseconds at which a POST may have started. While it is set, nothing may be sent. */
+  sendStartedAt?: number | undefined;
   state?: Exclude<QueuedSmsState['state'], 'queued'>;
   sentAt?: number;
   uid?: string;
   error?: StoredError | undefined;
-  /** How often its handlers failed. */
+  /** Number of failed calls of the event handlers. */
   failures?: number;
 }

@@ -2,12 +2,12 @@ import { createHmac, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 
 /*
- * BullMQ takes no job id that is of digits only or has a `:` in it. Ids of the user's are any characters, so they are
- * encoded; a letter in front says how.
+ * BullMQ accepts no job id that consists of digits only or contains a `:`. Ids of users may contain any characters, so they are
+ * encoded, and the first letter names the encoding.
  */
 
 export function jobIdOf(id: string): string {
-  // UTF-8 has no room for an unpaired surrogate: two such ids would become one.
+  // UTF-8 cannot encode an unpaired surrogate: two such ids would become one.
   return /\p{Cs}/u.test(id)
     ? `w${Buffer.from(id, 'utf16le').toString('base64url')}`
     : `i${Buffer.from(id, 'utf8').toString('base64url')}`;
@@ -17,14 +17,14 @@ export function idOf(jobId: string): string {
   return Buffer.from(jobId.slice(1), 'base64url').toString(jobId.startsWith('w') ? 'utf16le' : 'utf8');
 }
 
-/** A uid has no `%`, and always letters. */
+/** A uid contains letters and no `%`. */
 export const checkIdOf = (uid: string): string => uid.replaceAll(':', '%3A');
 export const uidOf = (checkId: string): string => checkId.replaceAll('%3A', ':');
 
 /**
- * Tells two messages apart without keeping them. The key comes from the account, so that all replicas have the same one;
- * slowly, so that the digests in the store are no way to try passwords. Its first characters name the key: digests of
- * different keys, as after a change of the password, cannot be compared.
+ * Digests that identify a message without storing it. The key is derived from the account, so that all replicas have the same
+ * one, and slowly, so that the digests in the store cannot be used to guess the password. The first characters name the key:
+ * digests of different keys, for example after a change of the password, cannot be compared.
  */
 export class Digests {
   private readonly key: Promise<Buffer>;
@@ -42,7 +42,7 @@ export class Digests {
     );
   }
 
-  /** True where two digests are known to be of different messages. */
+  /** True if two digests certainly belong to different messages. */
   static differ(a: string, b: string): boolean {
     return a !== b && a.split('.')[0] === b.split('.')[0];
   }

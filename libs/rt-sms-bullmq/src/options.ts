@@ -1,17 +1,18 @@
+import type { Telemetry } from 'bullmq';
 import { RtSmsConfigError } from 'nestjs-rt-sms';
 
-/** What a process may do with the queue. */
+/** Values of `BullMqRole`. */
 export const BULLMQ_ROLES = ['both', 'producer', 'worker'] as const;
 /**
- * What a replica does with the queues: `producer` only fills them (an API), `worker` empties them, too, and so does `both`.
- * Callbacks are taken by any of them.
+ * Role of a replica: a `producer` only queues messages (an API); `worker` and `both` also send them. Every role receives
+ * callbacks.
  */
 export type BullMqRole = (typeof BULLMQ_ROLES)[number];
 
 /**
  * Names of the three queues of an account, for a dashboard: `send` holds the messages, `check` has one job per uid until its
- * final status, `unknown` has the callbacks about uids that are not in `check`. The prefix (Redis) or schema (PostgreSQL) is
- * that of the engine.
+ * final status, `unknown` holds callbacks with uids that are not in `check`. Prefix (Redis) and schema (PostgreSQL) are those of
+ * the engine.
  */
 export const rtSmsQueueNames = (account = 'default'): { send: string; check: string; unknown: string } => ({
   send: `rt-sms-${account}-send`,
@@ -19,21 +20,24 @@ export const rtSmsQueueNames = (account = 'default'): { send: string; check: str
   unknown: `rt-sms-${account}-unknown`,
 });
 
-/** The durable engine; either `connection` or `postgres` is given. */
+/** Options of the durable engine. Set either `connection` or `postgres`. */
 export interface BullMqOptions {
   /** Redis: its URL, or the options of `ioredis`. Its eviction policy has to be `noeviction`. */
   connection?: string | object;
-  /** PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. `max` is that of each of its three pools (10, 5 and 5). */
+  /**
+   * PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. A replica has four pools: one of 10 connections for the
+   * queues and one of 5 for each of three workers. `max` replaces both numbers.
+   */
   postgres?: string | object;
-  /** What this process does: enqueue, send, or both. @default 'both' */
+  /** Role of this process. @default 'both' */
   role?: BullMqRole;
-  /** Messages that this replica sends at once, and checks that it runs at once. @default 10 */
+  /** Messages that this replica sends at once, and check jobs that it runs at once, 1 to 1000. @default 10 */
   concurrency?: number;
-  /** A worker that is silent for so long has lost its jobs to others, in milliseconds. @default 30000 */
+  /** Milliseconds without a sign of life after which the jobs of a worker go to other workers. @default 30000 */
   lockDurationMs?: number;
-  /** How often jobs of lost workers are looked for, in milliseconds. @default 30000 */
+  /** Interval in milliseconds at which jobs of dead workers are searched. @default 30000 */
   stalledIntervalMs?: number;
-  /** Redis only: what its keys begin with. @default 'bull' */
+  /** Redis only: prefix of the keys. @default 'bull' */
   prefix?: string;
   /** PostgreSQL only: the schema of BullMQ's tables. @default 'bullmq' */
   schema?: string;
@@ -47,10 +51,10 @@ export type ResolvedBullMqOptions = ReturnType<typeof resolveBullMqOptions>;
 
 const isUrl = (value: unknown, protocols: RegExp) =>
   typeof value === 'string' && URL.canParse(value) && protocols.test(value) && new URL(value).hash === '';
-/** Not a client or a pool. */
+/** False for a client or a pool. */
 const isOptions = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !('on' in value);
-/** ioredis takes any object, and connects to this machine where it finds no address in it. */
+/** ioredis accepts any object, and connects to localhost if it contains no address. */
 const hasAddress = (value: object) => ['host', 'port', 'path', 'sentinels', 'url'].some((name) => name in value);
 const isMs = (value: unknown) => Number.isInteger(value) && (value as number) >= 100 && (value as number) < 2 ** 31;
 const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (value: unknown) => boolean]> = {
@@ -75,36 +79,68 @@ const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (val
   telemetry: ['a telemetry of BullMQ', (value) => typeof value === 'object' && value !== null],
 };
 
-/** @throws RtSmsConfigError that lists every problem, without what was given: a URL may hold a password */
-export function resolveBullMqOptions(given: BullMqOptions, account: string) {
-  if (!isOptions(given))
+/** @throws RtSmsConfigError with every problem, without the values, because a URL may contain a password */
+export function resolveBullMqOptions(input: BullMqOptions, account: string) {
+  if (!isOptions(input))
     throw new RtSmsConfigError(['engine: bullMq needs an object with either connection (Redis) or postgres'], account);
   const problems: string[] = [];
-  for (const [name, value] of Object.entries(given)) {
+  for (const [name, value] of Object.entries(input)) {
     const check = CHECKS[name as keyof BullMqOptions] as (typeof CHECKS)[keyof BullMqOptions] | undefined;
     if (!check) problems.push(`engine: bullMq has no option '${name}'`);
     else if (value !== undefined && !check[1](value)) problems.push(`engine: bullMq's ${name} must be ${check[0]}`);
   }
-  if ((given.connection === undefined) === (given.postgres === undefined)) {
+  if ((input.connection === undefined) === (input.postgres === undefined)) {
     problems.push('engine: bullMq needs either connection (Redis) or postgres');
   }
-  if (isOptions(given.connection) && 'keyPrefix' in given.connection)
+  if (isOptions(input.connection) && 'keyPrefix' in input.connection)
     problems.push("engine: bullMq's connection takes no keyPrefix; use prefix");
-  if (given.connection !== undefined && given.schema !== undefined)
+  if (input.connection !== undefined && input.schema !== undefined)
     problems.push("engine: bullMq's schema is for postgres; with Redis use prefix");
-  if (given.postgres !== undefined && given.prefix !== undefined)
+  if (input.postgres !== undefined && input.prefix !== undefined)
     problems.push("engine: bullMq's prefix is for Redis; with postgres use schema");
   if (problems.length > 0) throw new RtSmsConfigError(problems, account);
   return {
-    connection: given.connection,
-    postgres: given.postgres,
-    role: given.role ?? 'both',
-    concurrency: given.concurrency ?? 10,
-    lockDurationMs: given.lockDurationMs ?? 30_000,
-    stalledIntervalMs: given.stalledIntervalMs ?? 30_000,
-    prefix: given.prefix ?? 'bull',
-    schema: given.schema ?? 'bullmq',
-    migrate: given.migrate ?? true,
-    telemetry: given.telemetry,
+    connection: input.connection,
+    postgres: input.postgres,
+    role: input.role ?? 'both',
+    concurrency: input.concurrency ?? 10,
+    lockDurationMs: input.lockDurationMs ?? 30_000,
+    stalledIntervalMs: input.stalledIntervalMs ?? 30_000,
+    prefix: input.prefix ?? 'bull',
+    schema: input.schema ?? 'bullmq',
+    migrate: input.migrate ?? true,
+    telemetry: input.telemetry,
+  };
+}
+
+/** BullMQ's options for the connections of a queue (`producer`) or of a worker. */
+export function connectionOptions(options: ResolvedBullMqOptions, role: 'producer' | 'worker') {
+  const { connection, postgres, schema, migrate, prefix, telemetry } = options;
+  const common = telemetry ? { telemetry: telemetry as Telemetry } : {};
+  if (connection !== undefined) {
+    const input = typeof connection === 'string' ? { url: connection } : connection;
+    return {
+      ...common,
+      prefix,
+      connection: {
+        retryStrategy: (times: number) => Math.min(times * 100, 2_000),
+        ...input,
+        // An HTTP request must not wait for a Redis that is down. A worker can wait.
+        ...(role === 'producer' ? { enableOfflineQueue: false } : { maxRetriesPerRequest: null }),
+      },
+    };
+  }
+  const input = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
+  return {
+    ...common,
+    // Most writes use the connections of the queues. A worker only takes and ends its jobs.
+    connection: {
+      max: role === 'producer' ? 10 : 5,
+      connectionTimeoutMillis: 4_000,
+      keepAlive: true,
+      ...input,
+      schema,
+      migrate,
+    },
   };
 }

@@ -2,17 +2,17 @@ import { RtSmsConfigError } from 'nestjs-rt-sms';
 import { messageOf, redact, safeCause } from 'nestjs-rt-sms/engine';
 import { idOf, jobIdOf } from './job-id.js';
 
-/* What the errors of Redis, PostgreSQL, their clients and BullMQ mean. */
+/* Classification of the errors of Redis, PostgreSQL, their clients and BullMQ. */
 
-/** No more of a message is looked at, and no more of it is shown. */
+/** Characters of a message that are read, and that are shown. */
 const MAX_READ = 2_000;
 const MAX_SHOWN = 200;
-/** Redis repeats the command here, whose arguments are a message with its number. */
+/** Redis repeats the arguments of the command after these words: a message with its number. */
 const ARGUMENTS = 'with args beginning with';
-/** PostgreSQL's data exceptions quote the value. */
+/** Data exceptions of PostgreSQL quote the value. */
 const DATA_EXCEPTION = /^22[\dA-Z]{3}$/;
 
-/** A foreign error that is fit for a log, a cause, and the store itself; nothing of `secrets` is in it. */
+/** A foreign error made safe for a log, a cause and the store, without `secrets`. */
 export function safeStoreError(error: unknown, secrets?: readonly string[]): Error {
   const safe: Error & { code?: string } = safeCause(error, secrets);
   const { code = '' } = safe;
@@ -22,78 +22,78 @@ export function safeStoreError(error: unknown, secrets?: readonly string[]): Err
   return safe;
 }
 
-/** BullMQ names a job by its id, in which the id of the message is encoded; plain it can be redacted. */
+/** Decodes the message ids in BullMQ's job ids, so that they can be redacted. */
 const withPlainIds = (message: string): string =>
   message.replace(/\bjob ([iw][\w-]+)/gi, (found, jobId: string) => {
     const id = idOf(jobId);
     return jobIdOf(id) === jobId ? `job '${id}'` : found;
   });
 
-/** What BullMQ is to keep of an error; its own names of errors, which it goes by, are not for others. */
+/** The error that BullMQ stores. It never has one of the error names that control BullMQ. */
 export function jobError(error: unknown, secrets?: readonly string[]): Error {
   const cause = safeStoreError(error, secrets);
   return new Error(cause.message, { cause });
 }
 
-/** What a foreign error says. */
+/** The safe message of a foreign error. */
 export const reason = (error: unknown, secrets?: readonly string[]): string => safeStoreError(error, secrets).message;
 
-/** BullMQ's codes of what is no failure of the store. */
+/** True for BullMQ's code of a missing job, which is not a failure of the store. */
 export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
 
-export const POLICY = (policy: string) =>
-  `the eviction policy of this Redis is ${policy}, so it may throw queued messages away; set maxmemory-policy noeviction, or take another Redis for the queue`;
+export const evictionPolicyProblem = (policy: string) =>
+  `the eviction policy of this Redis is ${policy}, so it may delete queued messages; set maxmemory-policy noeviction, or use another Redis for the queue`;
 
-export const LAYOUT = (what: string) =>
-  `this version of nestjs-rt-sms-bullmq does not know the layout of this BullMQ (${what}); take a newer one`;
+export const layoutProblem = (what: string) =>
+  `this version of nestjs-rt-sms-bullmq does not support the data layout of this BullMQ (${what}); update nestjs-rt-sms-bullmq`;
 
-/** A store that answers, and that no retry makes usable. */
-export class Unfit extends Error {}
+/** Thrown if the store answers but no retry can make it usable. */
+export class StoreUnusableError extends Error {}
 
 const ADVICE: Record<string, string> = {
-  '42501':
-    'has not the rights it needs in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
-  '28P01': 'is refused by this PostgreSQL: wrong user or password',
-  '28000': 'is refused by this PostgreSQL: see its pg_hba.conf',
-  '3D000': 'asks for a database that this PostgreSQL does not have; create it',
+  '42501': 'lacks rights in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
+  '28P01': 'is rejected by this PostgreSQL: wrong user or password',
+  '28000': 'is rejected by this PostgreSQL: see its pg_hba.conf',
+  '3D000': 'needs a database that does not exist in this PostgreSQL; create it',
 };
 
-export function unfit(error: unknown, account: string): RtSmsConfigError | undefined {
+export function toConfigError(error: unknown, account: string): RtSmsConfigError | undefined {
   const { name, message, code } = error as Error & { code?: unknown };
   let what: string | undefined;
-  if (error instanceof Unfit) what = message;
+  if (error instanceof StoreUnusableError) what = message;
   else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
   else if (code === 'ERR_INVALID_URL')
-    what = 'the URL of the store is none; percent-encode what is no letter or digit in its user and password';
+    what =
+      'the URL of the store is invalid; percent-encode all characters of user and password except letters and digits';
   else if (name === 'UnsupportedPostgresVersionError')
-    what = 'this PostgreSQL is too old; 13 is the oldest that serves';
+    what = 'this PostgreSQL is too old; update it to version 13 or newer';
   else if (name === 'SchemaMigrationRequiredError')
-    what = 'the tables of BullMQ are not there; set migrate: true, or run its runMigrations() beforehand';
-  else if (name === 'SchemaVersionMismatchError') what = 'the tables are those of a newer BullMQ; update bullmq';
+    what = 'the tables of BullMQ are missing; set migrate: true, or run its runMigrations() beforehand';
+  else if (name === 'SchemaVersionMismatchError') what = 'the tables belong to a newer BullMQ; update bullmq';
   else if (message.startsWith('Redis version needs')) what = `this Redis is too old (${reason(error)})`;
   else if (/WRONGPASS|NOAUTH|NOPERM|invalid password|without any password/i.test(message))
-    what = `this Redis refuses the user: ${reason(error)}`;
+    what = `this Redis rejects the user: ${reason(error)}`;
   else if (/^(CROSSSLOT|MOVED)\b/.test(message))
-    what = 'this Redis is a cluster, and the queue needs one that is none; for fail-over take Sentinel';
+    what = 'this Redis is a cluster, which the queue does not support; use a single Redis, or Sentinel for fail-over';
   else if (/could not load the optional/i.test(message)) what = reason(error);
-  // A column or a type that is not there, another one, or one more; a key of another type.
+  // A missing, changed or additional column or type, or a key of another type.
   else if (/^(42703|42704|42804|42883|23502)$/.test(String(code)) || message.startsWith('WRONGTYPE'))
-    what = LAYOUT(reason(error));
+    what = layoutProblem(reason(error));
   return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
 }
 
 const OFFLINE_MESSAGE =
   /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/;
-/** The last ones are of PostgreSQL: it starts, has no room for a connection or for data, is a replica. */
+/** The last four are PostgreSQL's: starting up, too many connections, disk full, read-only. */
 const OFFLINE_CODE = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/;
 
-/** True only where no command can have reached the store. */
-export function offline(error: unknown): boolean {
+/** True only if no command can have reached the store. */
+export function isOffline(error: unknown): boolean {
   const { message, code } = error as Error & { code?: unknown };
   return OFFLINE_MESSAGE.test(message) || (typeof code === 'string' && OFFLINE_CODE.test(code));
 }
 
-/** The same of a single command, to which Redis may say no before it does anything. */
-export const neverLeft = (error: unknown): boolean =>
-  offline(error) ||
+/** True if a single command certainly was not executed: Redis rejects some before it does anything. */
+export const certainlyNotExecuted = (error: unknown): boolean =>
+  isOffline(error) ||
   /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);

@@ -13,11 +13,11 @@ function sweepOf(keepMs: { send: number; check: number; unknown: number }) {
     isDown: false,
     calls: [] as [queue: string, ageMs: number][],
     complaints: 0,
-    forget(queue: string, at: number): Promise<void> {
+    removeCompleted(queue: string, at: number): Promise<void> {
       store.calls.push([queue, Date.now() - at]);
       return store.isDown ? Promise.reject(new Error('down')) : Promise.resolve();
     },
-    complain: () => void store.complaints++,
+    warnThrottled: () => void store.complaints++,
   };
   return { store, sweep: new Sweep(store, keepMs) };
 }

@@ -1,14 +1,14 @@
 import type { QueueName, Store } from './store.js';
 
-/** Less than an hour, so that a whole sweep ends within the hour that docs/security.md promises. */
+/** Less than an hour, so that a sweep ends within the hour that docs/security.md promises. */
 const LONGEST_PAUSE_MS = 50 * 60_000;
 const SHORTEST_PAUSE_MS = 1_000;
-/** After a failure, such as a store that is down. */
+/** Pause in milliseconds after a failure, for example if the store is down. */
 const RETRY_MS = 60_000;
 
 /**
- * Removes the jobs whose time is over, at the start and then at least once an hour. BullMQ removes them only when another job
- * of their queue ends, so an account that falls idle would keep them.
+ * Removes expired jobs at the start and then at least once an hour. BullMQ removes them only when another job of the queue ends,
+ * so an idle account would keep them.
  */
 export class Sweep {
   private timer: NodeJS.Timeout | undefined;
@@ -16,8 +16,8 @@ export class Sweep {
   private readonly pauseMs: number;
 
   constructor(
-    private readonly store: Pick<Store<never, never, never>, 'forget' | 'complain'>,
-    /** How long the completed jobs of each queue are kept, in milliseconds. */
+    private readonly store: Pick<Store<never, never, never>, 'removeCompleted' | 'warnThrottled'>,
+    /** Milliseconds for which the completed jobs of each queue are kept. */
     private readonly keepMs: Record<QueueName, number>,
   ) {
     const half = Math.min(...Object.values(keepMs)) / 2;
@@ -28,9 +28,9 @@ export class Sweep {
     let { pauseMs } = this;
     try {
       for (const [queue, keepMs] of Object.entries(this.keepMs))
-        await this.store.forget(queue as QueueName, Date.now() - keepMs);
+        await this.store.removeCompleted(queue as QueueName, Date.now() - keepMs);
     } catch (error) {
-      this.store.complain(error);
+      this.store.warnThrottled(error);
       pauseMs = Math.min(pauseMs, RETRY_MS);
     }
     if (!this.stopped) this.timer = setTimeout(() => void this.start(), pauseMs).unref();

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker, type IQueueBackend } from 'bullmq';
 
-/** No pause is longer, so that an end is noticed. */
+/** Longest pause in milliseconds, so that a shutdown is noticed. */
 const LONGEST_PAUSE_MS = 1_000;
 const RETRY_MS = 500;
-/** A worker with nothing to do looks so often whether it is still so, in seconds. */
+/** Longest sleep of an idle worker in seconds. */
 const LONGEST_SLEEP = 5;
 
 export class EngineWorker<T> extends Worker<T, string, string, IQueueBackend, never, object> {
@@ -14,8 +14,8 @@ export class EngineWorker<T> extends Worker<T, string, string, IQueueBackend, ne
 }
 
 /**
- * A worker under the limiter of its queue. That of BullMQ, once it is limited, looks again only when one of its jobs ends:
- * with answers that take 300 ms a rate of ten a second would be one of three. This one looks when the window is over.
+ * A worker under the limiter of its queue. BullMQ's own worker, once limited, continues only when one of its jobs ends: with
+ * answers that take 300 ms, a rate of ten a second would become three. This one continues when the window is over.
  */
 export class PacedWorker<T> extends EngineWorker<T> {
   override async run(): Promise<void> {
@@ -43,7 +43,7 @@ export class PacedWorker<T> extends EngineWorker<T> {
         const token = `${this.id}:${n}`;
         const job = await this.getNextJob(token, { block: empty > 1 });
         if (!job) {
-          // Nothing may also mean that another replica was quicker in this window.
+          // There may be no job because another replica used up this window.
           const limitedMs = await this.backend.getRateLimitTtl(max);
           if (limitedMs > 0) await pause(Math.min(limitedMs, LONGEST_PAUSE_MS));
           else empty++;

@@ -10,11 +10,12 @@ import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
 import { InputValidator } from '../message/validate-input.js';
 import { defined } from '../defined.js';
+import { applyReport, statusEvent, type DeliveryState } from '../delivery/delivery-state.js';
 import { FinalStatusWaiters } from '../delivery/final-status-waiters.js';
-import { RtSmsEvents, RtSmsStatusEvent } from '../events/events.js';
+import { RtSmsEvents, type RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/call-options.js';
 import type { CheckedSmsMessage, SentSms, SmsMessage } from '../message/sms-message.js';
-import { isFinal, type SmsStatus } from '../message/status.js';
+import type { SmsStatus } from '../message/status.js';
 import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../rt-sms.errors.js';
 import type { RtSmsHealth } from '../rt-sms.health.js';
 import { RtSmsService } from '../rt-sms.service.js';
@@ -60,13 +61,14 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   private readonly failures: Error[] = [];
   private readonly states = new Map<string, QueuedSmsState>();
   private emitter: EventEmitter2 | undefined;
-  private readonly given: InputValidator;
-  private readonly waits: FinalStatusWaiters;
+  private readonly deliveries = new Map<string, DeliveryState>();
+  private readonly input: InputValidator;
+  private readonly waiters: FinalStatusWaiters;
 
   constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
     this.account = account;
-    this.given = new InputValidator(account, shortcode);
-    this.waits = new FinalStatusWaiters(account, Infinity);
+    this.input = new InputValidator(account, shortcode);
+    this.waiters = new FinalStatusWaiters(account, Infinity);
     const token = getRtSmsToken(account);
     const factory = (emitter?: EventEmitter2) => {
       this.emitter = emitter;
@@ -86,32 +88,28 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   /**
-   * Emits a status as the module does, through the `EventEmitter2` of the testing module (import `EventEmitterModule` there
-   * and call `init()`), and waits for its handlers. A handler's error is thrown here.
+   * Emits a status by the rules of the module, through the `EventEmitter2` of the testing module (import `EventEmitterModule`
+   * there and call `init()`), and waits for its handlers. An error of a handler is thrown here. Returns the event, or
+   * `undefined` if the module would emit nothing: for a status that was emitted before, for a step back, and for a second final
+   * status without `confirmed: true`.
    */
   async emitStatus(
     uid: string,
     status: SmsStatus,
     more: Partial<
-      Pick<RtSmsStatusEvent, 'parts' | 'errorCode' | 'gatewayStatus' | 'source' | 'confirmed' | 'corrects' | 'ref'>
+      Pick<RtSmsStatusEvent, 'parts' | 'errorCode' | 'gatewayStatus' | 'source' | 'confirmed' | 'ref'>
     > = {},
-  ): Promise<RtSmsStatusEvent> {
-    const known = this.given.uid(uid, 'status');
-    const ref = this.sent.find((message) => message.uid === known)?.ref;
-    const event = new RtSmsStatusEvent({
-      account: this.account,
-      uid: known,
-      ...(ref === undefined ? {} : { ref }),
-      status,
-      gatewayStatus: status,
-      final: isFinal(status),
-      source: 'callback',
-      confirmed: false,
-      receivedAt: new Date(),
-      ...more,
-    });
-    this.statuses.set(known, event);
-    this.waits.notify(event);
+  ): Promise<RtSmsStatusEvent | undefined> {
+    const valid = this.input.uid(uid, 'status');
+    const { source = 'callback', confirmed = false, gatewayStatus = status, parts, errorCode } = more;
+    const { ref = this.sent.find((message) => message.uid === valid)?.ref } = more;
+    const report = defined({ status, gatewayStatus, parts, errorCode });
+    const transition = applyReport(this.deliveries.get(valid) ?? {}, report, source, confirmed);
+    if (transition.kind !== 'changed') return undefined;
+    this.deliveries.set(valid, transition.state);
+    const event = statusEvent(this.account, valid, ref, transition.state.last);
+    this.statuses.set(valid, event);
+    this.waiters.notify(event);
     for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${status}`])
       await this.emitter?.emitAsync(name, event);
     this.subject.next(event);
@@ -119,7 +117,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
-    const checked = this.given.message(message, options);
+    const checked = this.input.message(message, options);
     if (options.signal?.aborted)
       throw new RtSmsAbortedError("The caller's signal ended the send", 'not_sent', { account: this.account });
     this.fail();
@@ -135,12 +133,12 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
-    const [queued] = await this.queue([this.given.queued(message, options)]);
+    const [queued] = await this.queue([this.input.queued(message, options)]);
     return queued!;
   }
 
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    return this.queue(this.given.items(items));
+    return this.queue(this.input.items(items));
   }
 
   private async queue(checked: ReturnType<InputValidator['items']>): Promise<QueuedSms[]> {
@@ -170,8 +168,8 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
-    const known = this.given.uid(uid, 'status');
-    this.given.limits(options, 'status');
+    const known = this.input.uid(uid, 'status');
+    this.input.limits(options, 'status');
     const sent = this.sent.find((message) => message.uid === known);
     const event = this.statuses.get(known);
     if (!sent && !event)
@@ -186,21 +184,21 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
 
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
     const one = typeof uids !== 'object' || uids === null || 'uid' in uids;
-    for await (const item of one ? [uids] : uids) this.tracked.push(this.given.open(item).uid);
+    for await (const item of one ? [uids] : uids) this.tracked.push(this.input.open(item).uid);
   }
 
   async waitForFinal(uid: string, options: CallOptions = {}): Promise<RtSmsStatusEvent> {
-    const known = this.given.uid(uid, 'wait');
-    this.given.limits(options, 'wait');
+    const known = this.input.uid(uid, 'wait');
+    this.input.limits(options, 'wait');
     const event = this.statuses.get(known);
-    return this.waits.wait(known, options, async () => (event?.final ? event : undefined));
+    return this.waiters.wait(known, options, async () => (event?.final ? event : undefined));
   }
 
   async handleCallback(
     _query: Record<string, unknown> = {},
     request: { secret?: string | undefined; ip?: string | undefined } = {},
   ): Promise<'accepted' | 'refused'> {
-    this.given.callback(request);
+    this.input.callback(request);
     return 'accepted';
   }
 

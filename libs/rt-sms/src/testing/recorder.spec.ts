@@ -156,6 +156,23 @@ it('sendMany yields each result', async () => {
   expect(new Set(results)).toEqual(new Set([false, true]));
 });
 
+it('emits statuses by the rules of the module', async () => {
+  const { sms, events } = await recording();
+  const { uid } = await sms.send(hello);
+  await sms.emitStatus(uid, 'awaiting_report');
+  await expect(sms.emitStatus(uid, 'awaiting_report')).resolves.toBeUndefined();
+  await sms.emitStatus(uid, 'failed');
+  for (const repeated of ['failed', 'awaiting_report'] as const)
+    await expect(sms.emitStatus(uid, repeated)).resolves.toBeUndefined();
+  await expect(sms.emitStatus(uid, 'delivered')).resolves.toBeUndefined();
+  const corrected = await sms.emitStatus(uid, 'delivered', { confirmed: true });
+  expect(corrected).toMatchObject({ status: 'delivered', final: true, corrects: 'failed' });
+  await expect(sms.emitStatus(uid, 'failed', { confirmed: true })).resolves.toBeUndefined();
+  expect((events as { name: string }[]).map(({ name }) => name)).toEqual(
+    ['awaiting_report', 'failed', 'delivered'].flatMap((status) => ['rt-sms.status', `rt-sms.status.${status}`]),
+  );
+});
+
 describe('waitForFinal', () => {
   it('ends with the final status, also where it is known', async () => {
     const { sms, events } = await recording();

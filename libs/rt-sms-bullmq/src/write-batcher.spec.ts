@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { Together } from './together.js';
+import { WriteBatcher } from './write-batcher.js';
 
 /** Writes that end when they are told to; a step is its own result, and one with `!` is none of company. */
 function writes() {
@@ -16,15 +16,15 @@ function writes() {
   const alone = (step: string) =>
     step === 'bad!' ? Promise.reject(new Error('bad')) : Promise.resolve(`${step} by itself`);
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  return { together: new Together<string, string>(write, alone), written, ends, turn };
+  return { together: new WriteBatcher<string, string>(write, alone), written, ends, turn };
 }
 
 describe('steps that are asked for together', () => {
   it('are one write; those that come while it is under way are the next', async () => {
     const { together, written, ends, turn } = writes();
-    const first = ['a', 'b'].map((step) => together.do(step));
+    const first = ['a', 'b'].map((step) => together.write(step));
     await turn();
-    const later = ['c', 'd'].map((step) => together.do(step));
+    const later = ['c', 'd'].map((step) => together.write(step));
     await turn();
     expect(written).toEqual([['a', 'b']]);
     ends[0]!();
@@ -40,7 +40,7 @@ describe('steps that are asked for together', () => {
 
   it('have an end each: what was left is done by itself, and fails by itself', async () => {
     const { together, ends, turn } = writes();
-    const all = Promise.allSettled(['a', 'left!', 'bad!', 'b'].map((step) => together.do(step)));
+    const all = Promise.allSettled(['a', 'left!', 'bad!', 'b'].map((step) => together.write(step)));
     await turn();
     ends[0]!();
     await expect(all).resolves.toMatchObject([
@@ -53,11 +53,11 @@ describe('steps that are asked for together', () => {
 
   it('are done one by one where the write failed, and the next ones go together again', async () => {
     const { together, ends, turn } = writes();
-    const all = Promise.all(['a', 'b'].map((step) => together.do(step)));
+    const all = Promise.all(['a', 'b'].map((step) => together.write(step)));
     await turn();
     ends[0]!(new Error('the store went away'));
     await expect(all).resolves.toEqual(['a by itself', 'b by itself']);
-    const next = together.do('c');
+    const next = together.write('c');
     await turn();
     ends[1]!();
     await expect(next).resolves.toBe('c');
@@ -66,9 +66,9 @@ describe('steps that are asked for together', () => {
   it('do not wait for ever for a write that has no end', async () => {
     jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
     const { together, ends, turn } = writes();
-    const lost = together.do('a');
+    const lost = together.write('a');
     await turn();
-    const next = together.do('b');
+    const next = together.write('b');
     await jest.advanceTimersByTimeAsync(4_999);
     expect(ends).toHaveLength(1);
     await jest.advanceTimersByTimeAsync(1);
@@ -83,7 +83,7 @@ describe('steps that are asked for together', () => {
 
   it('are never more than a hundred in one write', async () => {
     const { together, written, ends, turn } = writes();
-    const all = Promise.all(Array.from({ length: 150 }, (_, n) => together.do(String(n))));
+    const all = Promise.all(Array.from({ length: 150 }, (_, n) => together.write(String(n))));
     await turn();
     ends[0]!();
     await turn();

@@ -1,22 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { Queue, type IQueueBackend, type JobsOptions } from 'bullmq';
-import type { OwnSteps } from './own-steps.js';
+import type { StoreOperations } from './operations.js';
 
 const NAME = 'probe';
 const DELAY_MS = 60_000;
 
 /**
- * Leads a job through BullMQ's steps and those of the engine's own, in a queue that is gone afterwards: they have to mean
- * the same places. Returns where they do not.
+ * Checks that the layout of BullMQ's data is the expected one: runs a job through BullMQ's calls and the engine's own operations,
+ * in a temporary queue. Returns the first difference, or nothing.
  */
-export async function misfit(
+export async function probeSchema(
   name: string,
   backend: IQueueBackend,
-  steps: (queue: Queue) => OwnSteps,
+  steps: (queue: Queue) => StoreOperations,
   options: JobsOptions & { attempts: number },
 ): Promise<string | undefined> {
-  // Replicas start at the same time.
+  // Replicas may start at the same time.
   const unique = `${name}-${randomUUID()}`;
   const probe = backend.forQueue(unique);
   const queue = new Queue(unique, { connection: {} }, () => probe as never);
@@ -32,23 +32,24 @@ export async function misfit(
       return { name, data, delay, priority, opts: { ...opts, jobId: '' } };
     };
     await queue.add(NAME, data, { ...options, jobId: 'a' });
-    if (!(await own.replaceUnsent('a', { step: 1 }))) return 'a job that waits is not found';
+    if (!(await own.replaceUnsent('a', { step: 1 }))) return 'a waiting job is not found';
     if ((await take())[1] !== 'a') return 'a job is not taken';
-    if (await own.replaceUnsent('a', data)) return 'it is not seen that a job is taken';
-    if ((await own.keep({ jobId: 'a', token: randomUUID(), data })).replaced) return 'it is not seen whose a job is';
+    if (await own.replaceUnsent('a', data)) return 'the lock of a job is not found';
+    if ((await own.update({ jobId: 'a', token: randomUUID(), data })).replaced)
+      return 'the owner of a lock is not found';
     const other = { name: NAME, data, opts: delayed('b') };
     const next = { step: 2 };
-    const kept = await own.keep({ jobId: 'a', token, data: next, other });
-    if (!kept.replaced || !kept.added) return 'a job in its hands is not found';
+    const kept = await own.update({ jobId: 'a', token, data: next, checkJob: other });
+    if (!kept.replaced || !kept.added) return 'a locked job is not found';
     const now = await queue.getJob('a');
-    if (now?.data.step !== 2) return 'the data of a job are elsewhere';
+    if (now?.data.step !== 2) return 'the data of a job is stored elsewhere';
     await queue.add(NAME, data, delayed('c'));
-    if (!isDeepStrictEqual(await known('b'), await known('c'))) return 'a job is made otherwise';
+    if (!isDeepStrictEqual(await known('b'), await known('c'))) return 'a job has other fields';
     const [, , , dueAt = 0] = await take();
     if (Math.abs(Date.now() + DELAY_MS - dueAt) > DELAY_MS / 2) return 'a job is due at another time';
-    await own.forget(0);
+    await own.removeCompleted(0);
     await probe.promote('b');
-    return (await take())[1] === 'b' ? undefined : 'a delayed job does not come';
+    return (await take())[1] === 'b' ? undefined : 'a delayed job does not start';
   } finally {
     await queue.obliterate({ force: true }).catch(() => undefined);
     await queue.close();

@@ -1,0 +1,83 @@
+import type { DeliveryReport } from 'nestjs-rt-sms';
+import { finalOf, statusEvent, type DeliveryState } from 'nestjs-rt-sms/engine';
+
+/** A status and how it was received. */
+export interface StatusNote {
+  /** Unix time in milliseconds at which it was received. */
+  at: number;
+  report: Omit<DeliveryReport, 'uid'>;
+  source: 'callback' | 'poll';
+  confirmed: boolean;
+}
+
+/** Facts about a sent message. */
+export interface Sent {
+  /** Unix time of the send in milliseconds. */
+  at: number;
+  ref: string | undefined;
+  /** Send job of a queued message. */
+  sendJobId?: string;
+}
+
+/**
+ * One entry in the inbox of a check job, which is the log of the job. Any replica appends entries, and the worker that holds
+ * the job reads them.
+ */
+export type InboxEntry = StatusNote | { at: number; sent: Sent };
+
+/** Record of one uid: the data of its check job. Only the worker that holds the job writes it. */
+export interface CheckData {
+  /** The reference of the message as JSON, in which any string can be stored. */
+  ref?: string | undefined;
+  sentAt: number;
+  /** Time of the next scheduled poll. A callback runs the job earlier. */
+  dueAt: number;
+  /** Number of scheduled polls so far. */
+  step?: number;
+  polledAt?: number;
+  missingSince?: number | undefined;
+  /** Number of inbox entries that have been applied. */
+  inboxRead?: number;
+  delivery?: DeliveryState;
+  /** True once polling has ended without a final status. */
+  closed?: boolean;
+  /** Number of failed calls of the event handlers. */
+  failures?: number;
+  /** True until `accepted` has been announced. Statuses wait for it. */
+  awaitingAccept?: boolean;
+  /** Send job of the message while `awaitingAccept` is true. */
+  sendJobId?: string;
+}
+
+/** Data of a job for a callback with an unknown uid. Without `note` the gateway is to be polled. */
+export interface UnknownData {
+  uid: string;
+  /** Unix time in milliseconds at which the callback was received. */
+  at: number;
+  note?: StatusNote;
+  /** Number of failed calls of the event handlers. */
+  failures?: number;
+}
+
+export const isSettled = ({ delivery }: CheckData): boolean =>
+  delivery !== undefined && finalOf(delivery) !== undefined;
+
+export const readRef = ({ ref }: { ref?: string | undefined }): string | undefined =>
+  ref === undefined ? undefined : (JSON.parse(ref) as string);
+
+/** The storable part of a report. The answer to a status request also holds number and text, which must not be stored. */
+export const pickReport = ({
+  status,
+  gatewayStatus,
+  parts,
+  errorCode,
+}: Omit<DeliveryReport, 'uid'>): StatusNote['report'] => ({
+  status,
+  gatewayStatus,
+  ...(parts === undefined ? {} : { parts }),
+  ...(errorCode === undefined ? {} : { errorCode }),
+});
+
+/** The event of a status. */
+export const eventOf = (account: string, uid: string, ref: string | undefined, { report, ...how }: StatusNote) =>
+  statusEvent(account, uid, ref, { ...report, ...how });

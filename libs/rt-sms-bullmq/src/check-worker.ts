@@ -1,0 +1,208 @@
+import { DelayedError } from 'bullmq';
+import { RtSmsNotFoundError, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
+import { applyReport, finalOf, gaveUp, ignoredDuplicate, redact, statusEvent } from 'nestjs-rt-sms/engine';
+import {
+  isSettled,
+  readRef,
+  type CheckData,
+  type InboxEntry,
+  type StatusNote,
+  type UnknownData,
+} from './check-data.js';
+import type { CheckJobs } from './check-jobs.js';
+import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
+import type { SendData } from './job-data.js';
+import { uidOf } from './job-id.js';
+import { PATIENCE_MS, type PollGate } from './poll-gate.js';
+import { keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
+import { jobError, reason } from './store-errors.js';
+
+/** Minimum time in milliseconds between two polls of a message that hints ask for. */
+export const HINT_PAUSE_MS = 1_000;
+/** First and last time in milliseconds for which statuses wait for the handlers of `accepted`. */
+const FIRST_ACCEPT_WAIT_MS = 100;
+const MAX_ACCEPT_WAIT_MS = 300_000;
+const RETRY_MS = 5_000;
+
+type Applied = 'nothing' | 'emitted' | 'failed' | 'needsConfirmation';
+type PollCause = 'schedule' | 'hint' | 'confirmation';
+
+/** One run of a check job. `data` is the working copy that the run stores at its end. */
+interface Run {
+  job: StoredJob<CheckData>;
+  token: string;
+  uid: string;
+  data: CheckData;
+}
+
+/**
+ * Worker of the check jobs. A run applies the inbox of the job, polls the gateway if it is due, and emits the events. A failed
+ * event handler postpones the job.
+ */
+export class CheckWorker {
+  private worker: JobWorker<CheckData> | undefined;
+  private stopped = false;
+
+  constructor(
+    private readonly store: Store<SendData, CheckData, UnknownData>,
+    private readonly host: EngineHost,
+    private readonly jobs: CheckJobs,
+    private readonly gate: PollGate,
+  ) {}
+
+  /** Connects the worker, which takes no job before `start`. */
+  async open(): Promise<void> {
+    const { keepMs } = this.jobs;
+    this.worker = await this.store.work<CheckData>('check', (job, token) => this.process(job, token), keepFor(keepMs));
+  }
+
+  start(): void {
+    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (this.worker) await stopWorker(this.worker);
+  }
+
+  private async process(job: StoredJob<CheckData>, token: string): Promise<string> {
+    try {
+      return await this.run({ job, token, uid: uidOf(job.id!), data: { ...job.data } });
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      throw jobError(error);
+    }
+  }
+
+  private async run(run: Run): Promise<string> {
+    const { job, token, data } = run;
+    const { logs } = await this.store.check.getJobLogs(job.id!, data.inboxRead ?? 0);
+    const inbox = logs.map((row) => JSON.parse(row) as InboxEntry);
+    applySent(data, inbox);
+    if (await this.isAwaitingAccept(data)) {
+      const ageMs = Date.now() - data.sentAt;
+      return postpone(job, token, Date.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
+    }
+    delete data.awaitingAccept;
+    delete data.sendJobId;
+    let needsConfirmation = false;
+    let hasStatus = false;
+    for (const entry of inbox) {
+      if ('report' in entry) {
+        hasStatus = true;
+        const applied = await this.apply(run, entry);
+        if (applied === 'failed') return this.postponeAfterFailure(run);
+        needsConfirmation ||= applied === 'needsConfirmation';
+      }
+      data.inboxRead = (data.inboxRead ?? 0) + 1;
+    }
+    const isDue = Date.now() >= data.dueAt - PATIENCE_MS;
+    const isOpen = !isSettled(data) && !data.closed;
+    if (needsConfirmation) await this.poll(run, 'confirmation');
+    else if (isOpen && isDue) await this.poll(run, 'schedule');
+    else if (isOpen && !hasStatus) await this.poll(run, 'hint');
+    await job.updateData(data);
+    if (!isSettled(data) && !data.closed) return postpone(job, token, data.dueAt);
+    return finalOf(data.delivery ?? {})?.status ?? 'unresolved';
+  }
+
+  /** True while `accepted` is still to be announced, because it comes before any status. */
+  private async isAwaitingAccept({ awaitingAccept, sendJobId, sentAt }: CheckData): Promise<boolean> {
+    if (!awaitingAccept || sendJobId === undefined || Date.now() - sentAt > MAX_ACCEPT_WAIT_MS) return false;
+    const sent = await this.store.send.getJob(sendJobId);
+    return sent !== undefined && sent.finishedOn === undefined && !sent.data.failures;
+  }
+
+  /** Polls the gateway and applies its answer to `run.data`. @throws DelayedError if the job was postponed */
+  private async poll(run: Run, cause: PollCause): Promise<void> {
+    const { job, token, uid, data } = run;
+    const isScheduled = cause === 'schedule';
+    if (isScheduled && !this.host.options.tracking) {
+      data.closed = true;
+      return;
+    }
+    const notBefore = (data.polledAt ?? 0) + (cause === 'hint' ? HINT_PAUSE_MS : 0);
+    const waitMs = await this.gate.enter(job.id!, notBefore);
+    if (waitMs > 0) {
+      // A confirmation leaves its inbox unread, so that the next run finds the contradiction again.
+      if (cause !== 'confirmation') await job.updateData(data);
+      await postpone(job, token, Date.now() + waitMs);
+    }
+    data.polledAt = Date.now();
+    const isLast = isScheduled && this.jobs.schedule.isOver(data.sentAt, data.polledAt);
+    let isMissing = false;
+    try {
+      const report = await this.gate.poll(uid);
+      data.missingSince = undefined;
+      const source = isScheduled ? 'poll' : 'callback';
+      const applied = await this.apply(run, { at: Date.now(), report, source, confirmed: true });
+      if (applied === 'failed') await this.postponeAfterFailure(run);
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      isMissing = error instanceof RtSmsNotFoundError;
+      this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
+      if (cause === 'confirmation' && !isMissing) await postpone(job, token, Date.now() + RETRY_MS);
+    }
+    if (isSettled(data)) return;
+    if (isMissing) data.missingSince ??= Date.now();
+    const isLost = this.jobs.schedule.isLost(data.missingSince, Date.now());
+    if (isLost || isLast) return this.giveUp(run, isLost);
+    if (isScheduled) data.step = (data.step ?? 0) + 1;
+    if (isScheduled || Date.now() >= data.dueAt)
+      data.dueAt = Math.round(this.jobs.schedule.next(data.sentAt, data.step ?? 0, Date.now()));
+  }
+
+  private async giveUp(run: Run, isLost: boolean): Promise<void> {
+    const { uid, data } = run;
+    this.host.logger.warn(gaveUp(uid, isLost ? 'not-found' : this.jobs.schedule.maxAgeMs));
+    const lastStatus = data.delivery?.last?.status;
+    const succeeded = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus });
+    if (!succeeded && (data.failures ?? 0) < MAX_HANDLER_FAILURES) await this.postponeAfterFailure(run);
+    data.closed = true;
+  }
+
+  private async apply({ uid, data }: Run, { report, source, confirmed, at }: StatusNote): Promise<Applied> {
+    const transition = applyReport(data.delivery ?? {}, report, source, confirmed, at);
+    if (transition.kind === 'needsConfirmation') return 'needsConfirmation';
+    if (transition.kind === 'duplicate') {
+      this.host.logger.debug(ignoredDuplicate(uid, report, source));
+      return 'nothing';
+    }
+    const { state } = transition;
+    const event = statusEvent(this.host.options.account, uid, readRef(data), state.last);
+    if (!(await this.emit(event, data))) return 'failed';
+    data.delivery = state;
+    if (event.final) data.closed = false;
+    return 'emitted';
+  }
+
+  private async emit(event: RtSmsStatusEvent, data: CheckData): Promise<boolean> {
+    if (await this.host.emit.status(event)) {
+      delete data.failures;
+      return true;
+    }
+    if ((data.failures ?? 0) < MAX_HANDLER_FAILURES) return false;
+    this.host.logger.error(notEmittedAgain(event.id));
+    return true;
+  }
+
+  /** Runs the job again later, after an event handler failed. The event will be the same. */
+  private async postponeAfterFailure({ job, token, data }: Run): Promise<never> {
+    data.failures = (data.failures ?? 0) + 1;
+    const at = nextHandlerCall(data.failures);
+    data.dueAt = Math.min(data.dueAt, at);
+    await job.updateData(data);
+    return postpone(job, token, at);
+  }
+}
+
+/** Takes over the facts of the sender, which may arrive after the first callbacks. */
+function applySent(data: CheckData, inbox: InboxEntry[]): void {
+  for (const entry of inbox) {
+    if (!('sent' in entry)) continue;
+    const { at, ref, sendJobId } = entry.sent;
+    if (ref !== undefined) data.ref = JSON.stringify(ref);
+    data.sentAt = at;
+    if (sendJobId !== undefined) Object.assign(data, { sendJobId, awaitingAccept: true });
+  }
+}

@@ -1,0 +1,178 @@
+import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError } from 'nestjs-rt-sms';
+import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
+import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
+import { readRef, type CheckData, type UnknownData } from './check-data.js';
+import type { SendData } from './job-data.js';
+import { Digests, jobIdOf } from './job-id.js';
+import { JOB, type Store, type StoredJob } from './store.js';
+
+/** BullMQ priorities: lower is earlier, and jobs without a priority come first. */
+const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
+/** Messages added in one call: a larger batch would block the store, and use its memory, for seconds. */
+const BATCH = 2_000;
+
+interface Entry {
+  item: EngineItem;
+  digest: string;
+}
+
+/** The send queue as every replica uses it: adds messages, finds and cancels them. */
+export class SendProducer {
+  private readonly digests: Digests;
+  private stopped = false;
+
+  constructor(
+    private readonly store: Store<SendData, CheckData, UnknownData>,
+    private readonly host: EngineHost,
+  ) {
+    this.digests = new Digests(host.options.login, host.options.password);
+  }
+
+  async enqueue(items: EngineItem[]): Promise<void> {
+    const { account } = this.host.options;
+    if (this.stopped)
+      throw new RtSmsOverloadedError('Nothing was queued: the application is shutting down', { account });
+    const began = Date.now();
+    const entries = new Map<string, Entry>();
+    const problems: string[] = [];
+    const digests = await this.digests.of(items);
+    for (const [index, item] of items.entries()) {
+      const digest = digests[index]!;
+      const known = entries.get(item.id);
+      if (!known) entries.set(item.id, { item, digest });
+      else if (known.digest !== digest) problems.push(idTaken(item.id));
+    }
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    const named = [...entries.values()].filter(({ item }) => !item.hasGeneratedId);
+    await this.store.guard(
+      'enqueue',
+      async () => {
+        if (entries.size > 1) await this.compare(named, began);
+        await this.addAll([...entries.values()]);
+        await this.confirm(named, began);
+      },
+      entries.size,
+    );
+  }
+
+  async find(id: string): Promise<QueuedSmsState | undefined> {
+    const job = await this.store.guard('find', () => this.store.send.getJob(jobIdOf(id)));
+    if (!job || this.isExpired(job, Date.now())) return undefined;
+    const { state = 'queued', uid, error } = job.data;
+    const ref = readRef(job.data);
+    return {
+      id,
+      state,
+      ...(uid === undefined ? {} : { uid }),
+      ...(ref === undefined ? {} : { ref }),
+      ...(error === undefined ? {} : { errorCode: fromStored(error, this.host.options.account).code }),
+    };
+  }
+
+  async cancel(id: string): Promise<boolean> {
+    return this.store.guard('cancel', async () => {
+      const jobId = jobIdOf(id);
+      const job = await this.store.send.getJob(jobId);
+      if (!job) return false;
+      const { state, sendStartedAt, digest, ref, version } = job.data;
+      if (state !== undefined || sendStartedAt !== undefined) return state === 'cancelled';
+      const data: SendData = { digest, ref, version, state: 'cancelled' };
+      if (!(await this.store.operations.replaceUnsent(jobId, data))) {
+        // Another call was faster, or this one was executed and its answer was lost.
+        const now = await this.store.send.getJob(jobId);
+        if (now?.data.state !== 'cancelled') return false;
+      }
+      // A worker announces the cancellation, now or when the message would have been sent.
+      await this.store.runNow(this.store.send, jobId).catch(() => undefined);
+      return true;
+    });
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  private async addAll(entries: Entry[]): Promise<void> {
+    const [only] = entries;
+    if (only && entries.length === 1) {
+      const { name, data, opts } = this.job(only);
+      await this.store.send.add(name, data, opts);
+      return;
+    }
+    const add = (begin: number) =>
+      this.store.send.addBulk(entries.slice(begin, begin + BATCH).map((entry) => this.job(entry)));
+    let before: Promise<unknown> = Promise.resolve();
+    for (let begin = 0; begin < entries.length; begin += BATCH) {
+      const next = add(begin).catch((error: unknown) => {
+        if (begin === 0) throw error;
+        throw new Error(`${begin} of ${entries.length} are queued, and perhaps more`, { cause: error });
+      });
+      next.catch(() => undefined);
+      // The first batch is added alone: if it fails, nothing was queued. Later ones are prepared while the store is busy.
+      await (begin === 0 ? next : before);
+      before = next;
+    }
+    await before;
+  }
+
+  private job({ item, digest }: Entry) {
+    const { id, msisdn, shortcode, text, ref, expiresAt, priority, notBefore } = item;
+    const data: SendData = {
+      message: JSON.stringify([msisdn, shortcode, text]),
+      digest,
+      ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    };
+    const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
+    return {
+      name: 'send',
+      data,
+      opts: { ...JOB, jobId: jobIdOf(id), priority: PRIORITY[priority], ...(delay > 0 ? { delay } : {}) },
+    };
+  }
+
+  /** Checks after the insertion which message has each id, because another replica may have added the same id. */
+  private async confirm(entries: Entry[], began: number): Promise<void> {
+    try {
+      const free = await this.compare(entries, began);
+      if (free.length === 0) return;
+      // An expired message had the id, unless the new one may itself be settled and removed by now.
+      if (Date.now() - began >= this.host.options.idempotencyMs) throw new Error('it took too long');
+      await this.addAll(free);
+      if ((await this.compare(free, began)).length > 0) throw new Error('expired messages could not be removed');
+    } catch (error) {
+      if (isRtSmsError(error)) throw error;
+      // The messages were added and will be sent, so the error must not read as "not queued".
+      throw new Error('it may be queued, but could not be checked', { cause: error });
+    }
+  }
+
+  /**
+   * Removes messages with these ids that were expired at `now`, and returns the entries whose ids are free.
+   * @throws RtSmsValidationError if an id belongs to a different message
+   */
+  private async compare(entries: Entry[], now: number): Promise<Entry[]> {
+    const { account, idempotencyMs } = this.host.options;
+    const problems: string[] = [];
+    const free: Entry[] = [];
+    let hasExpired = false;
+    await Promise.all(
+      entries.map(async (entry) => {
+        const known = await this.store.send.getJob(jobIdOf(entry.item.id));
+        const isExpired = known && this.isExpired(known, now);
+        if (isExpired) hasExpired = true;
+        if (isExpired || !known) free.push(entry);
+        else if (Digests.differ(known.data.digest, entry.digest)) problems.push(idTaken(entry.item.id));
+      }),
+    );
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    // Removed by age, not by id, because the id may belong to a new message by now.
+    if (hasExpired) await this.store.removeCompleted('send', now - idempotencyMs);
+    return free;
+  }
+
+  /** True if the id of a settled message is free again. */
+  private isExpired({ finishedOn }: StoredJob<SendData>, now: number): boolean {
+    return finishedOn !== undefined && finishedOn + this.host.options.idempotencyMs < now;
+  }
+}
