@@ -17,7 +17,7 @@ const KEPT_REQUESTS = 200;
 const STATUS_OF_KEY = { d: 'delivered', f: 'failed', r: 'rejected', a: 'awaiting_report' };
 
 /**
- * Messages by uid and requests by their id, oldest first, as the server tells of them.
+ * Messages by uid, oldest first, as the server sent them; `requests` holds the requests by their id.
  * @type {Map<string, MessageRow>}
  */
 let messages = new Map();
@@ -29,7 +29,7 @@ let keeps = 10_000;
 /** @type {View} */
 let view = 'messages';
 let onlyStatus = '';
-/** Until a person chooses, the newest message is the one in view. */
+/** True until a person chooses a message: the newest message is shown. */
 let following = true;
 let unseen = 0;
 
@@ -64,7 +64,7 @@ const lists = {
 };
 
 let refreshing = false;
-/** At most once a frame, however fast the news come. */
+/** Redraws at most once per frame, even if updates arrive faster. */
 function refresh() {
   if (refreshing) return;
   refreshing = true;
@@ -112,7 +112,7 @@ function show() {
 }
 
 /**
- * Pressed once more, a status is no longer the only one.
+ * Shows only the messages with this status, or all of them if it is chosen already.
  * @param {string} status
  */
 function showOnly(status) {
@@ -135,7 +135,7 @@ function chooseRequest(row) {
   detail.showRequest(row);
 }
 
-/** On a small screen the details take the place of the list. */
+/** Opens the details, which replace the list on a small screen. */
 function open() {
   document.body.classList.add('reading');
   byId('detail').scrollTop = 0;
@@ -148,7 +148,7 @@ function leave() {
 }
 
 /**
- * Keys of the list work while it or the details have the focus, and where nothing has it, as after the page was opened.
+ * Handles the list's keys while the list, the details or nothing (as after loading the page) has the focus.
  * @param {KeyboardEvent} event
  */
 function keyOfList(event) {
@@ -205,7 +205,7 @@ function firstCurl() {
 }
 
 /**
- * The oldest, until so many are left.
+ * Removes the oldest rows until `kept` are left.
  * @param {Map<string, unknown>} rows
  * @param {number} kept
  */
@@ -217,7 +217,7 @@ function forget(rows, kept) {
   }
 }
 
-/** @param {import('../src/inbox/journal.js').News} news */
+/** @param {import('../src/inbox/journal.js').JournalUpdate} news */
 function take({ messages: news, exchanges = [], settings: changed }) {
   for (const row of news) {
     if (!messages.has(row.uid) && !lists.messages.atTop) unseen += 1;
@@ -235,7 +235,7 @@ function take({ messages: news, exchanges = [], settings: changed }) {
   refresh();
 }
 
-/** A page whose address ends in #uid opens that message. */
+/** Opens the message that the address of the page names with #uid. */
 function openLinked() {
   const row = messages.get(decodeURIComponent(location.hash.slice(1)));
   if (!row || !following) return;
@@ -255,7 +255,7 @@ function listen() {
     openLinked();
   });
   source.addEventListener('older', ({ data }) => {
-    /** @type {import('../src/inbox/journal.js').News} */
+    /** @type {import('../src/inbox/journal.js').JournalUpdate} */
     const { messages: older } = JSON.parse(data);
     messages = new Map([...older.map((row) => /** @type {const} */ ([row.uid, row])), ...messages]);
     openLinked();
@@ -271,7 +271,7 @@ search.addEventListener('keydown', (event) => {
     event.preventDefault();
     byId(view).focus();
   } else if (event.key === 'Escape' && search.value !== '') {
-    // Browsers would empty it too, but not every one says so.
+    // Browsers clear the field too, but not all of them fire an event for it.
     event.preventDefault();
     event.stopPropagation();
     search.value = '';

@@ -10,11 +10,11 @@ function rankOf(status) {
 }
 
 /**
- * How many messages there are of each status.
+ * Shows the number of messages of each status.
  * @param {HTMLElement} box
  * @param {readonly import('./dom.js').MessageRow[]} rows
  * @param {string} chosen
- * @param {(status: string) => void} choose called when one is pressed; '' stands for all
+ * @param {(status: string) => void} choose called when a chip is pressed; '' stands for all
  */
 export function showChips(box, rows, chosen, choose) {
   const counts = new Map([['', rows.length]]);
@@ -35,7 +35,7 @@ export function showChips(box, rows, chosen, choose) {
       );
       chip.addEventListener('click', () => choose(status));
     }
-    // Moved only if it must be: an element that is moved loses the focus.
+    // Moved only if necessary, because a moved element loses the focus.
     if (box.children[index] !== chip) box.insertBefore(chip, box.children[index] ?? null);
     setText(chip.children[0], status ? statusWord(status) : t('all'));
     setText(chip.children[1], shownCount(count));

@@ -1,4 +1,4 @@
-/** The dialog that sets what goes wrong: faults to come, odds of callbacks, the gateway's pace. */
+/** The dialog for faults of the next requests, odds of callbacks and the gateway's speed. */
 import { h, post, toast } from './dom.js';
 import { outcomeWord, t } from './words.js';
 
@@ -29,7 +29,7 @@ const SLIDERS = [
 const STATUSES = [301, 429, 500, 502, 503];
 const DELAYS = [1, 3, 10, 60];
 
-/** They carry the real answer: that the message is accepted goes without saying. */
+/** Faults that carry the real answer, so the message is always accepted. */
 const CARRIERS = ['truncate', 'drip', 'http10'];
 
 /** @param {Settings['faults']['send'][number]['fault']} fault */
@@ -51,12 +51,12 @@ export class Conditions {
 
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {HTMLElement} count shows how much is set
+   * @param {HTMLElement} count shows the number of conditions that are set
    */
   constructor(dialog, count) {
     this.#dialog = dialog;
     this.#count = count;
-    // A press beside the dialog closes it, as people expect.
+    // A press outside the dialog closes it, as people expect.
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   }
 

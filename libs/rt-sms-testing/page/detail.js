@@ -1,4 +1,4 @@
-/** The right-hand side: one message as its reader sees it, with what can be done to it, or one request. */
+/** The right-hand side: one message as its recipient sees it, with the possible actions, or one request. */
 import { get, h, post, toast } from './dom.js';
 import { exchangeElement } from './exchange.js';
 import { MessageView } from './message.js';
@@ -8,9 +8,9 @@ import { statusWord, t } from './words.js';
 /** @typedef {import('./dom.js').RequestRow} RequestRow */
 
 /**
- * @typedef {object} Around what the details need of the page
+ * @typedef {object} Around parts of the page that the details use
  * @property {() => import('./dom.js').Settings | undefined} settings
- * @property {(row: MessageRow) => MessageRow[]} thread the messages that the same reader has from the same sender
+ * @property {(row: MessageRow) => MessageRow[]} thread the messages from the same sender to the same recipient
  * @property {() => void} back
  */
 
@@ -49,17 +49,17 @@ export class Detail {
   }
 
   /**
-   * News of a message, maybe of the one in view.
+   * Handles a change of a message, possibly the one in view.
    * @param {MessageRow} message
    */
   changed(message) {
     if (this.#uid !== message.uid) return;
     this.#shown = { message };
     this.#fill?.();
-    void this.#ask();
+    void this.#load();
   }
 
-  /** Builds all of it anew, as when the language changed. */
+  /** Builds all elements again, for example after the language changed. */
   rebuild() {
     if (!this.#shown) return;
     const back = h(
@@ -88,7 +88,7 @@ export class Detail {
       this.#fill = (found) => found && fillExchanges([found], true);
     }
     this.#fill();
-    void this.#ask();
+    void this.#load();
   }
 
   /**
@@ -101,7 +101,7 @@ export class Detail {
     toast(t(details.lost ? 'pushedLost' : 'pushed', statusWord(status)));
   }
 
-  /** Of the message in view. */
+  /** Uid of the message in view. */
   get #uid() {
     return this.#shown && 'message' in this.#shown ? this.#shown.message.uid : undefined;
   }
@@ -114,8 +114,8 @@ export class Detail {
     return uid === undefined ? path : `${path}?uid=${encodeURIComponent(uid)}`;
   }
 
-  /** One question at a time: under fire the last answer is the one that counts. */
-  async #ask() {
+  /** Loads the details, one request at a time: with many changes only the last answer counts. */
+  async #load() {
     if (this.#asking) {
       this.#askAgain = true;
       return;
@@ -127,7 +127,7 @@ export class Detail {
     if (this.#shown === shown) this.#fill?.(found);
     if (this.#askAgain || this.#shown !== shown) {
       this.#askAgain = false;
-      void this.#ask();
+      void this.#load();
     }
   }
 }

@@ -1,22 +1,22 @@
 import { languageNow, t } from './words.js';
 
 /**
- * What the server sends, as JSON carries it: dates are strings.
+ * A type after its way through JSON: dates are strings.
  * @template T
  * @typedef {T extends Date ? string : T extends object ? { [K in keyof T]: Json<T[K]> } : T} Json
  */
 /** @typedef {import('../src/inbox/journal.js').MessageRow} MessageRow */
 /** @typedef {import('../src/inbox/journal.js').RequestRow} RequestRow */
 /** @typedef {import('../src/inbox/inbox.js').InboxSettings} Settings */
-/** @typedef {Json<import('../src/gateway-http.js').SimulatedExchange>} Exchange */
-/** @typedef {Json<import('../src/lifecycle.js').SimulatedCallback>} Callback */
-/** @typedef {Json<import('../src/lifecycle.js').SimulatedMessage>} Message */
+/** @typedef {Json<import('../src/exchange.js').SimulatedExchange>} Exchange */
+/** @typedef {Json<import('../src/messages.js').SimulatedCallback>} Callback */
+/** @typedef {Json<import('../src/messages.js').SimulatedMessage>} Message */
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 /** @typedef {string | number | boolean | null | undefined | ((event: any) => unknown)} Attribute */
 
 /**
- * An element: attributes by name, 'on…' listeners by function, children as nodes or as text. Never markup.
+ * Creates an element: attributes by name, 'on…' listeners as functions, children as nodes or text. It never parses markup.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
  * @param {Readonly<Record<string, Attribute>> | null} [attributes]
@@ -38,7 +38,7 @@ export function h(tag, attributes, ...children) {
 }
 
 /**
- * The element of that id, which is in the page, as one of that kind.
+ * The element with this id, checked to be of this kind.
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
  * @param {new () => T} [kind]
@@ -51,7 +51,7 @@ export function byId(id, kind) {
 }
 
 /**
- * Writes only what differs: a text that is set anew would end the selection in it.
+ * Writes the text only if it differs: writing the same text would clear the selection in it.
  * @param {Element | undefined} element
  * @param {string} text
  */
@@ -72,7 +72,7 @@ export function toast(text, isError = false) {
 }
 
 /**
- * The JSON at that path; undefined where there is none.
+ * The JSON at this path, undefined if there is none.
  * @param {string} path
  */
 export async function get(path) {
@@ -85,7 +85,7 @@ export async function get(path) {
 }
 
 /**
- * True where it was done, else the person has been told why not.
+ * Posts JSON. Returns true on success; otherwise it shows the reason and returns false.
  * @param {string} path
  */
 export async function post(path, body = {}) {
@@ -96,7 +96,7 @@ export async function post(path, body = {}) {
       body: JSON.stringify(body),
     });
     if (response.ok) return true;
-    // The sentences of the server are English; what a person can cause here has words of the page.
+    // The server's messages are in English; for a deleted entry, which is common, the page has a translated text.
     toast(response.status === 404 ? t('notKept') : `${t('refused')} ${(await response.json()).error}`, true);
   } catch {
     toast(t('gone'), true);
@@ -109,7 +109,7 @@ export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Browsers keep the clipboard from pages that came over http from another machine.
+    // Browsers deny the clipboard to pages loaded over http from another machine.
     const area = h('textarea', { 'aria-hidden': 'true', class: 'unseen' }, text);
     document.body.append(area);
     area.select();
@@ -128,7 +128,7 @@ export function setMasking(on) {
 }
 
 /**
- * +7 927 000-00-01, masked +7 927 •••-••-01.
+ * The number in the form +7 927 000-00-01, masked +7 927 •••-••-01.
  * @param {string} msisdn
  */
 export function shownNumber(msisdn) {
@@ -138,7 +138,7 @@ export function shownNumber(msisdn) {
 }
 
 /**
- * A raw text as it may be shown: while numbers are masked, those in it are too.
+ * A raw text for display: while masking is on, the numbers in it are masked too.
  * @param {string} text
  */
 export function shownRaw(text) {
@@ -174,13 +174,13 @@ export const dateOf = (at) => calendar.format(at);
 
 const KNOWN = new Set(['accepted', 'delivered', 'awaiting_report', 'failed', 'insufficient_balance', 'rejected']);
 /**
- * The class that gives a status its colours.
+ * CSS class with the colours of a status.
  * @param {string} status
  */
 export const toneOf = (status) => 'tone-' + (KNOWN.has(status) ? status : 'other');
 
 /**
- * What came of a callback, in a word: 200, lost, failed, … while it is under way.
+ * Result of a callback in a word: 200, lost, failed, or … while it is in flight.
  * @param {{ code?: number | undefined; lost: boolean; failed?: boolean; error?: string }} callback
  */
 export function outcomeOf({ code, lost, failed, error }) {
@@ -189,10 +189,10 @@ export function outcomeOf({ code, lost, failed, error }) {
   return failed || error !== undefined ? { word: t('failedCall'), tone: 'bad' } : { word: '…', tone: 'wait' };
 }
 
-/** The uid that a client asks for to see whether it has access: it fits the mask, and no message ever has it. */
+/** The uid of a client's access check: it has the format of a uid, but is never assigned to a message. */
 const PROBE = 'message-id-000000000000';
 /**
- * Whether a request is such a probe and was answered as it should be.
+ * True for an access check with the expected answer.
  * @param {{ uid: string | undefined; reason: string | undefined }} request
  */
 export const isProbe = ({ uid, reason }) => uid === PROBE && reason === 'transaction_not_found';

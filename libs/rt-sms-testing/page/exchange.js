@@ -4,7 +4,7 @@ import { t } from './words.js';
 /** @typedef {import('./dom.js').Exchange} Exchange */
 
 /**
- * A request and its answer as they were, and the command that repeats it.
+ * A raw request with its answer, and the command that repeats it.
  * @param {Exchange} exchange
  * @param {boolean} opened
  * @param {string | undefined} url the address of the API
@@ -54,7 +54,7 @@ export function exchangeElement(exchange, opened, url) {
 const headOf = (flat) => flat.map((part, n) => part + (n % 2 ? '\n' : ': ')).join('');
 
 /**
- * With the credentials left to the shell's variables.
+ * The curl command of a request, with the credentials as variables of the shell.
  * @param {Exchange} exchange
  * @param {string} url
  */

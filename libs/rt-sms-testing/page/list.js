@@ -13,8 +13,8 @@ const SPARE = 6;
  */
 
 /**
- * A listbox whose rows are all of one height: only those in sight have an element, and each element is used again for
- * another row as the list is scrolled. Rows are objects; a row that changed is another object.
+ * A listbox with rows of equal height. Only visible rows have an element, and scrolling reuses the elements for other
+ * rows. Rows are objects; a changed row is a new object.
  * @template {object} Row
  */
 export class VirtualList {
@@ -62,7 +62,7 @@ export class VirtualList {
   }
 
   /**
-   * Rows in the order they are shown. What was in sight stays in sight, unless the top was.
+   * Sets the rows in display order. Visible rows stay visible, unless the list was scrolled to the top.
    * @param {readonly Row[]} rows
    */
   set(rows) {
@@ -78,13 +78,13 @@ export class VirtualList {
     this.draw();
   }
 
-  /** Fills every row anew, as when the language changed. */
+  /** Fills all rows again, for example after the language changed. */
   refill() {
     for (const slot of this.#slots) slot.row = undefined;
     this.draw();
   }
 
-  /** The row that is chosen, if it is in the list. */
+  /** The chosen row, if it is in the list. */
   get chosen() {
     return this.rows.find((row) => this.#keyOf(row) === this.selected);
   }
@@ -161,7 +161,7 @@ export class VirtualList {
   }
 
   /**
-   * Moves the choice and opens what is chosen; also called for keys that come while nothing has the focus.
+   * Moves the choice and opens the chosen row; also called for keys pressed while nothing has the focus.
    * @param {KeyboardEvent} event
    */
   key(event) {

@@ -48,7 +48,7 @@ export class MessageView {
 
   /**
    * @param {MessageRow} row
-   * @param {{ message: Message; callbacks: Callback[] }} [found] what the server says of it in full
+   * @param {{ message: Message; callbacks: Callback[] }} [found] the server's full data of it
    */
   fill(row, found) {
     this.#uid = row.uid;
@@ -157,7 +157,7 @@ export class MessageView {
     const textOf = (/** @type {string | HTMLElement} */ value) =>
       typeof value === 'string' ? value : value.textContent;
     const flat = facts.map((values) => values.map(textOf).join()).join('\n');
-    // What has the focus or is selected must not be taken away for the sake of the same words.
+    // Unchanged facts are not rebuilt, because that would take away the focus and the selection.
     if (this.#facts.dataset['shown'] === flat) return;
     this.#facts.dataset['shown'] = flat;
     this.#facts.replaceChildren(

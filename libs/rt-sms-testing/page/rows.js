@@ -1,4 +1,4 @@
-/** The rows of both lists: what is in them, and by what they are found. */
+/** The rows of both lists: their cells and their searchable texts. */
 import { h, isProbe, outcomeOf, setText, shownNumber, timeOf, toneOf } from './dom.js';
 import { languageNow, statusWord, t } from './words.js';
 
@@ -6,7 +6,7 @@ import { languageNow, statusWord, t } from './words.js';
 /** @typedef {import('./dom.js').RequestRow} RequestRow */
 
 /**
- * What a row is found by, per language of the page.
+ * Searchable texts of the rows, in the language of the page.
  * @type {{ language: string; texts: WeakMap<object, string> }}
  */
 let haystacks = { language: '', texts: new WeakMap() };
@@ -49,7 +49,7 @@ export function fillMessage(element, row) {
   setText(segments, String(row.segments));
   setText(status, statusWord(row.status) + (row.err === undefined ? '' : ` ${row.err}`));
   status?.setAttribute('class', `status ${toneOf(row.status)}`);
-  // The provider's own word, for people who look for it in their program.
+  // The provider's name of the status, for people who search for it in their code.
   status?.setAttribute('title', row.status);
   const shown = row.callbacks.slice(-3).map(outcomeOf);
   callbacks?.replaceChildren(...shown.map(({ word, tone }) => h('i', { class: tone }, word)));

@@ -1,4 +1,4 @@
-/** Every word of the page, in English and Russian. */
+/** All texts of the page, in English and Russian. */
 const EN = {
   otherLanguage: 'Русский',
   otherLang: 'ru',
@@ -100,9 +100,9 @@ const EN = {
   saved: 'Saved',
   magic: 'Numbers that give each outcome',
   ms: 'ms',
-  /** By status, where it has another word than the provider's. @type {Record<string, string>} */
+  /** Names of statuses that differ from the provider's. @type {Record<string, string>} */
   statuses: {},
-  /** By magic number, where it has other words than the server's. @type {Record<string, string>} */
+  /** Texts by magic number, if they differ from the server's. @type {Record<string, string>} */
   outcomes: {},
 };
 
@@ -247,7 +247,7 @@ export const languageNow = () => language;
 const words = () => (language === 'ru' ? RU : EN);
 
 /**
- * A word of the page; one that takes values gets them.
+ * Text of the page by its key, with the values filled in.
  * @param {keyof typeof EN} key
  * @param {...unknown} values
  */
@@ -257,7 +257,7 @@ export function t(key, ...values) {
 }
 
 /**
- * A status in the language of the page; one that the page does not know stays as it is.
+ * Name of a status in the language of the page; other statuses are returned unchanged.
  * @param {string} status
  */
 export const statusWord = (status) => words().statuses[status] ?? status;
@@ -266,7 +266,7 @@ export const statusWord = (status) => words().statuses[status] ?? status;
 export const outcomeWord = ({ msisdn, does }) => words().outcomes[msisdn] ?? does;
 
 /**
- * Puts the words in wherever data-t or data-t-<attribute> names one.
+ * Fills in the texts that data-t and data-t-<attribute> name.
  * @param {ParentNode} root
  */
 export function translate(root, to = language) {

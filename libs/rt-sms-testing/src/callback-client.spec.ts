@@ -8,7 +8,7 @@ afterEach(async () => {
   await receiver.close();
 });
 
-it('sends 50 at a time, the others in their order as places come free', async () => {
+it('sends 50 at a time, the others in order as earlier ones finish', async () => {
   const answers: (() => void)[] = [];
   receiver = await Receiver.start((_, response) => answers.push(() => response.end()));
   client = new CallbackClient(10_000);
@@ -24,7 +24,7 @@ it('sends 50 at a time, the others in their order as places come free', async ()
   expect(order.slice(50)).toEqual(Array.from({ length: 70 }, (_, n) => n + 50));
 });
 
-it('settles those that never started when it is closed', async () => {
+it('settles the waiting ones when it is closed', async () => {
   receiver = await Receiver.start(() => undefined);
   client = new CallbackClient(10_000);
   const sent = Array.from({ length: 60 }, () => client.get(receiver.url));

@@ -1,14 +1,14 @@
 import http from 'node:http';
 import https from 'node:https';
 
-/** What came of one GET: the HTTP status of its answer, or why there was none. */
+/** Result of one GET: the HTTP status of its response, or the reason why there was none. */
 export type CallbackOutcome = { readonly code: number } | { readonly error: string };
 
 const CONCURRENCY = 50;
-/** Shorter than any server's keep-alive, so that no callback meets a connection that is just being closed. */
+/** Shorter than any server's keep-alive, so that no callback is written to a connection that the server is closing. */
 const IDLE_MS = 1_000;
 
-/** Sends callbacks (§3.1): each one once, whatever the answer; redirects are not followed. */
+/** Sends callbacks (§3.1): each one once, regardless of the response; redirects are not followed. */
 export class CallbackClient {
   readonly #timeoutMs: number;
   readonly #agents = {
@@ -17,7 +17,7 @@ export class CallbackClient {
   };
   readonly #inFlight = new Set<http.ClientRequest>();
   #waiting: (() => void)[] = [];
-  /** Where the queue begins in `#waiting`; shifting a long array for every callback would be quadratic. */
+  /** Index of the first waiting entry in `#waiting`; shifting a long array for every callback would be quadratic. */
   #head = 0;
   #closed = false;
 
@@ -25,7 +25,7 @@ export class CallbackClient {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Never rejects. Waits for a place among the 50 in flight; the time-out runs from the start of the request. */
+  /** Never rejects. Waits until fewer than 50 requests are in flight; the time-out runs from the start of the request. */
   get(url: string): Promise<CallbackOutcome> {
     return new Promise((resolve) => {
       const start = () => (this.#closed ? resolve({ error: 'the simulator was closed' }) : this.#start(url, resolve));

@@ -31,7 +31,7 @@ describe.each(REASONS)('the reason %s (§1.6.1)', (reason) => {
 });
 
 describe('a fault of the connection or the answer', () => {
-  it('timeout: is read and never answered', async () => {
+  it('timeout: reads the request and never answers', async () => {
     gateway.nextSend('timeout');
     const aborter = new AbortController();
     gateway.once('exchange', () => setTimeout(() => aborter.abort(), 50));
@@ -72,7 +72,7 @@ describe('a fault of the connection or the answer', () => {
     expect([status, headers['content-length'], text]).toEqual([200, '0', '']);
   });
 
-  it('drip: the right answer, byte by byte', async () => {
+  it('drip: the correct answer, byte by byte', async () => {
     gateway.nextStatus('drip');
     const request = http.get(`${gateway.url}/message-id-0`, { headers: basic(), agent: false });
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
@@ -86,7 +86,7 @@ describe('a fault of the connection or the answer', () => {
     expect(text).toBe('{"re');
   });
 
-  it('http10: the right answer without a length, ended by FIN', async () => {
+  it('http10: the correct answer without a length, ended by FIN', async () => {
     gateway.nextSend('http10');
     const { httpVersion, headers, text } = await post(gateway, SMS);
     expect([httpVersion, headers['content-length'], headers.connection]).toEqual(['1.0', undefined, 'close']);
@@ -110,14 +110,14 @@ describe('a fault of the connection or the answer', () => {
     expect((await post(gateway, SMS)).headers.location).toBe('http://127.0.0.1:1/');
   });
 
-  it('delayMs: the right answer, late', async () => {
+  it('delayMs: the correct answer, late', async () => {
     gateway.nextSend({ delayMs: 80 });
     const startedAt = performance.now();
     await send(gateway);
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(79);
   });
 
-  it('accepted: the message is saved all the same', async () => {
+  it('accepted: the message is saved in spite of the fault', async () => {
     gateway.nextSend({ fault: 'reset', accepted: true });
     gateway.nextSend({ status: 502, accepted: true });
     await expect(post(gateway, SMS)).rejects.toThrow();
@@ -126,8 +126,8 @@ describe('a fault of the connection or the answer', () => {
   });
 });
 
-describe('faults in line', () => {
-  it('play in order, as often as asked, on their own kind of request only', async () => {
+describe('queued faults', () => {
+  it('play in order, as many times as set, only on their kind of request', async () => {
     gateway.nextSend('system_error', 2);
     gateway.nextSend({ status: 503 });
     gateway.nextStatus('wrong_ip');
@@ -142,7 +142,7 @@ describe('faults in line', () => {
     expect((await get(gateway, 'message-id-0')).status).toBe(403);
   });
 
-  it('are forgotten by clearFaults', async () => {
+  it('are removed by clearFaults', async () => {
     gateway.nextSend('system_error', Infinity);
     await post(gateway, SMS);
     await post(gateway, SMS);
@@ -161,7 +161,7 @@ describe('faults in line', () => {
     [{ status: 302, headers: { 'a b': 'c' } }, 'headers'],
     [{ delayMs: -1 }, 'delayMs must be 0 or more'],
     [{ fault: 'truncate', accepted: false }, 'cannot be unaccepted'],
-  ])('%j is refused', (fault, problem) => {
+  ])('%j is rejected', (fault, problem) => {
     expect(() => gateway.nextSend(fault as Fault)).toThrow(TypeError);
     expect(() => gateway.nextStatus(fault as Fault)).toThrow(problem);
   });

@@ -3,22 +3,22 @@ import { type Answer, nginxPage, type Reason, REASONS, refused } from './protoco
 import type { Schedule } from './schedule.js';
 
 /**
- * What may go wrong with the connection or the answer:
+ * Faults of the connection and of the form of an answer:
  *
  * - `timeout`: the request is read and never answered; the connection stays open
  * - `reset`: RST instead of an answer
  * - `close`: FIN instead of an answer
  * - `html`: 200 with an HTML page
  * - `empty`: 200 with no body
- * - `truncate`: the right Content-Length, half of the body, then FIN
- * - `drip`: the right answer, one byte of the body every 100 ms
- * - `http10`: the right answer in HTTP/1.0, without Content-Length, ended by FIN
+ * - `truncate`: the correct Content-Length, half of the body, then FIN
+ * - `drip`: the correct answer, one byte of the body every 100 ms
+ * - `http10`: the correct answer in HTTP/1.0, without Content-Length, ended by FIN
  */
 export const TRANSPORT_FAULTS = ['timeout', 'reset', 'close', 'html', 'empty', 'truncate', 'drip', 'http10'] as const;
 /** A fault of the connection or of the form of an answer. */
 export type TransportFault = (typeof TRANSPORT_FAULTS)[number];
 
-/** A fault in detail. */
+/** A fault with its details. */
 export interface FaultDetails {
   /** A reason of §1.6.1 or a transport fault. */
   readonly fault?: Reason | TransportFault;
@@ -28,20 +28,20 @@ export interface FaultDetails {
   readonly body?: string;
   /** Further headers of the answer with `status`, e.g. `{ location: '…' }`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds by which the answer, or what stands for it, is delayed. @default 0 */
+  /** Milliseconds by which the answer, or the fault in its place, is delayed. @default 0 */
   readonly delayMs?: number;
   /**
-   * Whether the request is carried out all the same: the message is saved, gets statuses and callbacks, but its
-   * sender sees the fault. @default true for `truncate`, `drip`, `http10` and a mere delay (they carry the real
-   * answer), false for the others
+   * Processes the request in spite of the fault: the message is saved and gets statuses and callbacks, but the client
+   * sees the fault. @default true for `truncate`, `drip`, `http10` and a delay alone (they carry the real answer),
+   * false for the others
    */
   readonly accepted?: boolean;
 }
 
-/** One fault: by its name, or in detail (`{ status: 503 }`, `{ delayMs: 500 }`, `{ fault: 'reset', accepted: true }`). */
+/** One fault: its name, or its details (`{ status: 503 }`, `{ delayMs: 500 }`, `{ fault: 'reset', accepted: true }`). */
 export type Fault = Reason | TransportFault | FaultDetails;
 
-/** A fault whose defaults are filled in. */
+/** A fault with its defaults filled in. */
 export interface FaultPlan extends FaultDetails {
   readonly delayMs: number;
   readonly accepted: boolean;
@@ -51,28 +51,28 @@ const DETAILS = new Set(['fault', 'status', 'body', 'headers', 'delayMs', 'accep
 const CARRIERS = new Set<string | undefined>(['truncate', 'drip', 'http10']);
 const DRIP_MS = 100;
 
-/** @throws TypeError that says what is wrong with the fault */
+/** @throws TypeError that names the problem with the fault */
 export function planFault(fault: Fault): FaultPlan {
-  const given: FaultDetails = typeof fault === 'string' ? { fault } : fault;
-  const wrong = problemOf(given);
-  if (wrong !== undefined) throw new TypeError(`Not a fault: ${JSON.stringify(fault)}: ${wrong}`);
-  const carriesAnswer = given.status === undefined && (given.fault === undefined || CARRIERS.has(given.fault));
-  if (carriesAnswer && given.accepted === false) {
+  const input: FaultDetails = typeof fault === 'string' ? { fault } : fault;
+  const problem = problemOf(input);
+  if (problem !== undefined) throw new TypeError(`Not a fault: ${JSON.stringify(fault)}: ${problem}`);
+  const carriesAnswer = input.status === undefined && (input.fault === undefined || CARRIERS.has(input.fault));
+  if (carriesAnswer && input.accepted === false) {
     throw new TypeError(
-      `Not a fault: ${JSON.stringify(fault)}: it carries the real answer, so it cannot be unaccepted`,
+      `Not a fault: ${JSON.stringify(fault)}: it carries the real answer, so the message cannot be unaccepted. Fix: leave out "accepted"`,
     );
   }
-  return { ...given, delayMs: given.delayMs ?? 0, accepted: given.accepted ?? carriesAnswer };
+  return { ...input, delayMs: input.delayMs ?? 0, accepted: input.accepted ?? carriesAnswer };
 }
 
-function problemOf(given: FaultDetails): string | undefined {
-  const { fault, status, body, headers, delayMs } = given;
-  const unknown = Object.keys(given).find((key) => !DETAILS.has(key));
+function problemOf(input: FaultDetails): string | undefined {
+  const { fault, status, body, headers, delayMs } = input;
+  const unknown = Object.keys(input).find((key) => !DETAILS.has(key));
   if (unknown !== undefined) return `unknown key "${unknown}"`;
   if (fault !== undefined && !isReason(fault) && !TRANSPORT_FAULTS.includes(fault)) {
     return `expected one of ${[...REASONS, ...TRANSPORT_FAULTS].join(', ')}`;
   }
-  if (fault !== undefined && status !== undefined) return 'either fault or status, not both';
+  if (fault !== undefined && status !== undefined) return 'give either fault or status, not both';
   if (status !== undefined && !(Number.isInteger(status) && status >= 200 && status <= 599)) {
     return 'status must be from 200 to 599';
   }
@@ -90,7 +90,7 @@ function problemOf(given: FaultDetails): string | undefined {
   return undefined;
 }
 
-/** The faults that wait for requests to come. */
+/** Faults that are set for the next requests. */
 export class FaultQueue {
   #queue: { readonly plan: FaultPlan; times: number }[] = [];
 
@@ -107,7 +107,7 @@ export class FaultQueue {
     return next?.plan;
   }
 
-  /** Those still to be played; `times` is null where they never end. */
+  /** Faults that have not been played yet; `times` is null if a fault never ends. */
   get pending(): { readonly fault: FaultPlan; readonly times: number | null }[] {
     return this.#queue.map(({ plan, times }) => ({ fault: plan, times: times === Infinity ? null : times }));
   }
@@ -117,7 +117,7 @@ export class FaultQueue {
   }
 }
 
-/** The answer that the fault itself dictates, if it does. */
+/** The answer that the fault defines, `undefined` if it defines none. */
 export function faultAnswer(plan: FaultPlan): Answer | undefined {
   const { fault, status, body } = plan;
   if (status !== undefined) {
@@ -131,9 +131,9 @@ export function faultAnswer(plan: FaultPlan): Answer | undefined {
 }
 
 /**
- * Plays a fault of the connection. False: this fault is none, the answer is to be written as it is.
+ * Plays a fault of the connection. Returns false for any other fault: the caller then writes the answer.
  *
- * @param head the answer's headers, flat: name, value, name, value
+ * @param head headers of the answer, flat: name, value, name, value
  */
 export function playFault(
   plan: FaultPlan,
@@ -164,7 +164,7 @@ export function playFault(
       drip(response, Buffer.from(answer.body), schedule);
       return true;
     case 'http10':
-      socket?.write(oldAnswer(answer, head));
+      socket?.write(http10Answer(answer, head));
       socket?.destroySoon();
       return true;
     default:
@@ -183,7 +183,7 @@ function drip(response: ServerResponse, rest: Buffer, schedule: Schedule): void 
   });
 }
 
-function oldAnswer(answer: Answer, head: readonly string[]): string {
+function http10Answer(answer: Answer, head: readonly string[]): string {
   const lines = [`HTTP/1.0 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`];
   for (let n = 0; n < head.length; n += 2) {
     const name = head[n];

@@ -10,7 +10,7 @@ const start = async (options: Parameters<typeof RtSmsSimulator.start>[0] = {}) =
 };
 afterEach(() => gateway.close());
 
-/** Writes raw bytes and gives all that comes back until the server ends. */
+/** Writes raw bytes and returns everything that the server sends until it ends the connection. */
 async function raw(request: string): Promise<string> {
   const socket = net.connect(Number(new URL(gateway.url).port), '127.0.0.1');
   socket.write(request);
@@ -39,7 +39,7 @@ describe('an answer (§1.5, §2.1.2)', () => {
     ]);
   });
 
-  it('of refusal has the length that the document shows', async () => {
+  it('of a rejection has the length that the document shows', async () => {
     await start();
     const { status, headers, text } = await post(gateway, SMS, basic('simulator', 'wrong'));
     expect([status, headers['content-length'], text]).toEqual([
@@ -49,7 +49,7 @@ describe('an answer (§1.5, §2.1.2)', () => {
     ]);
   });
 
-  it('has an x-request-id of its own each time', async () => {
+  it('has a new x-request-id each time', async () => {
     await start();
     const ids = [await post(gateway, SMS), await post(gateway, {})].map(({ headers }) => headers['x-request-id']);
     expect(new Set(ids).size).toBe(2);
@@ -69,12 +69,12 @@ describe('an answer (§1.5, §2.1.2)', () => {
     expect(ports.size).toBe(1);
   });
 
-  it('closes the connection where the client asks for it', async () => {
+  it('closes the connection if the client requests it', async () => {
     await start();
     expect(await raw(`GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)).toContain('Connection: close\r\n');
   });
 
-  it('to HTTP/1.0 comes whole and ends the connection', async () => {
+  it('to HTTP/1.0 is complete and ends the connection', async () => {
     await start();
     const body = JSON.stringify(SMS);
     const answer = await raw(
@@ -99,8 +99,8 @@ describe('authentication (§1.2, §2.1.1)', () => {
     ['header, lower-case scheme', SMS, { authorization: good.authorization.replace('Basic', 'basic') }, 'header'],
     ['body', inBody, {}, 'body'],
     ['both', inBody, good, 'both'],
-    ['body beside a wrong header', inBody, wrong, 'body'],
-    ['header beside a wrong body', { ...inBody, pass: 'x' }, good, 'header'],
+    ['body with a wrong header', inBody, wrong, 'body'],
+    ['header with a wrong body', { ...inBody, pass: 'x' }, good, 'header'],
   ])('by %s', async (_, body, headers, credentials) => {
     await start({ login, password });
     expect((await post(gateway, body, headers)).status).toBe(200);
@@ -123,7 +123,7 @@ describe('authentication (§1.2, §2.1.1)', () => {
     expect(gateway.messages).toEqual([]);
   });
 
-  it('is asked of a status request too', async () => {
+  it('is required for a status request too', async () => {
     await start();
     expect((await get(gateway, 'message-id-000000000000', {})).status).toBe(401);
     expect((await get(gateway, 'message-id-000000000000', basic('a', 'b'))).status).toBe(403);
@@ -141,19 +141,19 @@ describe('authentication (§1.2, §2.1.1)', () => {
     if (status === 403) expect(reply.text).toBe('{"reason":"wrong_ip","status":"error"}');
   });
 
-  it('knows an IPv4 client on a dual-stack socket', async () => {
+  it('recognises an IPv4 client on a dual-stack socket', async () => {
     await start({ allowFrom: ['127.0.0.1'], host: '::' });
     const url = gateway.url.replace('[::1]', '127.0.0.1');
     expect((await call(url, { method: 'POST', headers: basic(), body: JSON.stringify(SMS) })).status).toBe(200);
   });
 
-  it('tells a stranger nothing of the list: credentials come first', async () => {
+  it('checks credentials before the list of addresses, so it does not reveal the list', async () => {
     await start({ allowFrom: [] });
     expect((await post(gateway, SMS, basic('a', 'b'))).text).toContain('wrong_credentials');
   });
 });
 
-describe('a foreign page', () => {
+describe('a page of another origin', () => {
   const body = JSON.stringify({ ...SMS, login: 'simulator', pass: 'secret' });
 
   it.each([
@@ -167,7 +167,7 @@ describe('a foreign page', () => {
     ['of a name that only ends well', { host: 'evil.example.localhost.com' }],
     ['of an address in a name', { host: '127.0.0.1.evil.example' }],
     ['under a name that cannot be read', { host: 'a b' }],
-  ])('is refused, without the form of the gateway: %s', async (_, headers) => {
+  ])('is rejected, but not in the form of the gateway: %s', async (_, headers) => {
     await start();
     gateway.nextSend('system_error');
     const uid = 'message-id-000000000000';
@@ -176,7 +176,7 @@ describe('a foreign page', () => {
       expect(reply.text).not.toContain('status');
     }
     expect(gateway.messages).toEqual([]);
-    // Nothing was spent on it.
+    // The request did not use up a fault.
     expect(gateway.faults.send).toHaveLength(1);
   });
 
@@ -188,7 +188,7 @@ describe('a foreign page', () => {
     ["the containers' host", 'host.docker.internal:4010', {}],
     ['a service of Kubernetes', 'sms.default.svc.cluster.local', {}],
     ['a name that was given', 'SMS.example.org', { inbox: { hosts: ['sms.Example.org'] } }],
-  ])('is not a program that calls it by the name of %s', async (_, host, options) => {
+  ])('is not mistaken for a program that calls %s', async (_, host, options) => {
     await start(options);
     expect((await post(gateway, body, { host, 'content-type': 'text/plain' })).text).toContain('"ok"');
     expect((await post(gateway, body, { host, origin: `http://${host.toLowerCase()}` })).text).toContain('"ok"');
@@ -201,7 +201,7 @@ describe('a send (§2.1.1)', () => {
     ['a string', '79270000001', '79270000001'],
     ['a foreign number', '375291234567', '375291234567'],
     ['a foreign number beginning with 8', '84912345678', '84912345678'],
-  ])('takes as msisdn %s', async (_, msisdn, kept) => {
+  ])('accepts as msisdn %s', async (_, msisdn, kept) => {
     await start();
     await send(gateway, { ...SMS, msisdn });
     expect(gateway.messages).toMatchObject([{ ...SMS, msisdn: kept }]);
@@ -228,14 +228,14 @@ describe('a send (§2.1.1)', () => {
     ['invalid_field_text', 'no text', { ...SMS, text: undefined }],
     ['invalid_field_text', 'null as text', { ...SMS, text: null }],
     ['invalid_field_text', 'an empty text', { ...SMS, text: '' }],
-  ])('is refused as %s for %s', async (reason, _, body) => {
+  ])('is rejected as %s for %s', async (reason, _, body) => {
     await start({ shortcodes: ['AVARIA', 'BANK'] });
     const { status, text } = await post(gateway, body);
     expect([status, text]).toEqual([200, `{"reason":"${reason}","status":"error"}`]);
     expect(gateway.messages).toEqual([]);
   });
 
-  it('takes a body in pieces and counts what it read', async () => {
+  it('reads a body in pieces and counts the request', async () => {
     await start();
     const request = http.request(gateway.url, { method: 'POST', headers: basic(), agent: false });
     const bytes = Buffer.from(JSON.stringify(SMS));
@@ -273,7 +273,7 @@ describe('a status request (§2.2)', () => {
     },
   );
 
-  it('puts the error code into the envelope if asked', async () => {
+  it('puts the error code into the envelope with errorCodeIn', async () => {
     await start({ errorCodeIn: 'envelope' });
     const uid = await send(gateway);
     await gateway.report(uid, 'rejected', { err: '11' });
@@ -295,7 +295,7 @@ describe('a status request (§2.2)', () => {
   });
 });
 
-describe('what is not the API', () => {
+describe('a request outside the API', () => {
   it.each([
     ['GET', '/', 404],
     ['POST', '/api/v2/send_message2', 404],
@@ -310,7 +310,7 @@ describe('what is not the API', () => {
     expect(reply.text).toContain(`<center><h1>${status} `);
   });
 
-  it('is a body beyond 1 MiB', async () => {
+  it('is rejected with a body larger than 1 MiB', async () => {
     await start();
     expect((await post(gateway, { ...SMS, text: 'a'.repeat(1_048_576) })).status).toBe(413);
     expect(gateway.messages).toEqual([]);

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { BlockList, isIPv6 } from 'node:net';
-import { faultAnswer, type FaultDetails, type FaultPlan, FaultQueue, planFault, playFault } from './faults.js';
-import { refusalOfApi } from './guard.js';
+import { maskCredentials, maskPassword, type SimulatedExchange } from './exchange.js';
+import { faultAnswer, type FaultPlan, FaultQueue, planFault, playFault } from './faults.js';
+import { apiRejection } from './guard.js';
 import { type MagicNumber, magicOf } from './magic-numbers.js';
 import type { Settings } from './options.js';
 import {
@@ -13,7 +14,7 @@ import {
   described,
   isUid,
   type JsonObject,
-  judgeCredentials,
+  checkCredentials,
   nginxPage,
   readBody,
   readSms,
@@ -24,75 +25,47 @@ import {
 } from './protocol.js';
 import type { Schedule } from './schedule.js';
 
-/** One request and what was said to it, for people who look on. */
-export interface SimulatedExchange {
-  /** When it was answered. */
-  readonly at: Date;
-  /** Of the request. */
-  readonly method: string;
-  /** Of the request, with its query. */
-  readonly path: string;
-  /** The client's address. */
-  readonly from: string;
-  /** Flat, as they came: name, value, name, value; but with credentials masked. */
-  readonly requestHeaders: readonly string[];
-  /** As it came, but with any password in it masked. */
-  readonly requestBody: string;
-  /** The HTTP status of the answer; none where a fault gave no answer. */
-  readonly status: number | undefined;
-  /** Flat; those that Node wrote are not among them. */
-  readonly responseHeaders: readonly string[] | undefined;
-  /** As it was sent, if it was. */
-  readonly responseBody: string | undefined;
-  /** The `X-Request-Id` of the answer. */
-  readonly requestId: string;
-  /** The message that was accepted or asked for. */
-  readonly uid: string | undefined;
-  /** The fault that was played. */
-  readonly fault: FaultDetails | undefined;
-}
-
-/** What the HTTP side needs of the rest. */
+/** The parts of the simulator that the HTTP side uses. */
 export interface Backend {
   accept(
     sms: Sms,
     magic: MagicNumber | undefined,
     origin: { readonly requestId: string; readonly credentials: CredentialsPlace },
   ): { readonly uid: string; readonly ready: Promise<void> | undefined };
-  /** The POST was answered, or never will be. */
+  /** Called when the POST was answered, or when it is clear that it never will be. */
   answered(uid: string): void;
   find(uid: string): Parameters<typeof described>[0] | undefined;
   exchange(exchange: SimulatedExchange): void;
-  /** Takes a request that is none of the API's; false: it is not for the inbox either. */
+  /** Handles a request to the inbox; returns false for any other request. */
   readonly visit: ((request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
 }
 
-/** What is to be done about one request. */
-interface Verdict {
+/** The answer to one request, and how to give it. */
+interface Decision {
   readonly answer: Answer;
   readonly fault?: FaultPlan | undefined;
   readonly uid?: string;
-  /** The answer waits for it. */
+  /** The answer is sent after it resolves. */
   readonly ready?: Promise<void> | undefined;
-  /** Tells the lifecycle that the answer is out. */
+  /** Set if the message was accepted: the lifecycle is notified after the answer. */
   readonly accepted?: true;
 }
 
-/** The body of a request, decoded as well as it could be. */
+/** The body of a request; `flaw` is set if it could not be read in full. */
 interface Body {
   readonly text: string;
   readonly flaw?: 'too_large' | 'not_utf8' | undefined;
 }
 
-/** nginx takes no larger body unless told to. */
+/** The default limit of nginx. */
 const MAX_BODY_BYTES = 1_048_576;
 /** nginx keeps an idle connection for 75 s. */
 const KEEP_ALIVE_MS = 75_000;
 const NO_ANSWER = nginxPage(502);
 
-/** The wire side of the gateway: reads requests, judges them, answers or plays a fault. */
+/** The HTTP side of the gateway: reads requests, checks them, answers or plays a fault. */
 export class GatewayHttp {
-  /** Requests read to their end, by method. */
+  /** Number of requests that were read to their end, by method. */
   readonly requests = { post: 0, get: 0 };
   readonly sendFaults = new FaultQueue();
   readonly statusFaults = new FaultQueue();
@@ -100,14 +73,14 @@ export class GatewayHttp {
   readonly #schedule: Schedule;
   readonly #backend: Backend;
   readonly #allowed: BlockList | undefined;
-  /** The names under which the API is served, beside those that nobody else can have. */
+  /** Names under which the API is served, in addition to addresses and names of private networks. */
   readonly #hosts: readonly string[];
   readonly #server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) =>
     this.#read(request, response),
   );
-  /** Numbers with `everyOther` whose next POST is fine. */
-  readonly #forgiven = new Set<string>();
-  /** When, under `perSecond`, the next request may be answered. */
+  /** Numbers with `everyOther` whose next POST succeeds. */
+  readonly #nextSucceeds = new Set<string>();
+  /** Time at which `perSecond` allows the next answer. */
   #nextTurn = 0;
   #date = '';
   #dateSecond = 0;
@@ -147,7 +120,7 @@ export class GatewayHttp {
     if (this.#backend.visit?.(request, response)) return;
     if (request.method === 'GET') {
       this.requests.get += 1;
-      this.#take(request, response, { text: '' });
+      this.#handle(request, response, { text: '' });
       return;
     }
     const chunks: Buffer[] = [];
@@ -161,24 +134,24 @@ export class GatewayHttp {
       if (request.method === 'POST') this.requests.post += 1;
       const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
       const flaw = size > MAX_BODY_BYTES ? 'too_large' : isUtf8(bytes) ? undefined : 'not_utf8';
-      this.#take(request, response, { text: bytes.toString(), flaw });
+      this.#handle(request, response, { text: bytes.toString(), flaw });
     });
   }
 
-  #take(request: IncomingMessage, response: ServerResponse, body: Body): void {
+  #handle(request: IncomingMessage, response: ServerResponse, body: Body): void {
     const requestId = randomBytes(16).toString('hex');
     const url = request.url ?? '';
     const query = url.indexOf('?');
     const path = query < 0 ? url : url.slice(0, query);
-    const verdict = this.#judge(request, path, body, requestId);
-    const delayMs = this.#settings.latencyMs + (verdict.fault?.delayMs ?? 0) + this.#untilTurn();
-    const reply = (): void => this.#reply(request, response, path, body, requestId, verdict);
+    const decision = this.#decide(request, path, body, requestId);
+    const delayMs = this.#settings.latencyMs + (decision.fault?.delayMs ?? 0) + this.#waitForTurnMs();
+    const reply = (): void => this.#reply(request, response, path, body, requestId, decision);
     const replyInTime = (): void => (delayMs > 0 ? this.#schedule.after(delayMs, reply) : reply());
-    if (verdict.ready) void verdict.ready.then(replyInTime);
+    if (decision.ready) void decision.ready.then(replyInTime);
     else replyInTime();
   }
 
-  #untilTurn(): number {
+  #waitForTurnMs(): number {
     const { perSecond } = this.#settings;
     if (perSecond === 0) return 0;
     const now = performance.now();
@@ -187,27 +160,27 @@ export class GatewayHttp {
     return turn - now;
   }
 
-  #judge(request: IncomingMessage, path: string, body: Body, requestId: string): Verdict {
-    const foreign = refusalOfApi(request, this.#hosts);
-    // Not in the form of the gateway, whose 403 is about credentials and addresses.
-    if (foreign !== undefined) return { answer: { status: 403, type: 'text/plain; charset=utf-8', body: foreign } };
-    const ofOne = path.startsWith(`${SEND_PATH}/`);
-    if (path !== SEND_PATH && !ofOne) return { answer: nginxPage(404) };
-    if (request.method !== (ofOne ? 'GET' : 'POST')) return { answer: nginxPage(405) };
+  #decide(request: IncomingMessage, path: string, body: Body, requestId: string): Decision {
+    const rejection = apiRejection(request, this.#hosts);
+    // Plain text, because a 403 in the gateway's own form is about credentials and addresses.
+    if (rejection !== undefined) return { answer: { status: 403, type: 'text/plain; charset=utf-8', body: rejection } };
+    const isStatus = path.startsWith(`${SEND_PATH}/`);
+    if (path !== SEND_PATH && !isStatus) return { answer: nginxPage(404) };
+    if (request.method !== (isStatus ? 'GET' : 'POST')) return { answer: nginxPage(405) };
     if (body.flaw === 'too_large') return { answer: nginxPage(413) };
-    const fault = (ofOne ? this.statusFaults : this.sendFaults).take();
+    const fault = (isStatus ? this.statusFaults : this.sendFaults).take();
     if (fault && !fault.accepted) return { answer: faultAnswer(fault) ?? NO_ANSWER, fault };
-    const verdict = ofOne
+    const decision = isStatus
       ? this.#status(request, path.slice(SEND_PATH.length + 1))
       : this.#send(request, body, requestId);
-    if (!fault) return verdict;
-    return { ...verdict, fault, answer: faultAnswer(fault) ?? verdict.answer };
+    if (!fault) return decision;
+    return { ...decision, fault, answer: faultAnswer(fault) ?? decision.answer };
   }
 
-  #send(request: IncomingMessage, { text, flaw }: Body, requestId: string): Verdict {
+  #send(request: IncomingMessage, { text, flaw }: Body, requestId: string): Decision {
     const body = flaw ? undefined : readBody(text);
-    const judged = this.#admit(request, body);
-    if (typeof judged === 'string') return { answer: refused(judged) };
+    const checked = this.#authenticate(request, body);
+    if (typeof checked === 'string') return { answer: refused(checked) };
     if (!body) return { answer: refused('invalid_request_body') };
     const sms = readSms(body, this.#settings.shortcodes);
     if (typeof sms === 'string') return { answer: refused(sms) };
@@ -215,15 +188,15 @@ export class GatewayHttp {
     const fault = magic && this.#magicFault(magic);
     const answer = fault && faultAnswer(fault);
     if (fault && !fault.accepted) return { answer: answer ?? NO_ANSWER, fault };
-    const { uid, ready } = this.#backend.accept(sms, magic, { requestId, credentials: judged.place });
+    const { uid, ready } = this.#backend.accept(sms, magic, { requestId, credentials: checked.place });
     return { answer: answer ?? accepted(uid), fault, uid, ready, accepted: true };
   }
 
-  #status(request: IncomingMessage, encodedUid: string): Verdict {
-    const judged = this.#admit(request, undefined);
-    if (typeof judged === 'string') return { answer: refused(judged) };
+  #status(request: IncomingMessage, encodedUid: string): Decision {
+    const checked = this.#authenticate(request, undefined);
+    if (typeof checked === 'string') return { answer: refused(checked) };
     const uid = decoded(encodedUid);
-    // §1.6.1 keeps transaction_not_found for what is well-formed; of the rest only this one fits a bad uid.
+    // §1.6.1 gives transaction_not_found for well-formed uids only; of its other reasons, this one fits a malformed uid.
     if (!isUid(uid)) return { answer: refused('invalid_request_body') };
     const message = this.#backend.find(uid);
     return {
@@ -232,18 +205,18 @@ export class GatewayHttp {
     };
   }
 
-  /** Credentials before the address: the list of addresses belongs to the account (§1.2). */
-  #admit(request: IncomingMessage, body: JsonObject | undefined): { place: CredentialsPlace } | Reason {
-    const judged = judgeCredentials(this.#settings, request.headers.authorization, body);
-    if ('reason' in judged) return judged.reason;
+  /** Checks credentials before the address, because the list of addresses belongs to the account (§1.2). */
+  #authenticate(request: IncomingMessage, body: JsonObject | undefined): { place: CredentialsPlace } | Reason {
+    const checked = checkCredentials(this.#settings, request.headers.authorization, body);
+    if ('reason' in checked) return checked.reason;
     if (this.#allowed?.check(...typedAddress(request.socket.remoteAddress ?? '')) === false) return 'wrong_ip';
-    return judged;
+    return checked;
   }
 
   #magicFault(magic: MagicNumber): FaultPlan | undefined {
     if (magic.everyOther) {
-      if (this.#forgiven.delete(magic.msisdn)) return undefined;
-      this.#forgiven.add(magic.msisdn);
+      if (this.#nextSucceeds.delete(magic.msisdn)) return undefined;
+      this.#nextSucceeds.add(magic.msisdn);
     }
     return magic.fault && planFault(magic.fault);
   }
@@ -254,14 +227,14 @@ export class GatewayHttp {
     path: string,
     body: Body,
     requestId: string,
-    { answer, fault, uid, accepted: isAccepted }: Verdict,
+    { answer, fault, uid, accepted: isAccepted }: Decision,
   ): void {
     if (isAccepted && uid !== undefined) {
-      // "timeout" has no end of its own.
+      // "timeout" never ends the response, so there is no event to wait for.
       if (fault?.fault === 'timeout' || response.destroyed) this.#backend.answered(uid);
       else response.on('close', () => this.#backend.answered(uid));
     }
-    // Flat, in the order of §1.5.
+    // Flat, in the order of §1.5 (prettier would put one element a line).
     // prettier-ignore
     const head = [
       'Server', 'nginx',
@@ -281,8 +254,8 @@ export class GatewayHttp {
       method: request.method ?? '',
       path,
       from: request.socket.remoteAddress ?? '',
-      requestHeaders: withoutCredentials(request.rawHeaders),
-      requestBody: masked(body.text),
+      requestHeaders: maskCredentials(request.rawHeaders),
+      requestBody: maskPassword(body.text),
       status: unanswered ? undefined : answer.status,
       responseHeaders: unanswered ? undefined : head,
       responseBody: unanswered ? undefined : answer.body,
@@ -292,7 +265,7 @@ export class GatewayHttp {
     });
   }
 
-  /** The Date header, made once a second. */
+  /** The Date header, formatted once a second. */
   #now(): string {
     const second = Math.floor(Date.now() / 1000);
     if (second !== this.#dateSecond) {
@@ -303,25 +276,10 @@ export class GatewayHttp {
   }
 }
 
-/** An IPv4 address in IPv6 clothes is what a dual-stack socket shows; BlockList would not know it again. */
+/** A dual-stack socket reports IPv4 addresses in IPv6 form (`::ffff:…`), which BlockList does not match with IPv4. */
 function typedAddress(address: string): [address: string, family: 'ipv4' | 'ipv6'] {
   const bare = address.replace(/^::ffff:(?=\d+\.)/i, '');
   return [bare, isIPv6(bare) ? 'ipv6' : 'ipv4'];
-}
-
-function masked(body: string): string {
-  return body.includes('"pass"') ? body.replace(/("pass"\s*:\s*")(?:[^"\\]|\\.)*/g, '$1***') : body;
-}
-
-/** Looks at lengths first: it runs for every request. */
-function withoutCredentials(headers: readonly string[]): readonly string[] {
-  let shown = headers;
-  for (let n = 0; n < headers.length; n += 2) {
-    const name = headers[n] ?? '';
-    if ((name.length !== 13 && name.length !== 19) || !/^(?:proxy-)?authorization$/i.test(name)) continue;
-    shown = shown.with(n + 1, '***');
-  }
-  return shown;
 }
 
 function decoded(part: string): string {

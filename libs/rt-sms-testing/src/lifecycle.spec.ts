@@ -27,7 +27,7 @@ describe('the automatic lifecycle', () => {
     expect(await statusOf(gateway, uid)).toMatchObject({ status: 'delivered', pdu_count: 1 });
   });
 
-  it('waits for as long as it was told', async () => {
+  it('waits for the configured times', async () => {
     await start({ lifecycle: { awaitingMs: 60, finalMs: 40 } });
     const startedAt = performance.now();
     await send(gateway);
@@ -37,7 +37,7 @@ describe('the automatic lifecycle', () => {
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(99);
   });
 
-  it('goes on where there is no callback address', async () => {
+  it('continues without a callback address', async () => {
     await start({ lifecycle: { awaitingMs: 1, finalMs: 1 } });
     gateway.callTo(undefined);
     const uid = await send(gateway);
@@ -55,7 +55,7 @@ describe('the automatic lifecycle', () => {
     expect(await statusOf(gateway, uid)).toMatchObject({ status: 'failed' });
   });
 
-  it('brings many messages through at once, each callback once and in order', async () => {
+  it('advances many messages at once, each callback once and in order', async () => {
     await start({ lifecycle: { awaitingMs: 1, finalMs: 1 } });
     const uids = await Promise.all(Array.from({ length: 300 }, () => send(gateway)));
     await receiver.count(600);
@@ -67,7 +67,7 @@ describe('the automatic lifecycle', () => {
 });
 
 describe('a callback (§3.1.1)', () => {
-  it('of rejected carries err, no other does', async () => {
+  it('carries err only with rejected', async () => {
     await start();
     const uid = await send(gateway);
     await gateway.report(uid, 'rejected', { err: 'a&b' });
@@ -80,7 +80,7 @@ describe('a callback (§3.1.1)', () => {
     ]);
   });
 
-  it('counts the parts, unless told otherwise', async () => {
+  it('has the counted parts unless others are given', async () => {
     await start();
     const uid = await send(gateway, { ...SMS, text: 'ж'.repeat(71) });
     await gateway.report(uid, 'awaiting_report');
@@ -94,14 +94,14 @@ describe('a callback (§3.1.1)', () => {
     ['?sig=t', '?sig=t&id='],
     ['?', '?id='],
     ['?a=1&', '?a=1&id='],
-  ])('to an address ending in "%s" goes on with "%s"', async (end, expected) => {
+  ])('to an address ending in "%s" continues with "%s"', async (end, expected) => {
     await start();
     gateway.callTo(receiver.url + end);
     await gateway.report(await send(gateway), 'delivered');
     expect(receiver.seen[0]).toContain(`/callback${expected}message-id-`);
   });
 
-  it('has a bare id if asked', async () => {
+  it('has a bare id with callbackId', async () => {
     await start({ callbackId: 'bare' });
     const uid = await send(gateway);
     await gateway.report(uid, 'delivered');
@@ -120,7 +120,7 @@ describe('a callback (§3.1.1)', () => {
     expect([first.statuses, receiver.statuses]).toEqual([['awaiting_report'], ['delivered']]);
   });
 
-  it.each([200, 404, 500, 302])('is not repeated after %d, nor is a redirect followed', async (code) => {
+  it.each([200, 404, 500, 302])('is not repeated after %d, and redirects are not followed', async (code) => {
     await receiver.close();
     receiver = await Receiver.start((_, response) =>
       response.writeHead(code, { location: `${receiver.url}/elsewhere` }).end(),
@@ -134,7 +134,7 @@ describe('a callback (§3.1.1)', () => {
     expect(receiver.seen.filter((path) => path.includes('delivered'))).toHaveLength(1);
   });
 
-  it('that cannot be answered tells why', async () => {
+  it('without a response has the reason', async () => {
     await start({ callbackTimeoutMs: 50 });
     const uid = await send(gateway);
     const { url } = receiver;
@@ -150,7 +150,7 @@ describe('a callback (§3.1.1)', () => {
   it.each([
     ['no answer', ''],
     ['an answer without end', 'x'],
-  ])('waits callbackTimeoutMs at most: %s', async (_, beginning) => {
+  ])('waits at most callbackTimeoutMs: %s', async (_, beginning) => {
     await receiver.close();
     receiver = await Receiver.start((request, response) => {
       if (beginning) response.write(beginning);
@@ -162,7 +162,7 @@ describe('a callback (§3.1.1)', () => {
     expect(gateway.callbacks).toHaveLength(1);
   });
 
-  it('of one message waits for the one before it, so that order holds', async () => {
+  it('waits for the previous one of its message, so that order is kept', async () => {
     const answers: (() => void)[] = [];
     await receiver.close();
     receiver = await Receiver.start((_, response) => answers.push(() => response.end()));
@@ -192,7 +192,7 @@ describe('a callback (§3.1.1)', () => {
     expect(order).toEqual(['answer', 'callback']);
   });
 
-  it('comes before the answer to the POST with callbackBeforeAnswer', async () => {
+  it('is sent before the answer to the POST with callbackBeforeAnswer', async () => {
     await start({ callbackBeforeAnswer: true, lifecycle: { awaitingMs: 10_000, finalMs: 5 } });
     const order: string[] = [];
     gateway.on('callback', ({ status }) => order.push(status));
@@ -203,14 +203,14 @@ describe('a callback (§3.1.1)', () => {
     expect(receiver.statuses).toEqual(['awaiting_report', 'delivered']);
   });
 
-  it('to an https address that speaks none fails, and nothing else does', async () => {
+  it('to an https address without TLS fails alone', async () => {
     await start();
     gateway.callTo(receiver.url.replace('http:', 'https:'));
     expect(await gateway.report(await send(gateway), 'delivered')).toHaveProperty('error');
   });
 });
 
-describe('chance', () => {
+describe('a random fault', () => {
   it('loses callbacks', async () => {
     await start({ loss: 1 });
     const uid = await send(gateway);
@@ -226,7 +226,7 @@ describe('chance', () => {
     expect(gateway.callbacks.map(({ copy }) => copy)).toEqual([false, true]);
   });
 
-  it('turns the order of two callbacks round', async () => {
+  it('reverses the order of two callbacks', async () => {
     await start({ reorder: 1 });
     const uid = await send(gateway);
     const held = gateway.report(uid, 'awaiting_report');
@@ -235,7 +235,7 @@ describe('chance', () => {
     expect(receiver.statuses).toEqual(['delivered', 'awaiting_report']);
   });
 
-  it('holds a callback back for a second at most if none follows', async () => {
+  it('holds a callback for at most a second if none follows', async () => {
     await start({ reorder: 1 });
     const startedAt = performance.now();
     await gateway.report(await send(gateway), 'delivered');
@@ -264,7 +264,7 @@ describe('chance', () => {
 });
 
 describe('report', () => {
-  it('takes a status that is not in the document', async () => {
+  it('accepts a status that is not in the document', async () => {
     await start();
     await gateway.report(await send(gateway), 'expired');
     expect(receiver.statuses).toEqual(['expired']);
@@ -274,14 +274,14 @@ describe('report', () => {
     ['message-id-000000000000', 'delivered', {}, RangeError, 'message-id-000000000000'],
     ['', '', {}, TypeError, 'the status is empty'],
     ['', 'delivered', { parts: 0 }, TypeError, 'parts must be'],
-  ])('refuses %j, %j, %j', async (unknown, status, details, type, problem) => {
+  ])('rejects %j, %j, %j', async (unknown, status, details, type, problem) => {
     await start();
     const uid = unknown || (await send(gateway));
     await expect(gateway.report(uid, status, details)).rejects.toThrow(type);
     await expect(gateway.report(uid, status, details)).rejects.toThrow(problem);
   });
 
-  it('gives nothing where nobody is to be called', async () => {
+  it('resolves with undefined if a callback address is not set', async () => {
     await start();
     gateway.callTo(undefined);
     expect(await gateway.report(await send(gateway), 'delivered')).toBeUndefined();

@@ -25,7 +25,7 @@ async function untilStatus(status: string): Promise<SimulatedMessage> {
   }
 }
 
-it('are numbers of one range, none twice', () => {
+it('are distinct numbers of one range', () => {
   const numbers = MAGIC_NUMBERS.map(({ msisdn }) => msisdn);
   expect(new Set(numbers).size).toBe(numbers.length);
   expect(numbers.filter((msisdn) => !/^799900000\d\d$/.test(msisdn))).toEqual([]);
@@ -59,18 +59,18 @@ it('79990000005 stays in awaiting_report', async () => {
   expect(gateway.messages.map(({ status }) => status)).toEqual(['awaiting_report', 'delivered']);
 });
 
-it('79990000007 is forgotten', async () => {
+it('79990000007 is deleted after acceptance', async () => {
   const uid = await sendTo('79990000007');
   expect((await get(gateway, uid)).text).toBe('{"reason":"transaction_not_found","status":"error"}');
 });
 
-it('every status and every reason has a number', async () => {
+it('each status and each reason has a number', async () => {
   const does = MAGIC_NUMBERS.map((magic) => magic.does).join('\n');
   for (const word of [...STATUSES, ...REASONS]) expect(does).toContain(word);
 });
 
 it.each(MAGIC_NUMBERS.filter(({ msisdn }) => /1\d$/.test(msisdn)))(
-  '$msisdn is refused: $does',
+  '$msisdn is rejected: $does',
   async ({ msisdn, fault }) => {
     expect(JSON.parse((await post(gateway, { ...SMS, msisdn })).text)).toEqual({ reason: fault, status: 'error' });
     expect(gateway.messages).toEqual([]);
@@ -124,13 +124,13 @@ it('79990000030 loses every callback', async () => {
   ]);
 });
 
-it('79990000031 doubles every callback', async () => {
+it('79990000031 duplicates every callback', async () => {
   await sendTo('79990000031');
   await receiver.count(4);
   expect(receiver.statuses).toEqual(['awaiting_report', 'awaiting_report', 'delivered', 'delivered']);
 });
 
-it('79990000032 turns the order round', async () => {
+it('79990000032 reverses the order', async () => {
   await sendTo('79990000032');
   await receiver.count(2);
   expect(receiver.statuses).toEqual(['delivered', 'awaiting_report']);

@@ -1,30 +1,30 @@
 import type { Fault } from './faults.js';
 
-/** What a magic number does; without `fault` the message is accepted. */
+/** A magic number and its effect; without `fault` the message is accepted. */
 export interface MagicNumber {
   /** The number, digits only. */
   readonly msisdn: string;
-  /** One line for people. */
+  /** Description of the effect, in one line. */
   readonly does: string;
   /** The status it ends in. @default 'delivered' */
   readonly status?: string;
   /** The error code that goes with `rejected`. */
   readonly err?: string;
-  /** What goes wrong with the POST. */
+  /** Fault of the POST. */
   readonly fault?: Fault;
-  /** `fault` strikes every other POST only: the first fails, its repetition is fine. */
+  /** Plays `fault` on every other POST only: the first fails, its retry succeeds. */
   readonly everyOther?: true;
-  /** Accepted, then forgotten: no status, no callback, `transaction_not_found`. */
+  /** Deletes the message after it was accepted: no status, no callback, `transaction_not_found`. */
   readonly forgotten?: true;
-  /** What befalls each of its callbacks. */
+  /** Fault of each of its callbacks. */
   readonly callbacks?: 'lost' | 'doubled' | 'reordered';
 }
 
 /**
- * Numbers that give an outcome without code, in any simulator; any other number is delivered. They act on a POST that
- * is otherwise right (credentials, address, fields). Statuses come by the automatic lifecycle.
+ * Numbers that produce an outcome without code, in every simulator; messages to other numbers are delivered. They take
+ * effect if the POST is otherwise valid (credentials, address, fields). Statuses come from the automatic lifecycle.
  *
- * - `7999000000x` what becomes of the message
+ * - `7999000000x` the final status of the message
  * - `7999000001x` the reasons of §1.6.1
  * - `7999000002x` the connection and the answer
  * - `7999000003x` the callbacks

@@ -1,8 +1,8 @@
-import { settle } from './options.js';
+import { resolveOptions } from './options.js';
 
-describe('settle', () => {
+describe('resolveOptions', () => {
   it('fills in the defaults', () => {
-    expect(settle({ seed: 1 })).toMatchObject({
+    expect(resolveOptions({ seed: 1 })).toMatchObject({
       port: 0,
       host: '127.0.0.1',
       allowFrom: undefined,
@@ -18,14 +18,14 @@ describe('settle', () => {
     });
   });
 
-  it('draws a seed where none is given', () => {
-    expect(settle({}).seed).not.toBe(settle({}).seed);
+  it('draws a seed if none is given', () => {
+    expect(resolveOptions({}).seed).not.toBe(resolveOptions({}).seed);
   });
 
   it.each([
     [{ prot: 1 }, 'prot: no such option'],
     [{ port: 65_536 }, 'port must be a whole number from 0 to 65535'],
-    [{ login: 'a:b' }, 'login must have no ":" in it'],
+    [{ login: 'a:b' }, 'login must not contain ":"'],
     [{ login: '' }, 'login must be a string that is not empty'],
     [{ allowFrom: ['localhost'] }, 'allowFrom must be a list of IP addresses'],
     [{ allowFrom: '127.0.0.1' }, 'allowFrom must be a list'],
@@ -33,7 +33,7 @@ describe('settle', () => {
     [{ shortcodes: [1] }, 'shortcodes must be a list of sender names'],
     [{ callbackUrl: 'localhost:3000/cb' }, 'callbackUrl must be an http or https URL'],
     [{ callbackUrl: '/callback' }, 'callbackUrl must be an http or https URL'],
-    [{ callbackUrl: 'http://localhost/#cb' }, 'callbackUrl must have no fragment'],
+    [{ callbackUrl: 'http://localhost/#cb' }, 'callbackUrl must not have a fragment'],
     [{ callbackId: 'short' }, 'callbackId must be full or bare'],
     [{ callbackTimeoutMs: 0 }, 'callbackTimeoutMs must be more than 0'],
     [{ errorCodeIn: 'body' }, 'errorCodeIn must be result or envelope'],
@@ -47,13 +47,13 @@ describe('settle', () => {
     [{ reorder: '1' }, 'reorder must be a probability'],
     [{ latencyMs: Infinity }, 'latencyMs must be milliseconds'],
     [{ maxMessages: 0 }, 'maxMessages must be a whole number'],
-  ])('refuses %j', (options, problem) => {
-    expect(() => settle(options as object)).toThrow(TypeError);
-    expect(() => settle(options as object)).toThrow(problem);
+  ])('rejects %j', (options, problem) => {
+    expect(() => resolveOptions(options as object)).toThrow(TypeError);
+    expect(() => resolveOptions(options as object)).toThrow(problem);
   });
 
-  it('lists all problems at once and never shows the password', () => {
-    const wrong = () => settle({ loss: 2, reorder: 2, login: ':', password: 'hunter2' });
+  it('lists all problems at once and does not show the password', () => {
+    const wrong = () => resolveOptions({ loss: 2, reorder: 2, login: ':', password: 'hunter2' });
     expect(wrong).toThrow(/login must.*loss must.*reorder must|loss must.*reorder must.*login must/);
     expect(wrong).not.toThrow('hunter2');
   });

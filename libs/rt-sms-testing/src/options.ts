@@ -1,72 +1,72 @@
 import { isIP } from 'node:net';
 import { randomInt } from 'node:crypto';
 
-/** How the simulator behaves; every option has a default. */
+/** Options of the simulator; each of them has a default. */
 export interface RtSmsSimulatorOptions {
   /** Port to listen on, 0 for any free one. @default 0 */
   readonly port?: number;
   /** Address to listen on. @default '127.0.0.1' */
   readonly host?: string;
-  /** No `:` in it, as Basic auth demands. @default 'simulator' */
+  /** Login that clients must use, without `:` as Basic auth requires. @default 'simulator' */
   readonly login?: string;
-  /** The password that is asked for. @default 'secret' */
+  /** Password that clients must use. @default 'secret' */
   readonly password?: string;
-  /** Client addresses that may call (§1.2), at most 15; others get `wrong_ip`. @default anybody */
+  /** Client addresses that may call (§1.2), at most 15; others get `wrong_ip`. @default any address */
   readonly allowFrom?: readonly string[];
   /** Agreed sender names (§2.1.1); others get `invalid_field_shortcode`. @default any name */
   readonly shortcodes?: readonly string[];
-  /** Where callbacks go (§3.1.1): http or https; what it has of a query is kept. @default no callbacks */
+  /** Callback address (§3.1.1), http or https; its own query is kept. @default no callbacks */
   readonly callbackUrl?: string;
-  /** The `id` of a callback: the uid as it was given out, or without `message-id-`. @default 'full' */
+  /** The `id` of a callback: the full uid, or the uid without `message-id-`. @default 'full' */
   readonly callbackId?: 'full' | 'bare';
   /** Milliseconds to wait for the answer to a callback. @default 10_000 */
   readonly callbackTimeoutMs?: number;
   /**
-   * Sends the first callback of a message before the POST is answered, and holds that answer until the callback was
-   * answered: the race that a receiver must survive. @default false
+   * Sends the first callback of a message before the POST is answered, and delays that answer until the callback has
+   * been answered: a race that your application must handle. @default false
    */
   readonly callbackBeforeAnswer?: boolean;
-  /** Where `error_code` stands in a status answer; the document can be read both ways. @default 'result' */
+  /** Place of `error_code` in a status answer; the document can be read both ways. @default 'result' */
   readonly errorCodeIn?: 'result' | 'envelope';
-  /** Whole number, 0 to 2³² − 1: the same seed gives the same uids and the same fates of callbacks. @default random */
+  /** Whole number, 0 to 2³² − 1: the same seed gives the same uids and the same faults of callbacks. @default random */
   readonly seed?: number;
   /**
-   * How statuses advance by themselves: `awaitingMs` after the answer to `awaiting_report`, `finalMs` later to the
-   * final one; `false` leaves it all to `report()`. @default { awaitingMs: 300, finalMs: 1_000 }
+   * Timing of the automatic statuses: `awaiting_report` comes `awaitingMs` after the answer, the final status `finalMs`
+   * later. With `false`, statuses change only by `report()`. @default { awaitingMs: 300, finalMs: 1_000 }
    */
   readonly lifecycle?: false | { readonly awaitingMs?: number; readonly finalMs?: number };
   /** Probability, 0 to 1, that a callback is lost. @default 0 */
   readonly loss?: number;
   /** Probability, 0 to 1, that a callback is sent twice. @default 0 */
   readonly duplicate?: number;
-  /** Probability, 0 to 1, that a callback comes after the next one of its message. @default 0 */
+  /** Probability, 0 to 1, that a callback is sent after the next one of its message. @default 0 */
   readonly reorder?: number;
   /** Milliseconds before every answer. @default 0 */
   readonly latencyMs?: number;
-  /** Requests answered in a second at most, the others wait their turn; 0: no limit. @default 0 */
+  /** Maximum of requests answered per second; further ones are delayed. 0 means no limit. @default 0 */
   readonly perSecond?: number;
   /**
-   * The inbox at `/`, a page to look at the messages and to act on them. It has no password, so `true` serves it to this
-   * machine only; `hosts` are the names by which other machines may call it. The API is served under these names too; it
-   * needs them for public names only. @default false
+   * Serves the inbox at `/`, a page that shows the messages and lets you change their statuses. It does not have a
+   * password, so `true` serves it to this machine only; `hosts` lists the names under which other machines may open it.
+   * The API is served under these names too; it needs them only for public domain names. @default false
    */
   readonly inbox?: boolean | { readonly hosts: readonly string[] };
-  /** Messages kept; beyond it the oldest is forgotten (`transaction_not_found`). @default 100_000 */
+  /** Number of messages kept; beyond it the oldest is deleted (`transaction_not_found`). @default 100_000 */
   readonly maxMessages?: number;
 }
 
-/** What may be changed while a simulator runs. */
+/** Names of the options that can be changed while a simulator runs. */
 export const ADJUSTABLE = ['loss', 'duplicate', 'reorder', 'latencyMs', 'perSecond', 'lifecycle'] as const;
-/** What can be changed while it runs. */
+/** Options that can be changed while a simulator runs. */
 export type RtSmsSimulatorAdjustments = Pick<RtSmsSimulatorOptions, (typeof ADJUSTABLE)[number]>;
 
-/** The options with every default filled in; what is in `ADJUSTABLE` may change from one request to the next. */
+/** The options with all defaults filled in; those in `ADJUSTABLE` may change from one request to the next. */
 export interface Settings {
   readonly port: number;
   readonly host: string;
   readonly login: string;
   readonly password: string;
-  /** The Authorization header that these two make, as clients write it. */
+  /** The Authorization header with this login and password, in the form that clients send. */
   readonly basic: string;
   readonly allowFrom: readonly string[] | undefined;
   readonly shortcodes: ReadonlySet<string> | undefined;
@@ -82,7 +82,7 @@ export interface Settings {
   readonly reorder: number;
   readonly latencyMs: number;
   readonly perSecond: number;
-  /** The names by which other machines may call the inbox, in lower case. */
+  /** Names under which other machines may open the inbox, in lower case. */
   readonly inbox: false | { readonly hosts: readonly string[] };
   readonly maxMessages: number;
 }
@@ -92,7 +92,7 @@ type Check = (value: unknown) => string | undefined;
 const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check } = {
   port: wholeNumber(0, 65_535),
   host: nonEmptyString,
-  login: (value) => nonEmptyString(value) ?? (String(value).includes(':') ? 'must have no ":" in it' : undefined),
+  login: (value) => nonEmptyString(value) ?? (String(value).includes(':') ? 'must not contain ":"' : undefined),
   password: nonEmptyString,
   allowFrom: (value) => {
     if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string' && isIP(entry) !== 0)) {
@@ -128,12 +128,12 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
 
 function inboxOf(inbox: RtSmsSimulatorOptions['inbox'] = false): Settings['inbox'] {
   if (inbox === false) return false;
-  // As the host of a URL is written.
+  // Lower case, like the host name of a parsed URL.
   return { hosts: inbox === true ? [] : inbox.hosts.map((name) => name.toLowerCase()) };
 }
 
-/** @throws TypeError that lists every wrong option and what is accepted; it never shows the password */
-export function settle(options: RtSmsSimulatorOptions): Settings {
+/** @throws TypeError that lists every invalid option and its accepted values; it never shows the password */
+export function resolveOptions(options: RtSmsSimulatorOptions): Settings {
   const problems = problemsOf(options, Object.keys(CHECKS));
   if (problems.length > 0) throw new TypeError(`RtSmsSimulator options: ${problems.join('; ')}`);
   const { login = 'simulator', password = 'secret' } = options;
@@ -165,17 +165,17 @@ export function settle(options: RtSmsSimulatorOptions): Settings {
   };
 }
 
-/** @throws TypeError that lists every wrong change and what is accepted */
+/** @throws TypeError that lists every invalid change and its accepted values */
 export function adjust(settings: Settings, changes: RtSmsSimulatorAdjustments): void {
   const problems = problemsOf(changes, ADJUSTABLE);
   if (problems.length > 0) throw new TypeError(`RtSmsSimulator adjustments: ${problems.join('; ')}`);
-  const settled = settle(changes);
+  const resolved = resolveOptions(changes);
   for (const name of ADJUSTABLE) {
-    if (changes[name] !== undefined) Object.assign(settings, { [name]: settled[name] });
+    if (changes[name] !== undefined) Object.assign(settings, { [name]: resolved[name] });
   }
 }
 
-/** What is wrong with the value of an option, as the end of a sentence; `undefined` if nothing. */
+/** The problem with the value of an option, as the end of a sentence; `undefined` if the value is valid. */
 export function problemOfOption(name: keyof RtSmsSimulatorOptions, value: unknown): string | undefined {
   return CHECKS[name](value);
 }
@@ -189,11 +189,11 @@ function problemsOf(options: object, names: readonly string[]): string[] {
   });
 }
 
-/** What is wrong with a callback address, `undefined` if nothing. */
+/** The problem with a callback address, `undefined` if it is valid. */
 export function problemOfCallbackUrl(value: unknown): string | undefined {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
   if (!url || !['http:', 'https:'].includes(url.protocol)) return 'must be an http or https URL';
-  return url.hash === '' ? undefined : 'must have no fragment (#…)';
+  return url.hash === '' ? undefined : 'must not have a fragment (#…)';
 }
 
 function isOption(name: string): name is keyof RtSmsSimulatorOptions {

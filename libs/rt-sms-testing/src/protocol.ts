@@ -1,9 +1,9 @@
 /**
- * What the provider's document says, and nothing of how it is served: paths, words, shapes, checks. Pure functions.
+ * The rules of the provider's document, independent of HTTP serving: paths, values, formats, checks. Pure functions.
  */
 import { STATUS_CODES } from 'node:http';
 
-/** The one path of the API (§1.3); a status is asked for under it, at `/{uid}` (§2.2.1). */
+/** The only path of the API (§1.3); status requests go to `/{uid}` below it (§2.2.1). */
 export const SEND_PATH = '/api/v2/send_message';
 
 /** The values of `reason`, in the order of §1.6.1. */
@@ -19,7 +19,7 @@ export const REASONS = [
   'wrong_ip',
   'wrong_credentials',
 ] as const;
-/** A reason for which the gateway refuses (§1.6.1). */
+/** Reason for which the gateway rejects a request (§1.6.1). */
 export type Reason = (typeof REASONS)[number];
 
 /** The statuses of a message (§2.2.2, §3.1.1). */
@@ -27,10 +27,10 @@ export const STATUSES = ['delivered', 'awaiting_report', 'failed', 'insufficient
 /** A status of the provider's document. */
 export type SmsStatus = (typeof STATUSES)[number];
 
-/** Where valid credentials were found in a request (§1.2, §2.1.1). */
+/** Place of valid credentials in a request (§1.2, §2.1.1). */
 export type CredentialsPlace = 'header' | 'body' | 'both';
 
-/** A finished answer; `type` is its Content-Type. */
+/** An answer of the gateway; `type` is its Content-Type. */
 export interface Answer {
   readonly status: number;
   readonly type: string;
@@ -42,7 +42,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** The three fields of a send, checked. */
+/** The three checked fields of a send. */
 export interface Sms {
   /** Digits only. */
   readonly msisdn: string;
@@ -53,17 +53,17 @@ export interface Sms {
 const JSON_TYPE = 'application/json; charset=utf-8';
 const HTTP_STATUS: { readonly [R in Reason]?: number } = { auth_required: 401, wrong_ip: 403, wrong_credentials: 403 };
 
-/** Keys stand in alphabetical order with no blanks: only so do the document's own Content-Lengths (58, 47) come out. */
+/** Keys are in alphabetical order without blanks: only this form has the Content-Lengths that the document shows (58, 47). */
 export function accepted(uid: string): Answer {
   return { status: 200, type: JSON_TYPE, body: `{"result":{"uid":"${uid}"},"status":"ok"}` };
 }
 
-/** §1.6: a refusal with the HTTP status that §1.6.1 gives to its reason. */
+/** A rejection (§1.6) with the HTTP status that §1.6.1 gives for its reason. */
 export function refused(reason: Reason): Answer {
   return { status: HTTP_STATUS[reason] ?? 200, type: JSON_TYPE, body: `{"reason":"${reason}","status":"error"}` };
 }
 
-/** §2.2.2, with the types of its example: times in unix seconds, the msisdn a number, `pdu_count` null while unknown. */
+/** A status answer (§2.2.2) with the types of its example: Unix seconds, a numeric msisdn, `pdu_count` null while unknown. */
 export function described(
   message: {
     readonly uid: string;
@@ -85,7 +85,7 @@ export function described(
       ...(errorCodeIn === 'result' && code),
       msisdn: Number(message.msisdn),
       pdu_count: message.parts ?? null,
-      // The table has no word for "taken, but not yet at the operator"; this is its only status that is not final.
+      // The table lacks a status for "accepted, but not yet at the operator"; this is its only status that is not final.
       status: message.status === 'accepted' ? 'awaiting_report' : message.status,
       text: message.text,
       uid: message.uid,
@@ -96,7 +96,7 @@ export function described(
   return { status: 200, type: JSON_TYPE, body: JSON.stringify(body) };
 }
 
-/** The page that nginx itself gives for a status, as in the "abnormal situations" of §1.5. */
+/** The default page of nginx for a status, as in the "abnormal situations" of §1.5. */
 export function nginxPage(status: number): Answer {
   const title = `${status} ${STATUS_CODES[status] ?? ''}`.trim();
   return {
@@ -110,7 +110,7 @@ export function nginxPage(status: number): Answer {
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** The JSON object in a request's body, `undefined` where there is none. */
+/** The JSON object in a request's body, `undefined` if there is none. */
 export function readBody(text: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -121,26 +121,26 @@ export function readBody(text: string): JsonObject | undefined {
 }
 
 /**
- * Checks credentials in the header (§1.2) and, for a POST, in the body (§2.1.1). One valid pair is enough, a wrong one
- * beside it does no harm; half a pair, or a header that is no Basic auth, counts as none.
+ * Checks credentials in the header (§1.2) and, for a POST, in the body (§2.1.1). One valid pair is enough, even if the
+ * other place holds a wrong one; half a pair, or a header that is not Basic auth, counts as missing.
  */
-export function judgeCredentials(
+export function checkCredentials(
   expected: Credentials & { readonly basic: string },
   header: string | undefined,
   body: JsonObject | undefined,
 ): { readonly place: CredentialsPlace } | { readonly reason: 'auth_required' | 'wrong_credentials' } {
   const inHeader = header === expected.basic ? expected : fromHeader(header);
   const inBody = fromBody(body);
-  const headerFits = inHeader !== undefined && fits(inHeader, expected);
-  const bodyFits = inBody !== undefined && fits(inBody, expected);
-  if (headerFits) return { place: bodyFits ? 'both' : 'header' };
-  if (bodyFits) return { place: 'body' };
+  const headerMatches = inHeader !== undefined && matches(inHeader, expected);
+  const bodyMatches = inBody !== undefined && matches(inBody, expected);
+  if (headerMatches) return { place: bodyMatches ? 'both' : 'header' };
+  if (bodyMatches) return { place: 'body' };
   return { reason: inHeader || inBody ? 'wrong_credentials' : 'auth_required' };
 }
 
 /**
  * Reads the fields of §2.1.1 in the order of its table. The msisdn may be a number (§1.4) or a string (§2.1.1) of
- * digits; `shortcodes` are the agreed sender names, any name without it.
+ * digits; `shortcodes` are the agreed sender names, `undefined` allows any name.
  */
 export function readSms(body: JsonObject, shortcodes: ReadonlySet<string> | undefined): Sms | Reason {
   const { shortcode, text } = body;
@@ -152,14 +152,14 @@ export function readSms(body: JsonObject, shortcodes: ReadonlySet<string> | unde
   return { msisdn, shortcode, text };
 }
 
-/** §2.1.2: the mask of a uid. The document shows IDs of 7 to 12 characters. */
+/** Checks the format of a uid (§2.1.2). The document shows ids of 7 to 12 characters. */
 export function isUid(value: string): boolean {
   return /^message-id-[A-Za-z0-9]{1,64}$/.test(value);
 }
 
 /**
- * §2.1.1: digits only, Russian numbers with 7. So 7 and ten digits, never the 8 of the domestic form (no country has
- * the code 89); abroad any possible international number.
+ * Digits only, Russian numbers with 7 (§2.1.1): 7 and ten digits, never the 8 of the domestic form (the country code 89
+ * does not exist); for other countries any possible international number.
  */
 function isMsisdn(digits: string): boolean {
   return /^(?:7\d{10}|(?!7|89\d{9}$)[1-9]\d{7,14})$/.test(digits);
@@ -182,8 +182,8 @@ function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function fits(given: Credentials, expected: Credentials): boolean {
-  return given.login === expected.login && given.password === expected.password;
+function matches(input: Credentials, expected: Credentials): boolean {
+  return input.login === expected.login && input.password === expected.password;
 }
 
 function unixSeconds(date: Date): number {

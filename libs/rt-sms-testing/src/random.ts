@@ -1,13 +1,13 @@
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
-/** What befalls one callback. */
-export interface Fate {
+/** Faults of one callback. */
+export interface CallbackFaults {
   readonly lost: boolean;
   readonly doubled: boolean;
   readonly reordered: boolean;
 }
 
-/** mulberry32: numbers in [0, 1) that depend on the seed alone. */
+/** The mulberry32 generator: numbers in [0, 1) that depend on the seed alone. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {
@@ -18,10 +18,10 @@ function mulberry32(seed: number): () => number {
   };
 }
 
-/** The uids of a run, one a call: `message-id-` and 12 alphanumerics. One stream for all, so that none repeats. */
+/** Returns a new uid on each call: `message-id-` and 12 alphanumerics. All come from one stream, so that none repeats. */
 export function uidsOf(seed: number): () => string {
   const random = mulberry32(seed);
-  // Written into bytes: a string put together of pieces would be kept as its pieces.
+  // Written into a buffer: V8 would keep a concatenated string as its pieces, which takes more memory.
   const uid = Buffer.from('message-id-............');
   return () => {
     for (let n = uid.length - 12; n < uid.length; n++) {
@@ -32,15 +32,15 @@ export function uidsOf(seed: number): () => string {
 }
 
 /**
- * The fate of the callback for a message's n-th change of status. A function of the seed and of the two ordinals only,
- * never of the time or of what other messages do; each probability has a draw of its own.
+ * Draws the faults of the callback for a message's n-th change of status. They depend on the seed and on the two ordinals
+ * only, not on the time or on other messages. Each probability has a separate draw.
  */
-export function fateOf(
+export function drawCallbackFaults(
   seed: number,
   messageOrdinal: number,
   changeOrdinal: number,
   odds: { readonly loss: number; readonly duplicate: number; readonly reorder: number },
-): Fate {
+): CallbackFaults {
   const random = mulberry32(
     seed ^ Math.imul(messageOrdinal + 1, 0x9e3779b1) ^ Math.imul(changeOrdinal + 1, 0x85ebca6b),
   );

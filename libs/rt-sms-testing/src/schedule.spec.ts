@@ -1,7 +1,7 @@
 import { Schedule } from './schedule.js';
 
 describe('Schedule', () => {
-  it('runs tasks by due time, those of one delay in the order they came', async () => {
+  it('runs tasks by due time, those of one delay in the order they were added', async () => {
     const schedule = new Schedule();
     const ran: string[] = [];
     await new Promise<void>((resolve) => {
@@ -13,7 +13,7 @@ describe('Schedule', () => {
     expect(ran).toEqual(['first', 'second', 'later']);
   });
 
-  it('takes 100 000 tasks, further ones from within a task too', async () => {
+  it('accepts 100 000 tasks, also from within a task', async () => {
     const schedule = new Schedule();
     let ran = 0;
     await new Promise<void>((resolve) => {
@@ -31,7 +31,7 @@ describe('Schedule', () => {
     expect(ran).toBe(200_000);
   });
 
-  it('runs nothing after close, not even what is due in the same moment', async () => {
+  it('does not run a task after close, even if it is due at the same moment', async () => {
     const schedule = new Schedule();
     const ran: string[] = [];
     await new Promise<void>((resolve) => {

@@ -1,16 +1,16 @@
-/** Tasks with one and the same delay: they fall due in the order they came. */
+/** Tasks with the same delay: they are due in the order in which they were added. */
 interface Lane {
   tasks: { readonly at: number; readonly run: () => void }[];
-  /** Where the lane begins in `tasks`. */
+  /** Index of the first pending task in `tasks`. */
   head: number;
 }
 
-/** setTimeout takes no more; a longer wait is armed again. */
+/** The maximum of setTimeout; a longer wait is armed several times. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
- * All delays of a simulator. They have few different lengths, so a queue and a timer for each length will do: a hundred
- * thousand messages under way cost a slot each, and `close()` forgets them all at once. The timers are unref'ed.
+ * All delays of a simulator. There are only a few different lengths, so each length has one queue and one timer: each of
+ * a hundred thousand pending messages costs one slot, and `close()` drops them all at once. The timers are unref'ed.
  */
 export class Schedule {
   readonly #lanes = new Map<number, Lane>();
@@ -36,7 +36,7 @@ export class Schedule {
     for (const timer of this.#timers) clearTimeout(timer);
   }
 
-  /** Waits for the first task of a lane; a lane that has none is forgotten. */
+  /** Sets the timer for the first task of a lane; removes an empty lane. */
   #arm(delayMs: number, lane: Lane): void {
     const first = lane.tasks[lane.head];
     if (!first || this.#closed) {
@@ -59,7 +59,7 @@ export class Schedule {
         task.run();
       }
     } finally {
-      // A listener of the user's that throws must not stop the clock for all the others.
+      // A user's listener that throws must not stop the other tasks.
       if (lane.head > lane.tasks.length / 2) {
         lane.tasks = lane.tasks.slice(lane.head);
         lane.head = 0;

@@ -1,17 +1,17 @@
-/** GSM 03.38: the basic alphabet, one septet a character. */
+/** Basic alphabet of GSM 03.38, one septet per character. */
 const BASIC = new Set(
   '@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&\'()*+,-./0123456789:;<=>?' +
     '¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà',
 );
-/** GSM 03.38: the extension table, an escape and a septet a character. */
+/** Extension table of GSM 03.38, an escape and a septet per character. */
 const EXTENDED = new Set('\f^{}\\[~]|€');
 
 /**
- * Into how many parts a text is cut (`parts` of §3.1.1, `pdu_count` of §2.2.2): 160 septets or 70 UTF-16 units fit in
- * one, 153 or 67 in each of several. A character is never cut in two.
+ * Number of parts that a text is split into (`parts` of §3.1.1, `pdu_count` of §2.2.2): a single part holds 160 septets
+ * or 70 UTF-16 units, each of several parts holds 153 or 67. A character is never split.
  */
 export function countParts(text: string): number {
-  // Even two septets for each would fit in one part.
+  // Even with two septets per character it fits in one part.
   if (text.length <= 70) return 1;
   const characters = Array.from(text);
   const gsm = characters.every((character) => BASIC.has(character) || EXTENDED.has(character));

@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 describe('start', () => {
-  it('gives an address and options to spread into a client', async () => {
+  it('returns an address and options to spread into a client', async () => {
     await start({ login: 'me', password: 'my' });
     expect(gateway.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/api\/v2\/send_message$/);
     expect(gateway.options).toEqual({ login: 'me', password: 'my', url: gateway.url });
@@ -34,7 +34,7 @@ describe('start', () => {
     await send(gateway);
   });
 
-  it('names the port that is in use', async () => {
+  it('names a port that is in use', async () => {
     await start();
     const port = Number(new URL(gateway.url).port);
     await expect(RtSmsSimulator.start({ port })).rejects.toThrow(
@@ -42,14 +42,14 @@ describe('start', () => {
     );
   });
 
-  it('refuses wrong options', async () => {
+  it('rejects invalid options', async () => {
     await start();
     await expect(RtSmsSimulator.start({ loss: 2 })).rejects.toThrow('loss must be a probability');
   });
 });
 
 describe('messages', () => {
-  it('stand in order, with what became of them', async () => {
+  it('are listed in order, with their statuses', async () => {
     await start();
     const uids = [await send(gateway), await send(gateway, { ...SMS, msisdn: 79_990_000_001, text: 'b' })];
     await gateway.report(uids[1] ?? '', 'rejected', { err: '7' });
@@ -65,7 +65,7 @@ describe('messages', () => {
     expect(gateway.messages[0]?.requestId).toBe(headers['x-request-id']);
   });
 
-  it('are kept up to maxMessages; the oldest go', async () => {
+  it('are kept up to maxMessages; the oldest are deleted', async () => {
     await start({ maxMessages: 3 });
     const uids: string[] = [];
     for (let n = 0; n < 10; n++) uids.push(await send(gateway));
@@ -84,7 +84,7 @@ describe('messages', () => {
 });
 
 describe('waitForMessage', () => {
-  it('finds one that is there, and one that is still to come', async () => {
+  it('finds a past message and a future one', async () => {
     await start();
     const [first, second] = [gateway.waitForMessage(), gateway.waitForMessage(({ text }) => text === 'b')];
     const uid = await send(gateway);
@@ -94,7 +94,7 @@ describe('waitForMessage', () => {
     expect((await second).uid).toBe(other);
   });
 
-  it('rejects with what the predicate throws, and harms nobody', async () => {
+  it('rejects with the error of the predicate, without other effects', async () => {
     await start();
     const failing = gateway.waitForMessage(() => {
       throw new RangeError('mine');
@@ -112,8 +112,8 @@ describe('waitForMessage', () => {
   });
 });
 
-describe('those who look on', () => {
-  it('see the message before its status, the status before the callback', async () => {
+describe('listeners', () => {
+  it('get the message before its status, the status before the callback', async () => {
     const receiver = await receive();
     await start({ callbackUrl: receiver.url });
     const seen: string[] = [];
@@ -124,7 +124,7 @@ describe('those who look on', () => {
     expect(seen).toEqual(['message accepted', 'status delivered', 'callback delivered 200']);
   });
 
-  it('see exchanges with no password in them', async () => {
+  it('get exchanges without the password', async () => {
     await start({ password: 'hun"ter2' });
     await post(gateway, { ...SMS, login: 'simulator', pass: 'hun"ter2' }, {});
     gateway.nextStatus('reset');
@@ -137,7 +137,7 @@ describe('those who look on', () => {
     expect(JSON.stringify(gateway.exchanges)).not.toContain('ter2');
   });
 
-  it('find the last 200 exchanges', async () => {
+  it('can read the last 200 exchanges', async () => {
     await start();
     for (let n = 0; n < 410; n++) await get(gateway, `message-id-${n}`);
     const paths = gateway.exchanges.map(({ path }: SimulatedExchange) => path.replace(/.*-/, ''));
@@ -147,14 +147,14 @@ describe('those who look on', () => {
 });
 
 describe('callTo', () => {
-  it('refuses what is no address', async () => {
+  it('rejects an invalid address', async () => {
     await start();
     expect(() => gateway.callTo('localhost:3000')).toThrow('must be an http or https URL');
   });
 });
 
 describe('close', () => {
-  it('ends requests without an answer, late answers and callbacks in flight; a second time too', async () => {
+  it('ends unanswered requests, late answers and callbacks in flight; a second call is allowed', async () => {
     const receiver = await receive(() => undefined);
     await start({ callbackUrl: receiver.url, reorder: 0 });
     const uid = await send(gateway);
@@ -177,7 +177,7 @@ describe('close', () => {
     await expect(post(gateway, SMS)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('settles what is held back or waits for the answer to its POST', async () => {
+  it('settles callbacks that are held back or wait for the answer to their POST', async () => {
     const receiver = await receive();
     await start({ callbackUrl: receiver.url, reorder: 1, latencyMs: 60_000 });
     const replied = post(gateway, SMS).catch(() => 'lost');
@@ -194,7 +194,7 @@ describe('close', () => {
 });
 
 describe('adjust', () => {
-  it('changes what it names, from the next change of status on', async () => {
+  it('changes the named options, from the next change of status on', async () => {
     const receiver = await receive();
     await start({ callbackUrl: receiver.url, duplicate: 0.5 });
     const uid = await send(gateway);
@@ -218,7 +218,7 @@ describe('adjust', () => {
     expect(gateway.messages.map(({ status }) => status)).toEqual(['accepted', 'awaiting_report']);
   });
 
-  it('spreads answers over the second by perSecond', async () => {
+  it('spreads answers evenly with perSecond', async () => {
     await start();
     gateway.adjust({ perSecond: 50 });
     const began = performance.now();
@@ -228,7 +228,7 @@ describe('adjust', () => {
     await send(gateway);
   });
 
-  it('lists every wrong change and makes none', async () => {
+  it('lists all invalid changes and applies none', async () => {
     await start();
     expect(() => gateway.adjust({ loss: 2, latencyMs: -1, perSecond: 5 })).toThrow(
       'loss must be a probability from 0 to 1; latencyMs must be milliseconds, 0 or more',
@@ -239,7 +239,7 @@ describe('adjust', () => {
 });
 
 describe('a callback', () => {
-  it('can be lost on purpose, and sent once more', async () => {
+  it('can be lost on purpose, and sent again', async () => {
     const receiver = await receive();
     await start({ callbackUrl: receiver.url });
     const uid = await send(gateway);
@@ -249,7 +249,7 @@ describe('a callback', () => {
     expect(receiver.statuses).toEqual(['delivered']);
   });
 
-  it('is not sent once more where there was none', async () => {
+  it('is not sent again if there was none', async () => {
     await start();
     await expect(gateway.resend('message-id-none')).rejects.toThrow(RangeError);
     const uid = await send(gateway);

@@ -1,31 +1,28 @@
 import { EventEmitter } from 'node:events';
 import { isIPv6 } from 'node:net';
+import type { SimulatedExchange } from './exchange.js';
 import type { Fault, FaultDetails } from './faults.js';
-import { GatewayHttp, type SimulatedExchange } from './gateway-http.js';
-import {
-  Lifecycle,
-  type MessageStatus,
-  type SimulatedCallback,
-  type SimulatedMessage,
-  type StatusDetails,
-} from './lifecycle.js';
+import { GatewayHttp } from './gateway-http.js';
 import { Inbox } from './inbox/inbox.js';
+import { Lifecycle } from './lifecycle.js';
+import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from './messages.js';
 import {
   adjust,
   problemOfCallbackUrl,
+  resolveOptions,
   type RtSmsSimulatorAdjustments,
   type RtSmsSimulatorOptions,
   type Settings,
-  settle,
 } from './options.js';
 import { SEND_PATH } from './protocol.js';
+import { Recent } from './recent.js';
 import { Schedule } from './schedule.js';
 
-/** What a simulator tells while it runs. Listeners are called in line: one that throws breaks what it listens to. */
+/** Events of a running simulator. Listeners are called synchronously: an exception in one breaks the request or timer. */
 export interface RtSmsSimulatorEvents {
   /** A message was accepted; its POST is not answered yet. */
   message: [SimulatedMessage];
-  /** The status of a message changed; its callback is still to come. */
+  /** The status of a message changed; its callback follows. */
   status: [SimulatedMessage];
   /** A callback was answered, failed or was lost. */
   callback: [SimulatedCallback];
@@ -41,21 +38,21 @@ interface Waiter {
 
 const KEPT_CALLBACKS = 100_000;
 const KEPT_EXCHANGES = 200;
-/** Where a server that listens on all addresses is reached from this machine. */
+/** Addresses at which this machine reaches a server that listens on all addresses. */
 const REACHED_AT = new Map([
   ['0.0.0.0', '127.0.0.1'],
   ['::', '::1'],
 ]);
 
 /**
- * The provider's SMS gateway, as far as its document goes: a real HTTP server on a real port.
+ * Simulates the provider's SMS gateway according to its document, as a real HTTP server on a real port.
  *
- * Left alone it behaves like the real thing: it checks credentials, addresses and fields, statuses advance by
- * themselves, callbacks are sent. `MAGIC_NUMBERS` give each outcome without code; `nextSend()`, `nextStatus()` and
- * `report()` give it from a test.
+ * By default it behaves like the real gateway: it checks credentials, addresses and fields, advances statuses and sends
+ * callbacks. `MAGIC_NUMBERS` produce each outcome without code; `nextSend()`, `nextStatus()` and `report()` produce it
+ * from a test.
  */
 export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
-  /** The seed in use; start another simulator with it to see the same run again. */
+  /** The seed in use; start another simulator with it to repeat the run. */
   readonly seed: number;
   readonly #settings: Settings;
   readonly #schedule = new Schedule();
@@ -111,13 +108,13 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
-   * Starts a gateway; with no options on a free port of the loopback, callbacks off until `callTo()`.
+   * Starts a gateway. Without options it uses a free port of the loopback interface, and callbacks are off until `callTo()`.
    *
-   * @throws TypeError that lists every wrong option
-   * @throws Error that names the port, where it is in use or cannot be had
+   * @throws TypeError that lists every invalid option
+   * @throws Error that names the port if it is in use or not permitted
    */
   static async start(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
-    const simulator = new this(settle(options));
+    const simulator = new this(resolveOptions(options));
     simulator.#port = await simulator.#http.listen();
     return simulator;
   }
@@ -128,38 +125,38 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     return `http://${isIPv6(host) ? `[${host}]` : host}:${this.#port}${SEND_PATH}`;
   }
 
-  /** Ready to spread into the options of a client. */
+  /** Login, password and address, to spread into the options of a client. */
   get options(): { readonly login: string; readonly password: string; readonly url: string } {
     return { login: this.#settings.login, password: this.#settings.password, url: this.url };
   }
 
-  /** Where the inbox is, if the option `inbox` has it served. */
+  /** Address of the inbox, `undefined` without the option `inbox`. */
   get inboxUrl(): string | undefined {
     return this.#inbox && new URL('/', this.url).href;
   }
 
-  /** Where callbacks go. */
+  /** Address for callbacks, `undefined` if none are sent. */
   get callbackUrl(): string | undefined {
     return this.#lifecycle.callbackUrl;
   }
 
-  /** The settings that `adjust()` may change, as they stand. */
+  /** Current values of the settings that `adjust()` can change. */
   get adjustments(): Required<RtSmsSimulatorAdjustments> {
     const { loss, duplicate, reorder, latencyMs, perSecond, lifecycle } = this.#settings;
     return { loss, duplicate, reorder, latencyMs, perSecond, lifecycle };
   }
 
-  /** The accepted messages, oldest first, as many as `maxMessages`. A new array each time, of living objects. */
+  /** The last `maxMessages` accepted messages, oldest first. Each call returns a new array of live objects. */
   get messages(): readonly SimulatedMessage[] {
     return this.#lifecycle.messages;
   }
 
-  /** How many requests were read to their end, whatever was answered. */
+  /** Number of requests that were read to their end, regardless of the answer. */
   get requests(): { readonly post: number; readonly get: number } {
     return { ...this.#http.requests };
   }
 
-  /** The callbacks in the order they were sent or lost, the last 100 000. */
+  /** The last 100 000 callbacks, in the order in which they were sent or lost. */
   get callbacks(): readonly SimulatedCallback[] {
     return this.#callbacks.list();
   }
@@ -170,9 +167,9 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
-   * Sets, changes or (undefined) takes away the callback address. What is under way keeps its old one.
+   * Sets, changes or (with undefined) removes the callback address. Callbacks in flight keep the old one.
    *
-   * @throws TypeError if it is no http or https URL
+   * @throws TypeError if it is not an http or https URL
    */
   callTo(url: string | undefined): void {
     const problem = url === undefined ? undefined : problemOfCallbackUrl(url);
@@ -182,17 +179,17 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
-   * Changes options of a running simulator, from the next request or change of status on; what is not named stays.
-   * Messages that came while `lifecycle` was false are not advanced by turning it on.
+   * Changes options of a running simulator, from the next request or change of status on; options that are not named
+   * stay. Turning `lifecycle` on does not advance messages that were accepted while it was false.
    *
-   * @throws TypeError that lists every wrong change
+   * @throws TypeError that lists every invalid change
    */
   adjust(changes: RtSmsSimulatorAdjustments): void {
     adjust(this.#settings, changes);
     this.#inbox?.settingsChanged();
   }
 
-  /** The first accepted message that fits, be it there already or still to come. Rejects when the simulator closes. */
+  /** Resolves with the first accepted message that matches, a past or a future one. Rejects when the simulator closes. */
   waitForMessage(predicate: (message: SimulatedMessage) => boolean = () => true): Promise<SimulatedMessage> {
     const found = new Promise<SimulatedMessage>((resolve, reject) => {
       const waiter = { predicate, resolve, reject };
@@ -201,28 +198,28 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
         if (!this.#waiters.has(waiter)) break;
         this.#offer(message, waiter);
       }
-      if (this.#closing) this.#giveUp();
+      if (this.#closing) this.#rejectWaiters();
     });
-    // A test that gave up waiting must not fail once more by an unhandled rejection.
+    // A test that has stopped waiting must not fail with an unhandled rejection.
     found.catch(() => undefined);
     return found;
   }
 
   /**
-   * Changes the status of a message and calls back; from then on the message is no longer advanced automatically.
-   * The callback waits for the answer to the message's POST and for the callbacks before it; `loss`, `duplicate` and
-   * `reorder` befall it too.
+   * Changes the status of a message and sends the callback; this ends the automatic lifecycle of the message.
+   * The callback waits for the answer to the message's POST and for earlier callbacks; `loss`, `duplicate` and `reorder`
+   * apply to it too.
    *
-   * @returns the callback once it was answered, failed or was lost; undefined where there is no callback address
+   * @returns the callback after it was answered, failed or was lost; undefined if a callback address is not set
    * @throws RangeError for a uid that is not among `messages`
-   * @throws TypeError for an empty status or for parts that are no whole number greater than 0
+   * @throws TypeError for an empty status or for parts that are not a whole number greater than 0
    */
   async report(
     uid: string,
     status: MessageStatus,
     details: StatusDetails = {},
   ): Promise<SimulatedCallback | undefined> {
-    if (status === '') throw new TypeError('report: the status is empty');
+    if (status === '') throw new TypeError('report: the status is empty. Fix: pass a status, such as "delivered"');
     const { parts } = details;
     if (parts !== undefined && !(Number.isInteger(parts) && parts > 0)) {
       throw new TypeError(`report: parts must be a whole number greater than 0, not ${parts}`);
@@ -231,9 +228,9 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
-   * Sends the callback of the message's present status once more, whatever `loss` says; the lifecycle goes on.
+   * Sends the callback of the message's current status again, regardless of `loss`; the lifecycle continues.
    *
-   * @returns the callback once it was answered or failed; undefined where there is no callback address
+   * @returns the callback after it was answered or failed; undefined if a callback address is not set
    * @throws RangeError for a uid that is not among `messages`, or for a message that has had no status yet
    */
   async resend(uid: string): Promise<SimulatedCallback | undefined> {
@@ -241,36 +238,36 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   }
 
   /**
-   * Plays a fault on the next `times` POSTs, whatever is in them; faults play in the order they were asked for.
+   * Plays a fault on the next `times` POSTs, regardless of their content; faults play in the order of these calls.
    *
-   * @throws TypeError that says what is wrong with the fault
+   * @throws TypeError that names the problem with the fault
    */
   nextSend(fault: Fault, times = 1): void {
     this.#http.sendFaults.add(fault, times);
     this.#inbox?.settingsChanged();
   }
 
-  /** The same for the next `times` status requests. */
+  /** Plays a fault on the next `times` status requests. */
   nextStatus(fault: Fault, times = 1): void {
     this.#http.statusFaults.add(fault, times);
     this.#inbox?.settingsChanged();
   }
 
-  /** Forgets the faults that were not played yet, those with `times` Infinity among them. */
+  /** Removes the faults that have not been played yet, including those with `times` Infinity. */
   clearFaults(): void {
     this.#http.sendFaults.clear();
     this.#http.statusFaults.clear();
     this.#inbox?.settingsChanged();
   }
 
-  /** The faults that wait for requests to come, next first; `times` null: for ever. */
+  /** Faults set for the next requests, next one first; `times` is null if a fault never ends. */
   get faults(): Readonly<
     Record<'send' | 'status', readonly { readonly fault: FaultDetails; readonly times: number | null }[]>
   > {
     return { send: this.#http.sendFaults.pending, status: this.#http.statusFaults.pending };
   }
 
-  /** Ends the server, its connections, timers and callbacks in flight. May be called more than once. */
+  /** Stops the server, its connections, timers and callbacks in flight. May be called more than once. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -279,7 +276,7 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
   async #close(): Promise<void> {
     this.#schedule.close();
     this.#lifecycle.close();
-    this.#giveUp();
+    this.#rejectWaiters();
     await this.#http.close();
   }
 
@@ -293,26 +290,8 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     this.#waiters.delete(waiter);
   }
 
-  #giveUp(): void {
+  #rejectWaiters(): void {
     for (const { reject } of this.#waiters) reject(new Error('RtSmsSimulator was closed while waiting for a message'));
     this.#waiters.clear();
-  }
-}
-
-/** The last so many of something. Cut back only when twice as many have come: cheap on average. */
-class Recent<T> {
-  readonly #kept: T[] = [];
-  readonly #limit: number;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  push(item: T): void {
-    if (this.#kept.push(item) >= 2 * this.#limit) this.#kept.splice(0, this.#limit);
-  }
-
-  list(): T[] {
-    return this.#kept.slice(-this.#limit);
   }
 }

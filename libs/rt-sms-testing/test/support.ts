@@ -17,7 +17,7 @@ export function basic(login = 'simulator', password = 'secret'): { authorization
   return { authorization: `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}` };
 }
 
-/** One request over a connection of its own (or `agent`); rejects if the answer does not come whole. */
+/** Sends one request over a new connection (or `agent`); rejects if the answer is incomplete. */
 export async function call(
   url: string,
   options: http.RequestOptions & { readonly body?: string | Buffer } = {},
@@ -49,7 +49,7 @@ export function post(
   });
 }
 
-/** Sends and gives the uid. */
+/** Sends a message and returns its uid. */
 export async function send(gateway: RtSmsSimulator, sms: object = SMS): Promise<string> {
   const { text } = await post(gateway, sms);
   return (JSON.parse(text) as { result: { uid: string } }).result.uid;
@@ -59,14 +59,14 @@ export function get(gateway: RtSmsSimulator, uid: string, headers: http.Outgoing
   return call(`${gateway.url}/${uid}`, { headers });
 }
 
-/** What a status request says of a message. */
+/** The `result` of a status request. */
 export async function statusOf(gateway: RtSmsSimulator, uid: string): Promise<Record<string, unknown>> {
   return (JSON.parse((await get(gateway, uid)).text) as { result: Record<string, unknown> }).result;
 }
 
-/** A user's server that takes callbacks. */
+/** A user's server that receives callbacks. */
 export class Receiver {
-  /** Paths and queries, in the order they came. */
+  /** Paths with their queries, in the order of arrival. */
   readonly seen: string[] = [];
   readonly #server: http.Server;
   #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
@@ -90,7 +90,7 @@ export class Receiver {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/callback`;
   }
 
-  /** The statuses seen, in order. */
+  /** Received statuses, in order. */
   get statuses(): (string | null)[] {
     return this.queries.map((query) => query.get('status'));
   }
@@ -99,7 +99,7 @@ export class Receiver {
     return this.seen.map((path) => new URL(path, 'http://x').searchParams);
   }
 
-  /** Until so many callbacks have come. */
+  /** Resolves after `count` callbacks have arrived. */
   async count(count: number): Promise<void> {
     if (this.seen.length >= count) return;
     await new Promise<void>((resolve) => this.#waiting.push({ count, resolve }));

@@ -25,14 +25,14 @@ const act = async (path: string, body: unknown = {}, headers: http.OutgoingHttpH
 };
 
 type Row = Record<string, unknown> & { uid: string; text: string };
-interface News {
+interface Update {
   messages: Row[];
   exchanges: Record<string, unknown>[];
   settings?: Record<string, unknown>;
 }
 
-/** What the page hears: each call gives the next event. */
-async function listen(): Promise<() => Promise<{ event: string; data: News }>> {
+/** Opens the event stream: each call returns the next event. */
+async function listen(): Promise<() => Promise<{ event: string; data: Update }>> {
   const request = http.get(`${base}inbox/events`, { agent: false });
   const [response] = (await once(request, 'response')) as [http.IncomingMessage];
   response.setEncoding('utf8').on('error', () => undefined);
@@ -43,7 +43,7 @@ async function listen(): Promise<() => Promise<{ event: string; data: News }>> {
       const [whole, event = '', data = ''] = /^event: (.*)\ndata: (.*)\n\n/.exec(text) ?? [];
       if (whole !== undefined) {
         text = text.slice(whole.length);
-        return { event, data: JSON.parse(data) as News };
+        return { event, data: JSON.parse(data) as Update };
       }
       const next = (await chunks.next()) as IteratorResult<string>;
       if (next.done) throw new Error('the events ended');
@@ -53,7 +53,7 @@ async function listen(): Promise<() => Promise<{ event: string; data: News }>> {
 }
 
 describe('the page', () => {
-  it('is not there unless it was asked for', async () => {
+  it('is not served without the option', async () => {
     await start({ inbox: false });
     expect(gateway.inboxUrl).toBeUndefined();
     for (const path of ['', 'inbox/app.js', 'inbox/events']) {
@@ -61,7 +61,7 @@ describe('the page', () => {
     }
   });
 
-  it('is at /, may load nothing from elsewhere, and leaves the API and all else as they were', async () => {
+  it('is served at /, may not load from other origins, and does not change the API', async () => {
     await start();
     expect(gateway.inboxUrl).toBe(base);
     const page = await call(base);
@@ -78,7 +78,7 @@ describe('the page', () => {
   });
 
   it.each([...PAGE].filter(([path]) => path.endsWith('.js')))(
-    '%s is a module that writes no markup',
+    '%s is a module that does not write markup',
     async (_, { body }) => {
       await start();
       expect(() => new vm.SourceTextModule(body)).not.toThrow();
@@ -86,7 +86,7 @@ describe('the page', () => {
     },
   );
 
-  it('has every word in both languages', async () => {
+  it('has all texts in both languages', async () => {
     await start();
     const [english, russian] = ['EN', 'RU'].map((name) => {
       const [, words = ''] =
@@ -101,7 +101,7 @@ describe('the page', () => {
   });
 });
 
-describe('strangers', () => {
+describe('requests from elsewhere', () => {
   const port = () => new URL(base).port;
 
   it.each([
@@ -114,7 +114,7 @@ describe('strangers', () => {
     ['an Origin without a name', { origin: 'null' }],
     ['a foreign page', { 'sec-fetch-site': 'cross-site' }],
     ['a page of another port', { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' }],
-  ])('are refused: %s', async (_, headers) => {
+  ])('are rejected: %s', async (_, headers) => {
     await start();
     const uid = await send(gateway);
     expect((await act(`messages/${uid}/report`, { status: 'delivered' }, headers)).status).toBe(403);
@@ -129,7 +129,7 @@ describe('strangers', () => {
     expect((await call(base, { headers })).status).toBe(200);
   });
 
-  it('are not the page itself, nor a program', async () => {
+  it('do not include the page itself and programs', async () => {
     await start();
     for (const host of [`127.0.0.1:${port()}`, `localhost:${port()}`, `sms.localhost:${port()}`, `[::1]:${port()}`]) {
       const own = { host, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' };
@@ -138,13 +138,13 @@ describe('strangers', () => {
     }
   });
 
-  it('are let in under a name that was given', async () => {
+  it('are accepted under a name in inbox.hosts', async () => {
     await start({ inbox: { hosts: ['SMS.test'] } });
     expect((await act('settings', {}, { host: 'sms.test:4010' })).status).toBe(200);
     expect((await act('settings', {}, { host: 'sms.test.evil.example' })).status).toBe(403);
   });
 
-  it('cannot act by a form', async () => {
+  it('cannot change anything by a form', async () => {
     await start();
     const uid = await send(gateway);
     const form = { 'content-type': 'text/plain' };
@@ -156,7 +156,7 @@ describe('strangers', () => {
 });
 
 describe('events', () => {
-  it('tell of all there is, then of every change', async () => {
+  it('report all messages, then all changes', async () => {
     await using receiver = await startReceiver();
     await start({ callbackUrl: receiver.url });
     const first = await send(gateway);
@@ -174,7 +174,7 @@ describe('events', () => {
 
     await gateway.report(first, 'rejected', { err: '7' });
     let change = await next();
-    // On a busy machine the answer to the callback has an event of its own.
+    // On a busy machine the answer to the callback arrives in a separate event.
     const isAnswered = () => JSON.stringify(change.data).includes('"code":200');
     while (!isAnswered()) change = await next();
     expect(change).toMatchObject({
@@ -187,7 +187,7 @@ describe('events', () => {
     expect(await next()).toMatchObject({ data: { messages: [], settings: { loss: 0.25 } } });
   });
 
-  it('tell of the newest first, and of the others in order', async () => {
+  it('report the newest messages first, and the others in order', async () => {
     await start();
     const uids = [];
     for (let n = 0; n < 450; n++) uids.push(await send(gateway));
@@ -197,7 +197,7 @@ describe('events', () => {
     expect([...older.data.messages, ...newest.data.messages].map(({ uid }) => uid)).toEqual(uids);
   });
 
-  it('tell of requests that were refused, with their reason', async () => {
+  it('report rejected requests with their reason', async () => {
     await start();
     const next = await listen();
     await next();
@@ -208,8 +208,8 @@ describe('events', () => {
   });
 });
 
-describe('what can be done', () => {
-  it('pushes a status, with its callback or without', async () => {
+describe('an action', () => {
+  it('reports a status, with its callback or without', async () => {
     await using receiver = await startReceiver();
     await start({ callbackUrl: receiver.url });
     const uid = await send(gateway);
@@ -224,7 +224,7 @@ describe('what can be done', () => {
     expect(await statusOf(gateway, uid)).toMatchObject({ status: 'rejected', error_code: '11', pdu_count: 2 });
   });
 
-  it('sends a callback once more', async () => {
+  it('sends a callback again', async () => {
     await using receiver = await startReceiver();
     await start({ callbackUrl: receiver.url, loss: 1 });
     const uid = await send(gateway);
@@ -234,7 +234,7 @@ describe('what can be done', () => {
     expect(receiver.statuses).toEqual(['delivered']);
   });
 
-  it('sets faults and forgets them', async () => {
+  it('sets faults and clears them', async () => {
     await start();
     expect(await act('faults', { on: 'send', fault: 'system_error', times: 2 })).toMatchObject({
       json: { faults: { send: [{ fault: { fault: 'system_error' }, times: 2 }], status: [] } },
@@ -267,8 +267,8 @@ describe('what can be done', () => {
     ['settings', { loss: 2, password: 'x' }, 400, 'loss must be a probability from 0 to 1; password: no such option'],
     ['settings', { callbackUrl: 'javascript:1' }, 400, 'must be an http or https URL'],
     ['settings', [], 400, 'must be a JSON object'],
-    ['nothing', {}, 404, 'Nothing is at'],
-  ])('says what is wrong: %s %j', async (path, body, status, error) => {
+    ['nothing', {}, 404, 'Not found: '],
+  ])('is answered with the problem: %s %j', async (path, body, status, error) => {
     await start();
     const uid = await send(gateway);
     const reply = await act(path.replace('UID', uid), body);
@@ -276,8 +276,8 @@ describe('what can be done', () => {
   });
 });
 
-describe('one message in full', () => {
-  it('has its callbacks, requests and answers, without the credentials', async () => {
+describe('the details of a message', () => {
+  it('have its callbacks, requests and answers, without the credentials', async () => {
     await start({ password: 'very-secret' });
     const authorization = `Basic ${Buffer.from('simulator:very-secret').toString('base64')}`;
     const body = { ...SMS, login: 'simulator', pass: 'very-secret' };
@@ -298,7 +298,7 @@ describe('one message in full', () => {
     expect((await call(`${base}inbox/messages/message-id-none`)).status).toBe(404);
   });
 
-  it('has the exchange of a status request about a message that there is not', async () => {
+  it('have the exchange of a status request about an unknown message', async () => {
     await start();
     await get(gateway, 'message-id-000000000000');
     const { requestId, uid } = gateway.exchanges[0]!;
@@ -310,7 +310,7 @@ describe('one message in full', () => {
     });
   });
 
-  it('has the exchange of a refused request, too', async () => {
+  it('have the exchange of a rejected request, too', async () => {
     await start();
     await post(gateway, '{');
     const id = gateway.exchanges[0]?.requestId;

@@ -1,16 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SimulatedExchange } from '../exchange.js';
 import { type Fault, type FaultDetails, TRANSPORT_FAULTS } from '../faults.js';
-import type { SimulatedExchange } from '../gateway-http.js';
-import { refusalOfInbox } from '../guard.js';
-import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from '../lifecycle.js';
+import { inboxRejection } from '../guard.js';
 import { MAGIC_NUMBERS } from '../magic-numbers.js';
+import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from '../messages.js';
 import type { RtSmsSimulatorAdjustments } from '../options.js';
 import { type JsonObject, readBody, REASONS, STATUSES } from '../protocol.js';
 import type { Schedule } from '../schedule.js';
 import { Journal, rowOf } from './journal.js';
 import { readPage } from './page.js';
 
-/** What the inbox does with the gateway on a person's behalf: what a test may do, and no more. */
+/** The simulator's methods that the inbox uses; all of them are open to tests as well. */
 interface Gateway {
   readonly url: string;
   readonly seed: number;
@@ -42,14 +42,14 @@ const HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 };
 
-/** The page at `/` where people look at messages, and the JSON that it lives on, under `/inbox/`. */
+/** Serves the page at `/` that shows the messages, and its JSON under `/inbox/`. */
 export class Inbox {
   readonly #gateway: Gateway;
   readonly #hosts: readonly string[];
   readonly #journal: Journal;
   readonly #page = readPage();
 
-  /** @param hosts the names by which other machines may call it */
+  /** @param hosts names under which other machines may open the inbox */
   constructor(gateway: Gateway, hosts: readonly string[], schedule: Schedule) {
     this.#gateway = gateway;
     this.#hosts = hosts;
@@ -80,20 +80,21 @@ export class Inbox {
     this.#journal.settingsChanged();
   }
 
-  /** Answers what is for the inbox; false: it is not. */
+  /** Answers a request to the inbox; returns false for any other request. */
   visit(request: IncomingMessage, response: ServerResponse): boolean {
     const target = request.url ?? '';
     if (target !== '/' && !target.startsWith('/inbox/') && !target.startsWith('/?')) return false;
-    const refused = refusalOfInbox(request, this.#hosts);
-    if (refused !== undefined) {
+    const rejection = inboxRejection(request, this.#hosts);
+    if (rejection !== undefined) {
       request.resume();
-      this.#send(response, { code: 403, json: { error: refused } });
+      this.#send(response, { code: 403, json: { error: rejection } });
       return true;
     }
     const { pathname, searchParams } = new URL(target, 'http://inbox');
     const asset = this.#page.get(pathname);
     if (request.method === 'POST') void this.#post(request, response, pathname);
-    else if (request.method !== 'GET') this.#send(response, { code: 405, json: { error: 'GET or POST is needed.' } });
+    else if (request.method !== 'GET')
+      this.#send(response, { code: 405, json: { error: 'Only GET and POST are supported.' } });
     else if (asset) response.writeHead(200, { ...HEADERS, 'Content-Type': asset.type }).end(asset.body);
     else if (pathname === '/inbox/events') this.#journal.watch(response);
     else this.#send(response, this.#get(pathname, searchParams));
@@ -159,7 +160,7 @@ export class Inbox {
   }
 }
 
-/** What the page sets and offers for choice. */
+/** Settings that the page shows, and the choices that it offers. */
 export type InboxSettings = ReturnType<typeof settingsOf>;
 
 function settingsOf({ url, seed, callbackUrl, adjustments, faults }: Gateway) {
@@ -168,7 +169,10 @@ function settingsOf({ url, seed, callbackUrl, adjustments, faults }: Gateway) {
 }
 
 function notFound(path: string): Answer {
-  return { code: 404, json: { error: `Nothing is at ${path}; what is no longer kept is not either.` } };
+  return {
+    code: 404,
+    json: { error: `Not found: ${path}. It may have been deleted, because only the newest entries are kept.` },
+  };
 }
 
 function reportOf({ status, err, parts, lost }: JsonObject): [MessageStatus, StatusDetails] {
@@ -178,7 +182,7 @@ function reportOf({ status, err, parts, lost }: JsonObject): [MessageStatus, Sta
   return [status, { ...(err && { err }), ...(parts !== undefined && { parts }), lost: lost === true }];
 }
 
-/** JSON by its Content-Type as well, which no form of a foreign page can send. */
+/** Requires the Content-Type of JSON, which a form on a page of another origin cannot send. */
 async function bodyOf(request: IncomingMessage): Promise<JsonObject> {
   const chunks: Buffer[] = [];
   let size = 0;

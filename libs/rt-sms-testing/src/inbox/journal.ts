@@ -1,30 +1,31 @@
 import type { ServerResponse } from 'node:http';
-import type { SimulatedExchange } from '../gateway-http.js';
-import type { SimulatedCallback, SimulatedMessage } from '../lifecycle.js';
+import type { SimulatedExchange } from '../exchange.js';
+import type { SimulatedCallback, SimulatedMessage } from '../messages.js';
 import type { Schedule } from '../schedule.js';
 import { countParts } from '../segments.js';
 
-/** A message with all that was said about it. */
+/** A message with its callbacks, requests and answers. */
 export interface Entry {
   readonly message: SimulatedMessage;
   readonly callbacks: SimulatedCallback[];
   readonly exchanges: SimulatedExchange[];
 }
 
-/** A message, or a request, in the lists of the page. */
+/** A message in the list of the page. */
 export type MessageRow = ReturnType<typeof rowOf>;
-export type RequestRow = ReturnType<typeof briefly>;
+/** A request in the list of the page. */
+export type RequestRow = ReturnType<typeof requestRowOf>;
 
-/** The data of the events `state`, `older` and `change`. */
-export interface News {
+/** Data of the events `state`, `older` and `change`. */
+export interface JournalUpdate {
   readonly messages: readonly MessageRow[];
   readonly exchanges?: readonly RequestRow[];
   readonly settings?: object;
-  /** How many messages are kept; with `state` only. */
+  /** Number of messages that are kept; in `state` only. */
   readonly keeps?: number;
 }
 
-/** One who looks on, and what is still to be told. */
+/** An open page, and the changes that have not been sent to it yet. */
 interface Viewer {
   readonly response: ServerResponse;
   readonly uids: Set<string>;
@@ -35,18 +36,18 @@ interface Viewer {
 const KEPT_MESSAGES = 10_000;
 const KEPT_OF_ONE = 50;
 const KEPT_EXCHANGES = 200;
-/** In a list nobody reads more of a text; the view of one message has it all. */
+/** Length of the text in the list; the view of one message has the full text. */
 const SHOWN_CHARACTERS = 1_000;
-/** A page shows the newest at once and gets the others behind, in pieces that it can swallow without a hitch. */
+/** A page shows the newest messages at once; the others follow in pieces small enough to keep it responsive. */
 const FIRST_MESSAGES = 200;
 const PIECE_MESSAGES = 2_000;
 const FLUSH_MS = 50;
 const HEARTBEAT_MS = 15_000;
 
-/** The last 10 000 messages, and the server-sent events that tell of them. With nobody looking on it costs next to nothing. */
+/** Keeps the last 10 000 messages and reports them as server-sent events. Without an open page its cost is negligible. */
 export class Journal {
   readonly #entries = new Map<string, Entry>();
-  /** One live iterator for good: a new one would step over the holes of all that was deleted before. */
+  /** One iterator for the whole run: a new one would first step over the holes that earlier deletions left. */
   readonly #oldestFirst = this.#entries.keys();
   readonly #viewers = new Set<Viewer>();
   readonly #schedule: Schedule;
@@ -65,7 +66,7 @@ export class Journal {
     return this.#entries.get(uid);
   }
 
-  /** A request of the last 200, or of a message that is kept. */
+  /** Finds one of the last 200 requests, or a request of a kept message. */
   exchange(requestId: string, uid: string | null): SimulatedExchange | undefined {
     const known = (uid === null ? undefined : this.find(uid)?.exchanges) ?? this.#recent();
     return known.findLast((exchange) => exchange.requestId === requestId);
@@ -91,7 +92,7 @@ export class Journal {
     for (const viewer of this.#viewers) {
       if (uid !== undefined) viewer.uids.add(uid);
       if (viewer.exchanges.push(exchange) > KEPT_EXCHANGES * 2) viewer.exchanges.splice(0, KEPT_EXCHANGES);
-      // It may have played one of the faults that were waiting.
+      // The request may have used up one of the set faults, which are part of the settings.
       viewer.settings ||= exchange.fault !== undefined;
     }
     this.#flushSoon();
@@ -108,15 +109,15 @@ export class Journal {
   }
 
   /**
-   * Tells of what there is, the newest as the event `state`, what is before them as `older` (each later one is before the
-   * last), and from then on of what changed, as `change`.
+   * Sends the newest messages as the event `state`, the earlier ones as `older` (newest piece first), and from then on
+   * all changes as `change`.
    */
   watch(response: ServerResponse): void {
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
     const rows = Array.from(this.#entries.values(), rowOf);
     write(response, 'state', {
       messages: rows.slice(-FIRST_MESSAGES),
-      exchanges: this.#recent().map(briefly),
+      exchanges: this.#recent().map(requestRowOf),
       settings: this.#settings(),
       keeps: KEPT_MESSAGES,
     });
@@ -127,7 +128,7 @@ export class Journal {
     this.#viewers.add(viewer);
     response.on('drain', () => this.#flushSoon());
     response.on('close', () => this.#viewers.delete(viewer));
-    if (!this.#beating) this.#beat();
+    if (!this.#beating) this.#sendHeartbeats();
   }
 
   #flushSoon(): void {
@@ -135,18 +136,18 @@ export class Journal {
     this.#flushing = true;
     this.#schedule.after(FLUSH_MS, () => {
       this.#flushing = false;
-      for (const viewer of this.#viewers) this.#tell(viewer);
+      for (const viewer of this.#viewers) this.#sendChanges(viewer);
     });
   }
 
-  #tell(viewer: Viewer): void {
+  #sendChanges(viewer: Viewer): void {
     const { response, uids, exchanges, settings } = viewer;
-    // One who reads slowly gets the sum of the changes later.
+    // A slow reader gets the sum of the changes after it has drained.
     if (response.writableNeedDrain || (uids.size === 0 && exchanges.length === 0 && !settings)) return;
     const messages = Array.from(uids, (uid) => this.#entries.get(uid)).filter((entry) => entry !== undefined);
     write(response, 'change', {
       messages: messages.map(rowOf),
-      exchanges: exchanges.slice(-KEPT_EXCHANGES).map(briefly),
+      exchanges: exchanges.slice(-KEPT_EXCHANGES).map(requestRowOf),
       ...(settings && { settings: this.#settings() }),
     });
     uids.clear();
@@ -154,18 +155,18 @@ export class Journal {
     viewer.settings = false;
   }
 
-  /** Keeps idle connections open, and finds those that broke without a word. */
-  #beat(): void {
+  /** Keeps idle connections open and detects the broken ones. */
+  #sendHeartbeats(): void {
     this.#beating = this.#viewers.size > 0;
     if (!this.#beating) return;
     this.#schedule.after(HEARTBEAT_MS, () => {
       for (const { response } of this.#viewers) response.write(':\n\n');
-      this.#beat();
+      this.#sendHeartbeats();
     });
   }
 }
 
-/** What is shown of a message in the list. Times are milliseconds since 1970. */
+/** A message as a row of the list. Times are milliseconds since 1970. */
 export function rowOf({ message, callbacks }: Entry) {
   return {
     uid: message.uid,
@@ -177,12 +178,12 @@ export function rowOf({ message, callbacks }: Entry) {
     segments: message.parts ?? countParts(message.text),
     status: message.status,
     err: message.err,
-    // Lost, answered with a code, failed, or none of them yet.
+    // A callback in flight is not lost, does not have a code and has not failed.
     callbacks: callbacks.map(({ status, code, error, lost }) => ({ status, code, failed: error !== undefined, lost })),
   };
 }
 
-export function briefly({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange) {
+export function requestRowOf({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange) {
   const reason = /"reason":"(\w+)"/.exec(responseBody ?? '')?.[1];
   return { requestId, at: at.getTime(), method, path, code: status, reason, uid, fault };
 }
@@ -191,6 +192,6 @@ function keep<T>(list: T[] | undefined, item: T): void {
   if (list && list.push(item) > KEPT_OF_ONE) list.shift();
 }
 
-function write(response: ServerResponse, event: 'state' | 'older' | 'change', data: News): void {
+function write(response: ServerResponse, event: 'state' | 'older' | 'change', data: JournalUpdate): void {
   response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
 }

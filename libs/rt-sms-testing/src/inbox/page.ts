@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import folder from '../../page/folder.cjs';
 
-/** A file as a browser gets it. */
+/** A file of the page with its Content-Type. */
 export interface PageFile {
   readonly type: string;
   readonly body: string;

@@ -1,7 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { problemOfOption, type RtSmsSimulatorOptions } from '../options.js';
 
-/** What the flags and the environment ask for. */
+/** The parsed flags and environment variables. */
 export interface ParsedArgs {
   readonly options: RtSmsSimulatorOptions;
   /** Path of a script. */
@@ -32,24 +32,24 @@ const DEFAULT_PORT = 4010;
 
 const AFTER_HELP = `
 Each flag can also be set in the environment: ${PREFIX}PORT=4010, ${PREFIX}JSON=1. A flag takes precedence.
-Exit codes: 0 ended by a signal, 1 could not start, 2 the flags or the script are wrong.`;
+Exit codes: 0 ended by a signal, 1 could not start, 2 the flags or the script are invalid.`;
 
 /**
  * Flags take precedence over variables. With `--help`, the help is the result.
- * @throws TypeError that names the flag or the variable that is wrong; it shows neither password nor callback address
+ * @throws TypeError that names the invalid flag or variable; it never shows the password or the callback address
  */
 export function parseArgs(args: readonly string[], env: NodeJS.ProcessEnv): ParsedArgs | { help: string } {
   const fromEnvironment = Object.entries(env).flatMap(([name, text]) => {
     if (!name.startsWith(PREFIX) || !text) return [];
     const arg = argOf(name, text);
-    // Alone, so that the problem is known to be that of the variable.
+    // Parsed alone first, so that an error names the variable.
     if (arg !== undefined) parse([arg], `${name}: `);
     return arg ?? [];
   });
   return parse([...fromEnvironment, ...args]);
 }
 
-/** `RT_SMS_SIM_PORT=4010` as `--port=4010`; a switch that is 0 or false is not set. */
+/** Turns `RT_SMS_SIM_PORT=4010` into `--port=4010`; a switch with the value 0 or false is left out. */
 function argOf(name: string, text: string): string | undefined {
   const flag = `--${name.slice(PREFIX.length).toLowerCase().replaceAll('_', '-')}`;
   const option = commandLine().options.find(({ long }) => long === flag);
@@ -99,21 +99,21 @@ function commandLine(print: (text: string) => void = () => undefined): Command {
     .option('--host <ADDRESS>', 'address to listen on (default: 127.0.0.1)', as('host'))
     .option('--login <LOGIN>', 'login that clients must use (default: simulator)', as('login'))
     .option('--password <PASSWORD>', 'password that clients must use (default: secret)', as('password'))
-    .option('--callback-url <URL>', 'address that callbacks go to (default: none are sent)', as('callbackUrl'))
+    .option('--callback-url <URL>', 'address for callbacks (default: none are sent)', as('callbackUrl'))
     .option('--allow-from <IP,…>', 'client addresses, at most 15 (default: any)', as('allowFrom', list))
     .option('--shortcodes <NAME,…>', 'agreed sender names (default: any)', as('shortcodes', list))
     .option('--loss <0…1>', 'probability that a callback is lost (default: 0)', as('loss', number))
-    .option('--duplicate <0…1>', 'probability that it is sent twice (default: 0)', as('duplicate', number))
-    .option('--reorder <0…1>', 'probability that it follows the next one (default: 0)', as('reorder', number))
+    .option('--duplicate <0…1>', 'probability that a callback is sent twice (default: 0)', as('duplicate', number))
+    .option('--reorder <0…1>', 'probability that a callback follows the next one (default: 0)', as('reorder', number))
     .option('--latency <MS>', 'milliseconds before every answer (default: 0)', as('latencyMs', number))
     .option('--rate <N>', 'requests answered per second, 0 for no limit (default: 0)', as('perSecond', number))
     .option('--seed <N>', 'the same seed gives the same uids and callbacks (default: random)', as('seed', number))
     .option('--inbox-host <NAME,…>', 'names by which other machines may open the inbox', as('inbox', hosts))
-    .option('--no-inbox', 'the gateway alone, without a page at /')
-    .option('--manual', 'statuses change only by hand, in the inbox or by a script')
+    .option('--no-inbox', 'serve the gateway only, without a page at /')
+    .option('--manual', 'change statuses only in the inbox or by a script')
     .option('--script <FILE>', 'JSON list of faults and steps to play', notFlag)
     .option('--json', 'print a JSON line for every message, status, callback and request')
-    .option('--numbers', 'list the numbers that give each outcome')
+    .option('--numbers', 'list the numbers that produce each outcome')
     .option('--version', 'print the version')
     .helpOption('--help', 'print this help')
     .addHelpText('after', AFTER_HELP);
@@ -122,10 +122,10 @@ function commandLine(print: (text: string) => void = () => undefined): Command {
 type Read = (text: string) => unknown;
 const list = (text: string): string[] => text.split(',').map((entry) => entry.trim());
 const hosts: Read = (text) => ({ hosts: list(text).filter((name) => name !== '') });
-/** What is not a number stays text, which the options refuse. */
+/** Leaves text that is not a number as it is; the options reject it later. */
 const number: Read = (text) => (text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text));
 
-/** A flag that follows is not the value of this one. */
+/** Rejects a following flag as the value of this one. */
 function notFlag(text: string): string {
   if (text === '' || text.startsWith('--')) throw new InvalidArgumentError('Its value is missing.');
   return text;

@@ -33,7 +33,7 @@ const printed = async (pattern: RegExp) => {
   }
 };
 
-it('says where it is, serves the inbox, and ends on a signal', async () => {
+it('prints its address, serves the inbox, and ends on a signal', async () => {
   const running = runSimulator(['--port', '0', '--login', 'me'], { RT_SMS_SIM_PASSWORD: 'my' });
   const inbox = await printed(/inbox +(\S+)\n[^]*\n\n.*--numbers/);
   expect(out).toMatch(
@@ -45,7 +45,7 @@ it('says where it is, serves the inbox, and ends on a signal', async () => {
   await expect(call(inbox)).rejects.toThrow('ECONNREFUSED');
 });
 
-it('logs JSON on demand', async () => {
+it('logs JSON with --json', async () => {
   const running = runSimulator(['--port', '0', '--json', '--manual'], {});
   const url = await printed(/"event":"started","url":"([^"]+)"/);
   await send({ url } as RtSmsSimulator);
@@ -80,7 +80,7 @@ it('plays a script', async () => {
   await rm(folder, { recursive: true });
 });
 
-it('says why it cannot start', async () => {
+it('prints why it cannot start', async () => {
   const gateway = await RtSmsSimulator.start();
   const { port } = new URL(gateway.url);
   expect(await runSimulator(['--port', port], {})).toBe(1);
@@ -94,14 +94,14 @@ it('names a missing script once', async () => {
 });
 
 describe('flags', () => {
-  /** The options that the simulator is started with. */
+  /** Options with which the program starts the simulator. */
   async function startedWith(args: string[], env: NodeJS.ProcessEnv = {}) {
     const start = jest.spyOn(RtSmsSimulator, 'start').mockRejectedValue(new Error('not started'));
     expect(await runSimulator(args, env)).toBe(1);
     return start.mock.calls.at(-1)![0];
   }
 
-  it('are not needed: it listens on 4010 with an inbox', async () => {
+  it('are optional: it listens on 4010 with an inbox', async () => {
     expect(await startedWith([])).toEqual({ port: 4010, inbox: true });
   });
 
@@ -131,7 +131,7 @@ describe('flags', () => {
     expect(await startedWith(args.split(' '))).toEqual(ALL);
   });
 
-  it('take precedence over the environment, which sets the same; what is empty, 0 or false there is not set', async () => {
+  it('take precedence over the environment, where empty, 0 and false mean unset', async () => {
     const env = {
       RT_SMS_SIM_PORT: '0',
       RT_SMS_SIM_HOST: '::1',
@@ -181,7 +181,7 @@ describe('flags', () => {
     ],
     ['--password=--hush', "Option '--password <PASSWORD>' is invalid."],
     ['--login a:b --password hush', "'a:b' is invalid. It must have no"],
-  ])('that are wrong end it with 2: %s', async (args, problem) => {
+  ])('end it with 2 if they are invalid: %s', async (args, problem) => {
     expect(await runSimulator(args.split(' '), {})).toBe(2);
     expect(err).toContain(problem);
     expect(err).toMatch(/\nHelp: nestjs-rt-sms-testing --help\n$/);
@@ -193,7 +193,7 @@ describe('flags', () => {
     ['RT_SMS_SIM_LOS', '1', "RT_SMS_SIM_LOS: unknown option '--los'\n(Did you mean --loss?)"],
     ['RT_SMS_SIM_SEED', 'x', "RT_SMS_SIM_SEED: option '--seed <N>' argument 'x' is invalid. It must be a whole number"],
     ['RT_SMS_SIM_CALLBACK_URL', 'hush', "RT_SMS_SIM_CALLBACK_URL: option '--callback-url <URL>' is invalid."],
-  ])('that are wrong in the environment are named by the variable: %s', async (name, text, problem) => {
+  ])('are named by the variable if they are invalid in the environment: %s', async (name, text, problem) => {
     expect(await runSimulator([], { [name]: text })).toBe(2);
     expect(err).toContain(problem);
     expect(err).not.toContain('hush');

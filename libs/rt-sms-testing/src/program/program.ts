@@ -7,16 +7,16 @@ import type { ParsedArgs } from './command-line.js';
 import { playScript, readScript, type ScriptStep } from './script.js';
 
 /**
- * The simulator as a program: reads flags and environment (`--help` lists them), starts, prints its address, plays the
- * script, and ends on SIGINT or SIGTERM. Problems are printed on stderr.
+ * Runs the simulator as a program: reads flags and environment (`--help` lists them), starts, prints the address, plays
+ * the script, and ends on SIGINT or SIGTERM. Errors are printed to stderr.
  *
- * @returns the exit code: 0, 1 where it could not start, 2 for wrong flags
+ * @returns the exit code: 0, 1 if it could not start, 2 for invalid flags or an invalid script
  */
 export async function runSimulator(
   args: readonly string[] = process.argv.slice(2),
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
-  // Loaded late: the library does not need the parser.
+  // Imported here, because the library does not need the parser.
   const { parseArgs } = await import('./command-line.js');
   let parsed: ParsedArgs;
   let steps: ScriptStep[] = [];
@@ -52,14 +52,14 @@ async function scriptIn(path: string): Promise<ScriptStep[]> {
   try {
     return readScript(await readFile(path, 'utf8'));
   } catch (error) {
-    // Node's message ends with the call and the path, which stands here already.
+    // Node's message ends with the system call and the path, which this message shows already.
     const { message, syscall } = error as NodeJS.ErrnoException;
     const problem = syscall === undefined ? message : message.split(`, ${syscall}`)[0];
     throw new TypeError(`--script ${path}: ${problem}`, { cause: error });
   }
 }
 
-/** Read beside the program that runs: this file is also compiled to CommonJS, which has no import.meta. */
+/** Resolved from the program's path, because this file is also compiled to CommonJS, which does not have import.meta. */
 function version(): string {
   const require = createRequire(realpathSync(process.argv[1]!));
   return (require('nestjs-rt-sms-testing/package.json') as { version: string }).version;
@@ -82,7 +82,7 @@ function introduction(gateway: RtSmsSimulator): string {
     `  callbacks ${gateway.callbackUrl ?? 'none: --callback-url, or Conditions in the inbox'}`,
     `  seed      ${gateway.seed}`,
     '',
-    'Any number is delivered; --numbers lists those that give each other outcome.',
+    'Messages to any number are delivered; --numbers lists the numbers that produce other outcomes.',
     '',
   ].join('\n');
 }
@@ -91,7 +91,7 @@ function numbers(): string {
   return `${MAGIC_NUMBERS.map(({ msisdn, does }) => `${msisdn}  ${does}`).join('\n')}\n`;
 }
 
-/** One JSON object a line; `event` says of what kind, the rest is as the library gives it. */
+/** Prints one JSON object per line: the name of the event in `event`, and the data of the library's event. */
 function logTo(gateway: RtSmsSimulator): void {
   const log = (event: string, entry: object): void => {
     process.stdout.write(`${JSON.stringify({ time: new Date(), event, ...entry })}\n`);

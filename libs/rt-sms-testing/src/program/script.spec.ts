@@ -3,7 +3,7 @@ import { RtSmsSimulator } from '../simulator.js';
 import { playScript, readScript } from './script.js';
 
 describe('reading', () => {
-  it('takes a list of steps', () => {
+  it('accepts a list of steps', () => {
     const steps = [
       { send: 'system_error', times: 2 },
       { status: { status: 503 } },
@@ -26,7 +26,7 @@ describe('reading', () => {
     ['[{"send":"nope"}]', 'expected one of invalid_request_body'],
     ['[{"send":5}]', 'step 1 Not a fault'],
     ['[{"send":"html","times":0}]', 'times must be a whole number above 0'],
-    ['[{"waitMs":5,"times":2}]', 'times must be a whole number above 0, beside a fault'],
+    ['[{"waitMs":5,"times":2}]', 'times must be a whole number above 0, together with a fault'],
     ['[{"set":{"loss":2}}]', 'set.loss must be a probability'],
     ['[{"set":{"port":2}}]', 'set has no port'],
     ['[{"waitMs":-1}]', 'waitMs must be'],
@@ -34,13 +34,13 @@ describe('reading', () => {
     ['[{"report":""}]', 'report must be a status'],
     ['[{"report":"rejected","err":11}]', 'err must be a string'],
     ['[{"clear":false}]', 'clear must be true'],
-  ])('says what is wrong with %s', (json, problem) => {
+  ])('names the problem with %s', (json, problem) => {
     expect(() => readScript(json)).toThrow(problem);
   });
 });
 
 describe('playing', () => {
-  it('takes one step after the other', async () => {
+  it('runs the steps one after the other', async () => {
     const receiver = await Receiver.start();
     const gateway = await RtSmsSimulator.start({ lifecycle: false, callbackUrl: receiver.url });
     try {
@@ -66,7 +66,7 @@ describe('playing', () => {
     }
   });
 
-  it('stops when it is told to', async () => {
+  it('stops when the signal aborts', async () => {
     const gateway = await RtSmsSimulator.start();
     const stop = new AbortController();
     const playing = playScript(gateway, [{ waitMessages: 1 }, { send: 'html' }], stop.signal);

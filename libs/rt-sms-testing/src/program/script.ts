@@ -5,13 +5,13 @@ import { ADJUSTABLE, problemOfOption, type RtSmsSimulatorAdjustments } from '../
 import type { RtSmsSimulator } from '../simulator.js';
 
 /**
- * One step of a script; they are taken one after the other.
+ * One step of a script; the steps run one after the other.
  *
  * - `{ send: fault, times? }`, `{ status: fault, times? }`: a fault for the next requests, as in `nextSend()`
  * - `{ set: { loss: 0.5 } }`: as in `adjust()`
- * - `{ report: status, err? }`: changes the status of the newest message and waits for its callback to be answered
- * - `{ waitMs: 5000 }`, `{ waitMessages: 10 }`: so long, or until so many more messages were accepted
- * - `{ clear: true }`: forgets the faults that were not played yet
+ * - `{ report: status, err? }`: changes the status of the newest message and waits until its callback is answered
+ * - `{ waitMs: 5000 }`, `{ waitMessages: 10 }`: waits for this time, or for this number of further messages
+ * - `{ clear: true }`: removes the faults that have not been played yet
  */
 export type ScriptStep =
   | { readonly send: Fault; readonly times?: number }
@@ -25,7 +25,7 @@ export type ScriptStep =
 const ACCEPTED =
   '{ send | status: FAULT, times? }, { set: { loss, … } }, { report: STATUS, err? }, { waitMs }, { waitMessages } or { clear: true }';
 
-/** @throws TypeError that says what is wrong with which step */
+/** @throws TypeError that lists the invalid steps and their problems */
 export function readScript(json: string): ScriptStep[] {
   let steps: unknown;
   try {
@@ -42,7 +42,7 @@ export function readScript(json: string): ScriptStep[] {
   return steps as ScriptStep[];
 }
 
-/** Plays the steps until they end or the signal stops them. Never rejects for the signal. */
+/** Plays the steps to their end or until the signal aborts. An abort does not reject. */
 export async function playScript(
   gateway: RtSmsSimulator,
   steps: readonly ScriptStep[],
@@ -55,7 +55,7 @@ export async function playScript(
     newest = uid;
   };
   gateway.on('message', count);
-  // What `waitMessages` has not counted yet.
+  // Number of messages that earlier `waitMessages` steps have consumed.
   let counted = accepted;
   try {
     for (const step of steps) {
@@ -90,12 +90,12 @@ function problemOf(step: unknown): string | undefined {
   if (extra !== undefined || kinds.length !== 1) return `must be one of ${ACCEPTED}`;
   const fault = send ?? status;
   if (times !== undefined && (fault === undefined || !isCount(times)))
-    return 'times must be a whole number above 0, beside a fault';
+    return 'times must be a whole number above 0, together with a fault';
   if (fault !== undefined) return problemOfFault(fault as Fault);
   if (set !== undefined) return problemOfSet(set);
   if (report !== undefined && (typeof report !== 'string' || report === '')) return 'report must be a status';
   if (err !== undefined && (report === undefined || typeof err !== 'string'))
-    return 'err must be a string, beside report';
+    return 'err must be a string, together with report';
   if (waitMs !== undefined && !(typeof waitMs === 'number' && waitMs >= 0 && waitMs < 2 ** 31))
     return 'waitMs must be milliseconds, 0 or more';
   if (waitMessages !== undefined && !isCount(waitMessages)) return 'waitMessages must be a whole number above 0';
