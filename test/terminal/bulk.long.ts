@@ -102,9 +102,9 @@ describe('a run that is ended', () => {
       if (gateway.messages.length === 100) running.kill('SIGINT');
     });
     expect(await running.ended).toBe(130);
-    expect(running.stderr).toContain('Stopping: what is on its way is waited for\n');
+    expect(running.stderr).toContain('Stopping: waiting for messages in flight\n');
     expect(running.stdout).toMatch(
-      /^sent \d+, rejected 0, not sent \d+, unknown 0, skipped 0\nStopped\nThe same command goes on/,
+      /^sent \d+, rejected 0, not sent \d+, unknown 0, skipped 0\nStopped\nRun the same command again/,
     );
     const outcomes = await outcomesIn(file.replace('.csv', '.results.csv'));
     expect(rowsThat(outcomes, 'sending')).toEqual([]);
@@ -155,7 +155,7 @@ describe('the file', () => {
     expect(refused.code).toBe(2);
     expect(refused.stdout).toBe('');
     expect(refused.stderr.split('\n')).toEqual([
-      'Nothing was sent: 2 of 4 rows are bad (--skip-invalid sends the others)',
+      'Nothing was sent: 2 of 4 rows are invalid (--skip-invalid sends the others)',
       expect.stringMatching(/^row 3: msisdn \*\*\* is not a possible phone number/),
       'row 4: has 3 cells, not 2: a text with , in it needs quotes',
       '',
@@ -294,7 +294,7 @@ describe('the result file', () => {
     const full = new TerminalProcess(program.bin, ['bulk', file, '--json'], env, { before: 'ulimit -f 8' });
     expect(await full.ended).toBe(3);
     const { unknown, ended } = JSON.parse(full.stdout) as { unknown: number; ended: string };
-    expect(ended).toMatch(/takes no more: is the disk full\?|EFBIG/);
+    expect(ended).toMatch(/cannot be written to: is the disk full\?|EFBIG/);
     expect(rowsThat(await outcomesIn(results), 'sending')).toHaveLength(unknown);
 
     expect((await bulkHere([file], env)).code).toBe(3);

@@ -177,7 +177,10 @@ describe('the gateway', () => {
     const { env } = await startGateway({ password: "'hush'" });
     await expect(examine({ ...env, RT_SMS_PASSWORD: "'hush'" })).resolves.toMatchObject({
       code: 0,
-      configuration: { result: 'warning', text: 'complete, but RT_SMS_PASSWORD stands in quotes that are part of it' },
+      configuration: {
+        result: 'warning',
+        text: 'complete, but RT_SMS_PASSWORD is in quotes, which are part of the value',
+      },
     });
   });
 

@@ -1,5 +1,5 @@
-// `nest add nestjs-rt-sms`. A rule is a function of a tree of files, so nothing is needed from the tool that runs it.
-// By its name: the build lays this file elsewhere.
+// `nest add nestjs-rt-sms`. A rule is a function of a file tree, so this file does not import the tool that runs it.
+// Required by package name, because the build moves this file.
 const own = require('nestjs-rt-sms/package.json');
 
 const MODULES = [
@@ -7,10 +7,10 @@ const MODULES = [
   ['EventEmitterModule', '@nestjs/event-emitter', 'EventEmitterModule.forRoot()'],
   ['RtSmsModule, rtSmsConfig', own.name, 'RtSmsModule.forRootAsync(rtSmsConfig.asProvider())'],
 ];
-const VARIABLES = `# nestjs-rt-sms: of the HTTP connection in the cabinet; the sender name is one agreed there
+const VARIABLES = `# nestjs-rt-sms: login and password of the HTTP connection in the cabinet, and an agreed sender name
 RT_SMS_LOGIN=
-# in single quotes: # would begin a comment, and $ a variable (with expandVariables write \\$ for it);
-# \`docker run --env-file\` alone takes quotes as part of the value: none there
+# in single quotes, because # starts a comment and $ a variable (with expandVariables, write \\$ instead);
+# remove the quotes for \`docker run --env-file\`, which takes them as part of the value
 RT_SMS_PASSWORD=''
 RT_SMS_SHORTCODE=
 # 16 to 100 characters of A-Z a-z 0-9 _ -: the end of the callback's address, /rt-sms/callback/<secret>
@@ -24,20 +24,20 @@ RT_SMS_SHORTCODE=
 #RT_SMS_SEND_TIMEOUT_MS=30000
 #RT_SMS_STATUS_TIMEOUT_MS=10000
 #RT_SMS_PROXY=
-# PEM files: a CA to trust beside those that Node knows; a client certificate, its key, and the passphrase of that
+# PEM files: an additional CA to trust; a client certificate, its key, and the passphrase of the key
 #RT_SMS_TLS_CA=
 #RT_SMS_TLS_CERT=
 #RT_SMS_TLS_KEY=
 #RT_SMS_TLS_PASSPHRASE=''
 `;
 
-/** Blanks comments and what is in strings, at the same length, so that brackets and words found in it are code. */
+/** Blanks comments and strings without changing offsets, so that all remaining brackets and names are code. */
 const codeOf = (text) =>
   text.replace(/\/\*[^]*?\*\/|\/\/.*|(['"`])(?:\\[^]|(?!\1)[^\\])*\1/g, (part, quote = ' ') =>
     part.replace(/[^\n\r]/g, (_, at) => (at % (part.length - 1) ? ' ' : quote)),
   );
 
-/** The text with these modules, or `undefined` where there is no place for them. */
+/** The text with these modules added, `undefined` if it lacks a place for them. */
 function withModules(text, modules) {
   const code = codeOf(text);
   const decorator = /@Module\(\s*\{/.exec(code);
@@ -76,7 +76,7 @@ function addModules(tree, root, logger) {
   if (text) return tree.overwrite(file, text);
   const entries = missing.map(([names, from, entry]) => `  ${entry}, // import { ${names} } from '${from}';`);
   return logger.warn(
-    `No list of imports was found in ${file}. Add to those of your root module:\n${entries.join('\n')}`,
+    `No list of imports was found in ${file}. Add these to the imports of your root module:\n${entries.join('\n')}`,
   );
 }
 
@@ -86,7 +86,7 @@ function addVariables(tree, file) {
   else if (!text.includes('RT_SMS_LOGIN')) tree.overwrite(file, `${text.trimEnd()}\n\n${VARIABLES}`);
 }
 
-/** Adds the peers that are missing, in the range for the application's Nest; says whether there were any. */
+/** Adds the missing peers in the range for the application's Nest. Returns true if there were any. */
 function addPeers(tree, file) {
   const text = tree.readText(file);
   const manifest = JSON.parse(text);

@@ -16,9 +16,9 @@ import {
 import { UsageError } from './answer.js';
 import type { Flags } from './command-line.js';
 
-/** The account of the environment, as an application has it. */
+/** The account that the flags and the environment describe. */
 export interface Account {
-  /** Of `--account`. */
+  /** Value of `--account`. */
   readonly name: string | undefined;
   readonly options: RtSmsOptions;
   readonly sms: RtSmsService;
@@ -26,9 +26,9 @@ export interface Account {
 }
 
 /**
- * Runs `work` with the account that flags and environment describe. It is the module itself, so deadlines, rate and "never
- * twice" are those of an application. Callbacks do not arrive here: `tracking` polls.
- * @throws UsageError that names the variables that are missing or wrong
+ * Runs `work` with the account that flags and environment describe. It starts the module itself, so deadlines, rate and
+ * protection against double sends are the same as in an application. Callbacks do not arrive here: `tracking` polls.
+ * @throws UsageError that names the missing or invalid variables
  */
 export async function withAccount<T>(
   flags: Flags,
@@ -39,7 +39,7 @@ export async function withAccount<T>(
   const read = await (name === undefined ? rtSmsConfig : rtSmsConfigFor(name))();
   const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking };
   const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
-  // By the name of the variable, where the option was read from one.
+  // Names the variable instead of the option, if the option was read from one.
   const inEnvironment = (problem: string) => problem.replace(/^[\w.]+: (RT_SMS_\w+) /, '$1: ');
   const module = RtSmsModule.forRootAsync({ useFactory: () => options, ...extras });
   const app = await NestFactory.createApplicationContext(
@@ -47,7 +47,7 @@ export async function withAccount<T>(
     { logger: false, abortOnError: false },
   ).catch((error: unknown) => {
     if (!(error instanceof RtSmsConfigError)) throw error;
-    const hint = 'The .env file of this folder is not read by itself: add --env .env';
+    const hint = 'The .env file of this folder is not read automatically: add --env .env';
     const hints = flags.env === undefined && existsSync('.env') ? [hint] : [];
     throw new UsageError([['The account:', ...error.problems.map(inEnvironment)].join('\n  '), ...hints].join('\n'));
   });
@@ -58,13 +58,13 @@ export async function withAccount<T>(
   }
 }
 
-/** The variable that an option is read from: `callback.secrets` from `RT_SMS_CALLBACK_SECRETS`. */
+/** Name of the variable of an option: `RT_SMS_CALLBACK_SECRETS` for `callback.secrets`. */
 export function variableOf(option: string, account?: string): string {
   const words = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
   return ['RT_SMS', account?.replaceAll('-', '_'), words].filter(Boolean).join('_').toUpperCase();
 }
 
-/** `7927*****01`; of fewer than 10 digits, none is shown. */
+/** Masks a number as `7927*****01`; with fewer than 10 digits, all of them. */
 export function mask(msisdn: string): string {
   const shown = msisdn.length < 10 ? 0 : 2;
   return msisdn.replace(/\d/g, (digit, at: number) => (at < 2 * shown || at >= msisdn.length - shown ? digit : '*'));

@@ -16,25 +16,25 @@ import { OpenedFile, type Row } from './message-file.js';
 import { counted, Progress } from './progress.js';
 import { ResultFile } from './result-file.js';
 
-/** Bad or doubled rows that are named: a file of the wrong kind has nothing else. */
+/** Maximum of invalid or doubled rows that are listed: in a file of the wrong kind all rows are invalid. */
 const NAMED = 50;
 const CONCURRENCY = 10;
-/** So many in a row without an answer, and it is not the messages: the rest is left for a better hour. */
+/** Number of consecutive failures without an answer after which the run ends: the cause is then not the messages. */
 const GIVE_UP_AFTER = 20;
 
 interface Plan {
   readonly rows: number;
   readonly due: number;
   readonly segments: number;
-  /** Left out: sent by an earlier run, perhaps sent by it, bad, or the same as an earlier row. */
+  /** Skipped rows: sent or perhaps sent by an earlier run, invalid, or equal to an earlier row. */
   readonly skipped: Record<'sent' | 'unknown' | 'invalid' | 'doubled', number>;
-  /** How many messages are to be sent to each country, by its ISO 3166 code. */
+  /** Number of messages to each country, by its ISO 3166 code. */
   readonly countries: Readonly<Record<string, number>>;
-  /** Rows with the number and the text of an earlier one: how many, and the first of them. */
+  /** Rows with the number and text of an earlier row: their count, and the first of them. */
   readonly doubled: { readonly count: number; readonly rows: readonly { row: number; sameAs: number }[] };
 }
 
-/** Sends a file. All of it is checked before the first row is sent. */
+/** Sends a file. The whole file is checked before the first row is sent. */
 export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise<Answer> {
   return withAccount(flags, false, async ({ sms, options }) => {
     const [path = ''] = args;
@@ -53,10 +53,10 @@ export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise
       if (flags.dryRun) return { code: 0, text, json: plan };
       await results.begin();
       const progress = flags.json ? undefined : new Progress(due, text);
-      stopped.addEventListener('abort', () => progress?.say('Stopping: what is on its way is waited for'));
+      stopped.addEventListener('abort', () => progress?.print('Stopping: waiting for messages in flight'));
       const ended = await run.send(sms, stopped, progress);
       const { sent, rejected, unknown } = run.counts;
-      // Those that were not tried, too.
+      // Includes the rows that were not tried.
       const notSent = due - sent - rejected - unknown;
       const doubtful = unknown + skipped.unknown;
       const code = notSent > 0 || rejected > 0 || ended !== undefined ? 1 : 0;
@@ -65,7 +65,7 @@ export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise
         text: [
           `sent ${sent}, rejected ${rejected}, not sent ${notSent}, unknown ${unknown}, skipped ${rows - due}`,
           ended,
-          notSent > 0 && 'The same command goes on with what was not sent.',
+          notSent > 0 && 'Run the same command again to send the rest.',
           doubtful > 0 && `${doubtful} may have been sent; only --resend-unknown sends them again.`,
           `Results: ${resultPath}`,
         ]
@@ -82,11 +82,11 @@ export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise
 
 class Run {
   readonly counts = { sent: 0, rejected: 0, not_sent: 0, unknown: 0 };
-  /** Written down as about to be sent, and not settled. */
+  /** Messages that are recorded as `sending` and have not settled. */
   private readonly open = new Map<SmsMessage, { row: number; masked: string }>();
   private over = false;
 
-  /** Rows that are left out because they repeat an earlier one. */
+  /** Rows that are skipped because they repeat an earlier one. */
   private readonly repeats = new Set<number>();
 
   constructor(
@@ -96,13 +96,13 @@ class Run {
     private readonly skipDoubled: boolean,
   ) {}
 
-  /** @throws UsageError that names the bad rows, unless they are to be skipped */
+  /** @throws UsageError that lists the invalid rows, unless they are to be skipped */
   async plan(skipInvalid: boolean): Promise<Plan> {
     const skipped = { sent: 0, unknown: 0, invalid: 0, doubled: 0 };
-    const bad: { row: number; problems: readonly string[] }[] = [];
+    const invalid: { row: number; problems: readonly string[] }[] = [];
     const countries: Record<string, number> = {};
     const doubled: { row: number; sameAs: number }[] = [];
-    /** The first row of each number and text, by a digest of both: the texts need not be kept in memory. */
+    /** First row of each number and text, by a digest of both, so that the texts do not stay in memory. */
     const firstRows = new Map<string, number>();
     let doubledCount = 0;
     let rows = 0;
@@ -122,20 +122,20 @@ class Run {
         segments += countSegments(row.message.text).segments;
         const country = row.country ?? 'ZZ';
         countries[country] = (countries[country] ?? 0) + 1;
-      } else if (++skipped[why] <= NAMED && why === 'invalid') bad.push({ row: row.row, problems: row.problems });
+      } else if (++skipped[why] <= NAMED && why === 'invalid') invalid.push({ row: row.row, problems: row.problems });
     }
     if (this.results.last > last)
-      throw this.results.stranger(`it has row ${this.results.last}, and the file ends with row ${last}`);
+      throw this.results.mismatch(`it has row ${this.results.last}, and the file ends with row ${last}`);
     if (skipped.invalid > 0 && !skipInvalid) {
-      const lines = bad.map(({ row, problems }) => `row ${row}: ${problems.join('; ')}`);
+      const lines = invalid.map(({ row, problems }) => `row ${row}: ${problems.join('; ')}`);
       if (skipped.invalid > NAMED) lines.push(`and ${skipped.invalid - NAMED} more`);
-      const many = `Nothing was sent: ${skipped.invalid} of ${rows} rows are bad (--skip-invalid sends the others)`;
-      throw Object.assign(new UsageError([many, ...lines].join('\n')), { rows: bad });
+      const many = `Nothing was sent: ${skipped.invalid} of ${rows} rows are invalid (--skip-invalid sends the others)`;
+      throw Object.assign(new UsageError([many, ...lines].join('\n')), { rows: invalid });
     }
     return { rows, due, segments, skipped, countries, doubled: { count: doubledCount, rows: doubled } };
   }
 
-  /** Sends what is due. Returns why it ended before the last row, if it did. */
+  /** Sends the due rows. Returns the reason if it ended before the last row. */
   async send(sms: RtSmsService, stopped: AbortSignal, progress: Progress | undefined): Promise<string | undefined> {
     const giveUp = new AbortController();
     const signal = AbortSignal.any([stopped, giveUp.signal]);
@@ -147,7 +147,7 @@ class Run {
         silent = outcome === 'not_sent' || outcome === 'unknown' ? silent + 1 : 0;
         if (silent >= GIVE_UP_AFTER && !result.ok) {
           giveUp.abort();
-          ended ??= `Given up: ${silent} in a row without an answer. The last one: ${result.error.message}`;
+          ended ??= `Given up: ${silent} in a row without an answer. Last error: ${result.error.message}`;
         }
         progress?.show(this.counts);
       }
@@ -156,20 +156,20 @@ class Run {
     }
     this.over = true;
     try {
-      // Written down, but then it ended: these have provably not left.
+      // Recorded, but not started before the end: these have provably not left.
       for (const [message, { row, masked }] of this.open) {
         this.results.write(row, masked, 'not_sent');
         this.open.delete(message);
       }
     } catch (error) {
-      this.leave();
+      this.countOpenAsUnknown();
       ended ??= messageOf(error);
     }
     progress?.end();
     return ended;
   }
 
-  /** As many at a time as there is room for: they are written down, one wait for the disk, and off they go. */
+  /** Yields messages in batches: a batch is recorded as `sending` and flushed to disk before its first request. */
   private async *messages(): AsyncGenerator<SmsMessage> {
     let next: SmsMessage[] = [];
     for await (const row of this.file.rows()) {
@@ -199,14 +199,14 @@ class Run {
     } catch (error) {
       this.counts[outcome]--;
       this.counts.unknown++;
-      this.leave();
+      this.countOpenAsUnknown();
       throw error;
     }
     return outcome;
   }
 
-  /** Nothing can be written any more: what stands there as `sending` is unknown to the next run. */
-  private leave(): void {
+  /** Handles a failed write: the next run takes the rows that are left as `sending` for unknown. */
+  private countOpenAsUnknown(): void {
     this.counts.unknown += this.open.size;
     this.open.clear();
   }
@@ -219,7 +219,7 @@ class Run {
   }
 }
 
-/** The row that had this number and text first, if it is not this one. */
+/** The earlier row with this number and text, if there is one. */
 function earlierRow(firstRows: Map<string, number>, { row, msisdn, message }: Row): number | undefined {
   const digest = hash('sha256', `${msisdn}\n${message.text}`, 'base64').slice(0, 20);
   const first = firstRows.get(digest);
@@ -227,7 +227,7 @@ function earlierRow(firstRows: Map<string, number>, { row, msisdn, message }: Ro
   return first;
 }
 
-/** What a person may want to know before the file is sent. */
+/** Notices for the user before the file is sent. */
 function noticesOf({ countries, doubled, skipped }: Plan): string[] {
   const notices: string[] = [];
   const abroad = Object.entries(countries).filter(([country]) => country !== 'RU');

@@ -11,7 +11,7 @@ export interface Flags {
   readonly json?: boolean;
   readonly shortcode?: string;
   readonly wait?: boolean;
-  /** Seconds. */
+  /** Time-out of `--wait` in seconds. */
   readonly timeout?: number;
   readonly results?: string;
   readonly encoding?: string;
@@ -30,16 +30,16 @@ export interface ParsedArgs {
   readonly flags: Flags;
 }
 
-/** As long as the module follows a message. */
+/** The time for which the module tracks a message. */
 const MAX_TIMEOUT_S = 72 * 3_600;
 
 const EXIT_CODES = `
-The account is in the environment, as for the module: RT_SMS_LOGIN, RT_SMS_PASSWORD, RT_SMS_SHORTCODE, RT_SMS_URL, …
+The environment sets the account, as in the module: RT_SMS_LOGIN, RT_SMS_PASSWORD, RT_SMS_SHORTCODE, RT_SMS_URL, …
 
 Exit codes:
   0    done; with send --wait: delivered
   1    rejected, not sent, not delivered, or a check failed
-  2    the flags, the file or the configuration is wrong; nothing was sent
+  2    the flags, the file or the configuration are invalid; nothing was sent
   3    a message may have been sent: the gateway did not confirm it
   4    send --wait: sent, but the final status did not arrive in time
   130  stopped by Ctrl-C (143: by SIGTERM) before the end
@@ -56,7 +56,7 @@ Put the text in quotes. One that begins with - goes after --: nestjs-rt-sms send
 
 Without --wait, exit code 0 means that the gateway accepted the message, not that it was delivered.`;
 
-/** What to run. For `--help`, `--version` and a wrong command line there is nothing to run, only an answer. */
+/** Returns the command to run, or an answer for `--help`, `--version` and an invalid command line. */
 export function parseArgs(args: readonly string[]): { parsed?: ParsedArgs; answer?: Answer } {
   let parsed: ParsedArgs | undefined;
   let printed = '';
@@ -97,7 +97,7 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
       throw new CommanderError(0, 'commander.version', version);
     })
     .option('--account <NAME>', 'use a named account, whose variables are RT_SMS_<NAME>_…', value)
-    // Node itself takes --env-file, even after the name of a script, and ends where there is no such file.
+    // The name --env-file is taken: Node handles that flag itself, even after the name of a script, and exits if the file is missing.
     .option('--env <FILE>', 'read variables from a file, such as .env; those of the environment take precedence', value)
     .option('--json', 'print one JSON object')
     .addHelpText('after', EXIT_CODES);
@@ -105,12 +105,12 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
     program
       .command(usage)
       .description(description)
-      .action((...given: unknown[]) => run(given.at(-1) as Command));
+      .action((...input: unknown[]) => run(input.at(-1) as Command));
   const SHORTCODE = ['--shortcode <NAME>', 'sender name (default: RT_SMS_SHORTCODE)', value] as const;
 
   const send = command('send <NUMBER> [TEXT]', 'Send one message')
     .option(...SHORTCODE)
-    .option('--wait', 'wait for the final status; the exit code says whether it was delivered')
+    .option('--wait', 'wait for the final status; the exit code shows whether it was delivered')
     .addOption(
       new Option('--timeout <SECONDS>', 'how long --wait waits')
         .argParser(seconds)
@@ -122,13 +122,13 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
       const [number, text] = send.args;
       if (text === undefined && number !== '-') send.error("error: missing required argument 'TEXT'");
     });
-  command('status <UID>', 'Ask the gateway for the status of a message');
-  command('bulk <FILE.csv>', 'Send a file of numbers and texts; when run again, it continues where it ended')
+  command('status <UID>', 'Request the status of a message from the gateway');
+  command('bulk <FILE.csv>', 'Send a file of numbers and texts; a second run continues where the first one ended')
     .option(...SHORTCODE)
-    .option('--results <FILE>', 'file for the result of each row (default: FILE.results.csv beside FILE.csv)', value)
+    .option('--results <FILE>', 'file for the result of each row (default: FILE.results.csv next to FILE.csv)', value)
     .option('--encoding <NAME>', 'utf-8, windows-1251, … (default: detected)', value)
     .option('--dry-run', 'check the file and send nothing')
-    .option('--skip-invalid', 'send the valid rows although others are not')
+    .option('--skip-invalid', 'send the valid rows, even if others are invalid')
     .option('--skip-doubled', 'of rows with the same number and text, send only the first')
     .option('--resend-unknown', 'also send rows that may have been sent before: some people may get them twice');
   command('doctor', 'Check configuration, network, credentials and callbacks; sends no message')
@@ -142,14 +142,14 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
   return program;
 }
 
-/** A name, not a message or a phone number in its place: an error does not repeat those. */
+/** Matches a flag or a command, but not a text or a phone number, which an error must not repeat. */
 const NAME = /^(-{0,2}[a-z][a-z-]*)(=[^]*)?$/i;
 
 function problemOf({ code, message }: CommanderError, commands: readonly string[]): string {
   if (code === 'commander.help') return 'A command is missing';
-  const [, what, given = '', suggestion = ''] =
+  const [, what, input = '', suggestion = ''] =
     /^error: (unknown (?:option|command)) '([^]*?)'(\n\(.*\))?$/.exec(message) ?? [];
-  const [, name, value] = NAME.exec(given) ?? [];
+  const [, name, value] = NAME.exec(input) ?? [];
   const unnamed = what === 'unknown option' ? '; a text that begins with - goes after --' : '';
   const problem = what
     ? `${what}${name ? ` '${name}${value ? '=…' : ''}'` : unnamed}${suggestion}`
@@ -158,7 +158,7 @@ function problemOf({ code, message }: CommanderError, commands: readonly string[
   return problem.replace(/^./, (letter) => letter.toUpperCase()) + more;
 }
 
-/** A flag that follows is not the value of this one. */
+/** Rejects a following flag as the value of this one. */
 function value(text: string): string {
   if (text === '' || text.startsWith('--')) throw new InvalidArgumentError('Its value is missing.');
   return text;

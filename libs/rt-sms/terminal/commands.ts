@@ -71,7 +71,7 @@ function secret({ flags }: ParsedArgs): Answer {
   };
 }
 
-/** The module masks every digit of a short number. One of fewer than 7 digits is nobody's full number and may be shown. */
+/** The module masks all digits of a short number. Fewer than 7 digits are not a full number, so they can be shown. */
 function shortNumber(error: RtSmsError, { command, args: [typed = ''] }: ParsedArgs): string[] {
   const { length } = typed.replace(/\D/g, '');
   const isNumber = command === 'send' && /^[\d\s()+.-]*\d[\d\s()+.-]*$/.test(typed) && length < 10;
@@ -79,7 +79,7 @@ function shortNumber(error: RtSmsError, { command, args: [typed = ''] }: ParsedA
   return [`The number as typed has ${counted(length, 'digit')}${length < 7 ? `: ${typed}` : ''}`];
 }
 
-/** After a failed status request the status is still unknown. */
+/** A failed status request leaves the status unknown, so it ends with 3 unless the request was not sent. */
 function exitCode(error: RtSmsError): number {
   if (error.code === 'RT_SMS_CONFIG' || error.code === 'RT_SMS_VALIDATION') return 2;
   if (error instanceof RtSmsRejectedError) return 1;

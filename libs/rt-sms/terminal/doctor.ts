@@ -11,15 +11,15 @@ import type { ParsedArgs } from './command-line.js';
 interface Finding {
   readonly result: 'ok' | 'warning' | 'failed' | 'skipped';
   readonly text: string;
-  /** What to do about it, unless `text` says so. */
+  /** The fix, unless `text` contains it. */
   readonly fix?: string;
 }
 type Findings = Record<string, Finding>;
 
-/** Well formed, but too regular to exist: a status request for it costs nothing. */
-const NOBODYS_UID = 'message-id-000000000000';
-const PATIENCE_MS = 10_000;
-/** Node's own quarter of a second is less than a slow gateway needs. */
+/** A well-formed uid that is too regular to be assigned: a status request for it costs nothing. */
+const UNUSED_UID = 'message-id-000000000000';
+const TIMEOUT_MS = 10_000;
+/** Node's default of 250 ms is too short for a slow gateway. */
 const EACH_ADDRESS = { autoSelectFamilyAttemptTimeout: 3_000 };
 const SKEW_S = 30;
 const DAY_MS = 86_400_000;
@@ -35,7 +35,7 @@ const codeOf = (error: unknown) => {
   return cause?.code ?? code ?? message;
 };
 
-/** Runs the checks one after the other and sends no message; neither password nor secret is shown. */
+/** Runs the checks one after the other without sending a message. Password and secret are never shown. */
 export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   const findings: Findings = {};
   try {
@@ -65,8 +65,8 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
 function configuration({ name, options: { password } }: Account): Finding {
   if (!/^(['"]).*\1$/.test(password)) return finding('ok', 'complete');
   const variable = variableOf('password', name);
-  const text = `complete, but ${variable} stands in quotes that are part of it`;
-  return finding('warning', text, '`docker run --env-file` takes a line as it is: no quotes there');
+  const text = `complete, but ${variable} is in quotes, which are part of the value`;
+  return finding('warning', text, 'remove the quotes: `docker run --env-file` does not strip them');
 }
 
 async function examineGateway(account: Account, findings: Findings): Promise<void> {
@@ -83,16 +83,16 @@ async function examineGateway(account: Account, findings: Findings): Promise<voi
       return finding('ok', at);
     },
     tls: () => {
-      if (proxy !== undefined) return finding('skipped', 'behind a proxy: seen by the next check');
+      if (proxy !== undefined) return finding('skipped', 'behind a proxy: tested by the next check');
       return next.protocol === 'https:'
         ? certificate(host, port, account.options.tls)
         : finding('skipped', `${next.origin} is not encrypted`);
     },
   };
   const fix: Record<string, string> = {
-    dns: 'is RT_SMS_URL right? Does this machine have a resolver?',
-    tcp: `let this machine out to ${at}, or set RT_SMS_PROXY`,
-    tls: `is the clock of this machine right? A CA that Node does not know (the Russian Trusted Root CA, a proxy that opens TLS) is named in ${variableOf('tls.ca', account.name)}`,
+    dns: 'check RT_SMS_URL and the DNS resolver of this machine',
+    tcp: `allow connections from this machine to ${at}, or set RT_SMS_PROXY`,
+    tls: `check the clock of this machine. If Node does not trust the CA (the Russian Trusted Root CA, a proxy that intercepts TLS), set ${variableOf('tls.ca', account.name)}`,
   };
   for (const [name, check] of Object.entries(steps)) {
     try {
@@ -102,12 +102,12 @@ async function examineGateway(account: Account, findings: Findings): Promise<voi
       return;
     }
   }
-  await ask(account, findings);
+  await requestStatus(account, findings);
 }
 
 async function opened(socket: Socket, event: string): Promise<void> {
   try {
-    await once(socket, event, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    await once(socket, event, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   } finally {
     socket.destroy();
   }
@@ -134,27 +134,26 @@ async function certificate(host: string, port: number, tls: RtSmsOptions['tls'])
 }
 
 /** One status request for a message that does not exist checks login, password, address and clock. */
-async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
+async function requestStatus({ sms, http }: Account, findings: Findings): Promise<void> {
   let ahead: number | undefined;
   http.axiosRef.interceptors.response.use((response) => {
-    // Whole seconds: half of one is the best guess.
+    // The Date header has whole seconds, so the best estimate is half a second later.
     const seconds = (Date.now() - 500 - Date.parse(String(response.headers.date))) / 1_000;
     if (!Number.isNaN(seconds)) ahead = Math.round(seconds);
     return response;
   });
-  const error: unknown = await sms.getStatus(NOBODYS_UID).catch((error: unknown) => error);
-  const refused = error instanceof RtSmsAuthError;
-  const address = refused && error.reason === 'wrong_ip';
+  const error: unknown = await sms.getStatus(UNUSED_UID).catch((error: unknown) => error);
+  const wrongAddress = error instanceof RtSmsAuthError && error.reason === 'wrong_ip';
   const text = isRtSmsError(error) ? error.message : '';
   if (!isRtSmsError(error) || error instanceof RtSmsNotFoundError) {
     findings.credentials = finding('ok', 'the gateway accepts login and password');
     findings['IP list'] = finding('ok', 'the gateway accepts the address of this machine');
   } else {
-    const unseen = finding('skipped', 'not known: the gateway rejected the request for another reason');
-    findings.credentials = address ? unseen : finding('failed', text);
-    findings['IP list'] = address ? finding('failed', text) : unseen;
+    const skipped = finding('skipped', 'not tested: the gateway rejected the request for another reason');
+    findings.credentials = wrongAddress ? skipped : finding('failed', text);
+    findings['IP list'] = wrongAddress ? finding('failed', text) : skipped;
   }
-  if (ahead === undefined) findings.clock = finding('skipped', 'the answer has no date');
+  if (ahead === undefined) findings.clock = finding('skipped', 'the answer does not have a Date header');
   else if (Math.abs(ahead) <= SKEW_S) findings.clock = finding('ok', `${ahead} s from that of the gateway`);
   else
     findings.clock = finding(
@@ -166,25 +165,29 @@ async function ask({ sms, http }: Account, findings: Findings): Promise<void> {
 
 function sender({ name, options: { shortcode } }: Account): Finding {
   if (shortcode === undefined)
-    return finding('warning', 'not set: each message must name its own', `set ${variableOf('shortcode', name)}`);
+    return finding('warning', 'not set: each message must have a shortcode', `set ${variableOf('shortcode', name)}`);
   const usual = /^[ -Z_a-z]{1,11}$/.test(shortcode);
-  const unseen = 'only a message shows whether it is agreed';
+  const untested = 'only a message shows whether it is agreed';
   return usual
-    ? finding('ok', `the usual form; ${unseen}`)
-    : finding('warning', `not the usual form, at most 11 ASCII characters; ${unseen}`, 'see the names in the cabinet');
+    ? finding('ok', `the usual form; ${untested}`)
+    : finding(
+        'warning',
+        `not the usual form, at most 11 ASCII characters; ${untested}`,
+        'see the names in the cabinet',
+      );
 }
 
 /** Sends a request as the provider does. Its id is not a uid, so it changes nothing in the application. */
 async function callback(base: string | undefined, { callback: { secrets = [] } = {} }: RtSmsOptions): Promise<Finding> {
-  if (base === undefined) return finding('skipped', 'not tried: there is no --callback-url');
-  if (!URL.canParse(base)) return finding('failed', 'the --callback-url is not an address');
+  if (base === undefined) return finding('skipped', 'not tested: --callback-url is not set');
+  if (!URL.canParse(base)) return finding('failed', '--callback-url is not a valid URL');
   const [secret] = [secrets].flat();
   const url = new URL(base);
   const path = url.pathname.replace(/\/+$/, '');
   const bare = secret !== undefined && path.endsWith(`/${secret}`) ? path.slice(0, -secret.length - 1) : path;
   const statusOf = async (last: string) => {
-    const asked = new URL(`${bare}${last}?id=(doctor)&status=delivered&parts=1`, url);
-    const response = await fetch(asked, { redirect: 'manual', signal: AbortSignal.timeout(PATIENCE_MS) });
+    const address = new URL(`${bare}${last}?id=(doctor)&status=delivered&parts=1`, url);
+    const response = await fetch(address, { redirect: 'manual', signal: AbortSignal.timeout(TIMEOUT_MS) });
     await response.body?.cancel();
     return response.status;
   };
@@ -195,7 +198,7 @@ async function callback(base: string | undefined, { callback: { secrets = [] } =
         'failed',
         `${wrong} for a wrong secret, not 404`,
         wrong < 300
-          ? 'something else answers there, or it accepts any secret'
+          ? 'check the address: another server answers there, or it accepts any secret'
           : 'let requests to this path pass guards and proxies',
       );
     const right = await statusOf(secret === undefined ? '' : `/${secret}`);
@@ -203,13 +206,13 @@ async function callback(base: string | undefined, { callback: { secrets = [] } =
       return finding(
         'failed',
         `${right} for the right secret, not 200`,
-        'does the application have the same secret and path? RT_SMS_CALLBACK_ALLOW_FROM must include the address of this machine',
+        'check that the application has the same secret and path, and that RT_SMS_CALLBACK_ALLOW_FROM includes the address of this machine',
       );
   } catch (error) {
     return finding(
       'failed',
       `${url.origin}: ${codeOf(error)}`,
-      'is the application running, and is this the address in the cabinet?',
+      'check that the application is running, and that this is the address in the cabinet',
     );
   }
   if (secret === undefined)
@@ -219,9 +222,6 @@ async function callback(base: string | undefined, { callback: { secrets = [] } =
       'generate one: nestjs-rt-sms secret',
     );
   if (url.protocol === 'http:')
-    return finding('warning', 'it answers, but without encryption: the secret can be read on the way', 'use https');
-  return finding(
-    'ok',
-    'it accepts the secret and no other; tested from this machine, while the provider calls from outside',
-  );
+    return finding('warning', 'it answers, but without encryption: the secret can be read in transit', 'use https');
+  return finding('ok', 'it accepts only the secret; tested from this machine, while the provider calls from outside');
 }

@@ -26,7 +26,7 @@ async function rows(): Promise<Row[]> {
   return found;
 }
 
-it('names what is wrong with a row', async () => {
+it('names the problems of a row', async () => {
   await open('sender,text,phone\nBANK,Hello,79270000001\n,Hello,79270000002\nBANK,,1,2\n');
   expect((await rows()).map(({ row, problems }) => [row, ...problems])).toEqual([
     [2],
@@ -48,7 +48,7 @@ it('names the file that cannot be read', async () => {
   await expect(rows()).rejects.toThrow(`${path}: Row 1: a quote (") is opened and never closed`);
 });
 
-it('goes on reading what it has opened', async () => {
+it('continues to read the opened file after it was replaced', async () => {
   await open('79270000001,one\n', 'SHOP');
   await rm(path);
   await writeFile(path, '79270000002,two\n');

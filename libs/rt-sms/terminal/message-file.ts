@@ -2,14 +2,14 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { MessageFile, MessageFileError, type MessageRow } from 'nestjs-rt-sms/message-file';
 import { fileProblem, UsageError } from './answer.js';
 
-/** A row, and what is wrong with it in whole phrases. */
+/** A row with its problems as whole phrases. */
 export interface Row extends Omit<MessageRow, 'problems'> {
   readonly problems: readonly string[];
 }
 
 const CHUNK = 65_536;
 
-/** A file of messages that stays open: replacing the file meanwhile changes nothing. */
+/** An open file of messages. It stays open during the run, so a file that replaces it is not read. */
 export class OpenedFile {
   private constructor(
     private readonly path: string,
@@ -17,7 +17,7 @@ export class OpenedFile {
     private readonly file: MessageFile,
   ) {}
 
-  /** @throws UsageError if it cannot be read, or is not a file of messages */
+  /** @throws UsageError if the file cannot be read, or is not a file of messages */
   static async open(path: string, encoding?: string, shortcode?: string): Promise<OpenedFile> {
     let handle: FileHandle | undefined;
     try {
@@ -35,7 +35,7 @@ export class OpenedFile {
     return this.file.encoding;
   }
 
-  /** @throws UsageError if the columns are not known, a quote is not closed, or there are no rows */
+  /** @throws UsageError if the columns are not recognised, a quote is not closed, or the file is empty */
   async *rows(): AsyncGenerator<Row> {
     try {
       for await (const row of this.file.rows()) yield { ...row, problems: problemsOf(row) };
@@ -57,7 +57,7 @@ function problemsOf({ message, problems }: MessageRow): string[] {
   return phrases;
 }
 
-/** From the beginning to the end. A stream would close the file with itself. */
+/** Reads the whole file. A stream is not used here, because it would close the file at its end. */
 export async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
   for (let at = 0; ;) {
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK), 0, CHUNK, at);

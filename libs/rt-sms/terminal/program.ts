@@ -3,7 +3,7 @@ import { fileProblem, usageAnswer, UsageError, type Answer } from './answer.js';
 import { parseArgs, type ParsedArgs } from './command-line.js';
 
 /**
- * The program; see `--help`. Its answer goes to stdout, progress and problems to stderr.
+ * Runs the program (see `--help`). The answer goes to stdout, progress and errors to stderr.
  * @returns the exit code
  */
 export async function runTerminal(args: readonly string[] = process.argv.slice(2)): Promise<number> {
@@ -20,10 +20,10 @@ export async function runTerminal(args: readonly string[] = process.argv.slice(2
 async function answerTo(parsed: ParsedArgs, stop: AbortController): Promise<Answer> {
   try {
     if (parsed.flags.env !== undefined) loadVariables(parsed.flags.env);
-    // The others send nothing, and may end at once.
+    // The other commands do not send messages, so a signal may end them at once.
     if (parsed.command === 'send' || parsed.command === 'bulk')
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal));
-    // Loaded late: help and a wrong command line do not need the framework.
+    // Imported here, because help and usage errors do not need the framework.
     const { run } = await import('./commands.js');
     return await run(parsed, stop.signal);
   } catch (error) {

@@ -3,7 +3,7 @@ type Counts = Readonly<Record<string, number>>;
 const BAR = 20;
 const REDRAWN_MS = 100;
 
-/** How far it is: a bar on a terminal, elsewhere a line for every twentieth. */
+/** Shows progress: a bar on a terminal, otherwise a line for every twentieth. */
 export class Progress {
   private readonly began = performance.now();
   private drawnAt = 0;
@@ -14,7 +14,7 @@ export class Progress {
     title: string,
     private readonly out: Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'> = process.stderr,
   ) {
-    this.say(title);
+    this.print(title);
   }
 
   show(counts: Counts): void {
@@ -35,13 +35,13 @@ export class Progress {
     this.out.write(this.out.isTTY ? `\r${line.slice(0, this.out.columns - 1)}\x1b[K` : `${line}\n`);
   }
 
-  /** A line of its own. */
-  say(text: string): void {
+  /** Prints a separate line. */
+  print(text: string): void {
     this.end();
     this.out.write(`${text}\n`);
   }
 
-  /** What is written next is on a new line. */
+  /** Ends the bar, so that further output starts on a new line. */
   end(): void {
     if (this.out.isTTY && this.drawnAt > 0) this.out.write('\n');
     this.drawnAt = 0;

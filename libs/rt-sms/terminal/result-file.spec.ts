@@ -26,7 +26,7 @@ async function using<T>(work: (results: ResultFile) => T | Promise<T>): Promise<
 }
 const outcomes = (...rows: number[]) => using((results) => rows.map((row) => results.outcomeOf(row, MASKED)));
 
-it('remembers from run to run what was sent or may have been; the last line counts', async () => {
+it('keeps between runs which rows were sent or may have been; the last line counts', async () => {
   await using((results) => {
     for (const row of [1, 2, 3, 4, 5]) results.write(row, MASKED, 'sending');
     results.write(1, MASKED, 'sent', 'message-id-VvkmLHkfhCX9');
@@ -57,7 +57,7 @@ it.each([
   [`${HEADER}1,${MASKED},sen`, [undefined]],
   [`${HEADER}1,${MASKED},sending,,\n1,${MASKED},sent,mess`, ['unknown']],
   [`${HEADER}1,${MASKED},sent,x,\r\n`, ['sent']],
-])('mends what a sudden end has left: %j', async (content, found) => {
+])('repairs a file after a crash: %j', async (content, found) => {
   await writeFile(path, content);
   await expect(outcomes(1)).resolves.toEqual(found);
   await using((results) => results.write(2, MASKED, 'sent'));
@@ -69,23 +69,26 @@ it.each([
   ['no newline', 'it is not a result file'],
   [`${HEADER}1;${MASKED};sent;;\n`, 'line 2 is not one'],
   [`${HEADER}1,${MASKED},gone,,\n`, 'line 2 is not one'],
-])('leaves alone what is something else: %j', async (content, problem) => {
+])('does not change a file of another kind: %j', async (content, problem) => {
   await writeFile(path, content);
   await expect(ResultFile.open(path)).rejects.toThrow(problem);
   await expect(readFile(path, 'utf8')).resolves.toBe(content);
   expect(existsSync(`${path}.lock`)).toBe(false);
 });
 
-it.each(['', 'row,msi', `${HEADER}1,${MASKED},sen`])('changes nothing before it begins: %j', async (content) => {
-  await writeFile(path, content);
-  await (await ResultFile.open(path)).close();
-  await expect(readFile(path, 'utf8')).resolves.toBe(content);
-  await rm(path);
-  await (await ResultFile.open(path)).close();
-  expect(existsSync(path) || existsSync(`${path}.lock`)).toBe(false);
-});
+it.each(['', 'row,msi', `${HEADER}1,${MASKED},sen`])(
+  'does not change the file before it begins: %j',
+  async (content) => {
+    await writeFile(path, content);
+    await (await ResultFile.open(path)).close();
+    await expect(readFile(path, 'utf8')).resolves.toBe(content);
+    await rm(path);
+    await (await ResultFile.open(path)).close();
+    expect(existsSync(path) || existsSync(`${path}.lock`)).toBe(false);
+  },
+);
 
-it('can be read while another process has it', async () => {
+it('can be read while another process holds its lock', async () => {
   await using(async (results) => {
     results.write(1, MASKED, 'sent');
     const read = await ResultFile.read(path);
@@ -95,21 +98,21 @@ it('can be read while another process has it', async () => {
   });
 });
 
-it('notices that a row is another one than it was', async () => {
+it('rejects a row that has another number than before', async () => {
   await writeFile(path, `${HEADER}1,${MASKED},sent,x,\n2,${MASKED},not_sent,,\n`);
   await using((results) => {
     expect(() => results.outcomeOf(1, '7926*****01')).toThrow(
-      /is about other rows than these: row 1 is 7926\*{5}01, and was 7927\*{5}01\. Name another file with --results/,
+      /belongs to other rows: row 1 is 7926\*{5}01, and was 7927\*{5}01\. Name another file with --results/,
     );
-    // What was not sent may be mended.
+    // A row that was not sent may have been corrected.
     expect(results.outcomeOf(2, '7926*****01')).toBeUndefined();
   });
 });
 
-it('is for one process at a time; one that is gone is in nobody’s way', async () => {
+it('is locked by one process at a time; the lock of a dead process is ignored', async () => {
   await writeFile(`${path}.lock`, String(process.ppid));
   await expect(ResultFile.open(path)).rejects.toThrow(
-    `in use by process ${process.ppid}; if that is something else, delete`,
+    `in use by process ${process.ppid}; if that is another program, delete`,
   );
   await writeFile(`${path}.lock`, '');
   await expect(ResultFile.open(path)).rejects.toThrow('in use by process 0');

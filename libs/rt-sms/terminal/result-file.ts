@@ -7,25 +7,25 @@ const HEADER = 'row,msisdn,outcome,uid,error\n';
 const LINE = /^(\d+),([\d*]+),(sending|sent|rejected|not_sent|unknown),[^,]*,[^,]*$/;
 
 /**
- * What became of each row, for people and for the next run. A row is written as `sending` before its request may leave, so
- * that one whose end was not written down is known to be unknown. The last line of a row counts.
+ * The outcome of each row, for people and for the next run. A row is written as `sending` before its request may leave; if
+ * its outcome is then missing, the next run takes it for unknown. The last line of a row counts.
  */
 export class ResultFile {
-  /** Open for writing since `begin`. */
+  /** The file, open for writing after `begin`. */
   private file: FileHandle | undefined;
 
   private constructor(
     private readonly path: string,
-    /** Of earlier runs, by row: the masked number and the outcome, with a comma between. */
-    private readonly known: ReadonlyMap<number, string>,
-    /** Bytes of whole lines. */
+    /** Masked number and outcome of each row in earlier runs, joined by a comma. */
+    private readonly earlier: ReadonlyMap<number, string>,
+    /** Number of bytes in complete lines. */
     private size: number,
     private readonly locked: boolean,
   ) {}
 
   /**
-   * Reads what earlier runs have left, and reserves the file for this process; nothing is created or changed before `begin`.
-   * @throws UsageError if it is not a result file, or another process has it
+   * Reads the results of earlier runs and locks the file for this process. The file is not created or changed before `begin`.
+   * @throws UsageError if it is not a result file, or another process holds its lock
    */
   static async open(path: string): Promise<ResultFile> {
     lock(path);
@@ -38,19 +38,19 @@ export class ResultFile {
   }
 
   /**
-   * Reads what earlier runs have left, and leaves the file to them.
+   * Reads the results of earlier runs without locking the file.
    * @throws UsageError if it is not a result file
    */
   static async read(path: string, locked = false): Promise<ResultFile> {
     try {
-      const { known, size } = await readLines(path);
-      return new ResultFile(path, known, size, locked);
+      const { earlier, size } = await readLines(path);
+      return new ResultFile(path, earlier, size, locked);
     } catch (error) {
       throw new UsageError(`${path}: ${fileProblem(error)}`, { cause: error });
     }
   }
 
-  /** Creates the file, or cuts off an incomplete last line that a sudden end has left: its request did not leave. */
+  /** Creates the file, or removes an incomplete last line that a crash has left: its request did not leave. */
   async begin(): Promise<void> {
     try {
       this.file = await open(this.path, 'a+');
@@ -66,26 +66,26 @@ export class ResultFile {
   /** The highest row of earlier runs. */
   get last(): number {
     let last = 0;
-    for (const row of this.known.keys()) last = Math.max(last, row);
+    for (const row of this.earlier.keys()) last = Math.max(last, row);
     return last;
   }
 
   /**
-   * What became of the row in earlier runs, as far as it matters: it was sent, or nobody can know.
-   * @throws UsageError if that was another number's
+   * Outcome of the row in earlier runs, `undefined` if the row can be sent again.
+   * @throws UsageError if the row had another number then
    */
   outcomeOf(row: number, masked: string): 'sent' | 'unknown' | undefined {
-    const [msisdn, outcome] = this.known.get(row)?.split(',') ?? [];
+    const [msisdn, outcome] = this.earlier.get(row)?.split(',') ?? [];
     if (outcome === undefined || outcome === 'rejected' || outcome === 'not_sent') return undefined;
-    if (msisdn !== masked) throw this.stranger(`row ${row} is ${masked || 'no number'}, and was ${msisdn}`);
+    if (msisdn !== masked) throw this.mismatch(`row ${row} is ${masked || 'no number'}, and was ${msisdn}`);
     return outcome === 'sent' ? outcome : 'unknown';
   }
 
-  stranger(why: string): UsageError {
-    return new UsageError(`${this.path} is about other rows than these: ${why}. Name another file with --results`);
+  mismatch(why: string): UsageError {
+    return new UsageError(`${this.path} belongs to other rows: ${why}. Name another file with --results`);
   }
 
-  /** Resolves once what was written is on the disk. */
+  /** Resolves after all writes have reached the disk. */
   async flush(): Promise<void> {
     await this.file?.datasync();
   }
@@ -94,10 +94,10 @@ export class ResultFile {
     const line = `${row},${masked},${outcome},${uid},${error.replace(/[^\w.-]/g, '_')}\n`;
     const { fd } = this.file!;
     try {
-      if (writeSync(fd, line) < line.length) throw new Error(`${this.path} takes no more: is the disk full?`);
+      if (writeSync(fd, line) < line.length) throw new Error(`${this.path} cannot be written to: is the disk full?`);
       this.size += line.length;
     } catch (error) {
-      // A part of a line would spoil the next one.
+      // A partial line would corrupt the next one.
       ftruncateSync(fd, this.size);
       throw error;
     }
@@ -110,17 +110,17 @@ export class ResultFile {
   }
 }
 
-/** What stands in the whole lines of a file, and how many bytes they have; nothing if there is no file. */
-async function readLines(path: string): Promise<{ known: Map<number, string>; size: number }> {
-  const known = new Map<number, string>();
+/** Reads the complete lines of a file and their size in bytes; a missing file is empty. */
+async function readLines(path: string): Promise<{ earlier: Map<number, string>; size: number }> {
+  const earlier = new Map<number, string>();
   let file: FileHandle;
   try {
     file = await open(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return { known, size: 0 };
+    return { earlier, size: 0 };
   }
-  // The same few masks again and again, as one string each.
+  // Most values occur many times; each of them is kept as one string.
   const strings = new Map<string, string>();
   let rest = '';
   let line = 0;
@@ -132,22 +132,22 @@ async function readLines(path: string): Promise<{ known: Map<number, string>; si
       for (const text of lines) {
         const [, row, masked, outcome] = LINE.exec(text) ?? [];
         if (++line === 1 ? `${text}\n` !== HEADER : row === undefined)
-          throw new Error(`line ${line} is not one of a result file; the file is left as it is`);
+          throw new Error(`line ${line} is not one of a result file; the file was not changed`);
         size += text.length + 1;
         if (row === undefined) continue;
         const value = `${masked},${outcome}`;
         if (!strings.has(value)) strings.set(value, value);
-        known.set(Number(row), strings.get(value)!);
+        earlier.set(Number(row), strings.get(value)!);
       }
     }
   } finally {
     await file.close();
   }
-  if (line === 0 && !HEADER.startsWith(rest)) throw new Error('it is not a result file; it is left as it is');
-  return { known, size };
+  if (line === 0 && !HEADER.startsWith(rest)) throw new Error('it is not a result file; it was not changed');
+  return { earlier, size };
 }
 
-/** Two runs at once would send everything twice. */
+/** Locks the file, because two runs at once would send all rows twice. */
 function lock(path: string): void {
   const file = `${path}.lock`;
   for (;;) {
@@ -158,7 +158,7 @@ function lock(path: string): void {
     }
     const pid = Number(readFileSync(file, 'utf8'));
     if (pid !== process.pid && isAlive(pid))
-      throw new UsageError(`${path} is in use by process ${pid}; if that is something else, delete ${file}`);
+      throw new UsageError(`${path} is in use by process ${pid}; if that is another program, delete ${file}`);
     rmSync(file);
   }
 }
@@ -167,7 +167,7 @@ const unlock = (path: string) => rmSync(`${path}.lock`, { force: true });
 
 function isAlive(pid: number): boolean {
   try {
-    // Of an empty file 0, this process's own group: it is being written.
+    // An empty lock file, which another process is writing, gives pid 0: this process's group, which is alive.
     return process.kill(pid, 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';

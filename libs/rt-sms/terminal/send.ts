@@ -11,12 +11,12 @@ import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
 import { counted } from './progress.js';
 
-/** Bytes: more than the longest message. */
+/** Limit of standard input in bytes, more than the longest message. */
 const MAX_INPUT = 65_536;
-/** Somebody is waiting: the module's own pauses between status requests are longer. */
+/** Short pauses between status requests, because a user is waiting; the module's defaults are longer. */
 const TRACKING = { schedule: [1_000, 2_000, 3_000, 5_000, 10_000, 15_000, 30_000] };
 
-/** Sends one message; with `--wait`, the exit code says whether it was delivered. */
+/** Sends one message; with `--wait`, the exit code shows whether it was delivered. */
 export function send({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise<Answer> {
   return withAccount(flags, flags.wait ? TRACKING : false, async ({ sms }) => {
     const message = await messageFrom(args, stopped).catch((error: unknown) => {
@@ -50,12 +50,12 @@ async function finalStatus(sms: RtSmsService, uid: string, timeoutMs: number, si
   } catch (error) {
     if (!isRtSmsError(error) || error.operation !== 'wait') throw error;
     const status = last?.status ?? 'unknown';
-    const known = last === undefined ? '' : ` The last status was ${last.gatewayStatus}.`;
-    const text = `${signal.aborted ? 'Stopped before the final status arrived' : error.message}.${known}`;
-    // Stopped: the caller makes 130 of it.
+    const lastKnown = last === undefined ? '' : ` The last status was ${last.gatewayStatus}.`;
+    const text = `${signal.aborted ? 'Stopped before the final status arrived' : error.message}.${lastKnown}`;
+    // If it was stopped, the caller turns 1 into 130.
     return {
       code: signal.aborted ? 1 : 4,
-      text: `${text}\nTo ask again: nestjs-rt-sms status ${uid}`,
+      text: `${text}\nDelivery status: nestjs-rt-sms status ${uid}`,
       json: { status, final: false },
     };
   } finally {
@@ -63,7 +63,7 @@ async function finalStatus(sms: RtSmsService, uid: string, timeoutMs: number, si
   }
 }
 
-/** The message of the arguments; for `-`, of standard input, where the first line is the number unless it is an argument. */
+/** The message from the arguments. `-` reads standard input, whose first line is the number unless that is an argument. */
 async function messageFrom([number = '-', text = '-']: readonly string[], stopped: AbortSignal): Promise<SmsMessage> {
   if (number !== '-' && text !== '-') return { msisdn: number, text };
   if (process.stdin.isTTY) {
@@ -76,7 +76,7 @@ async function messageFrom([number = '-', text = '-']: readonly string[], stoppe
   return { msisdn: first, text: text === '-' ? rest : text };
 }
 
-/** @throws UsageError where it is not UTF-8 or too long */
+/** @throws UsageError if it is not UTF-8, or is too long */
 async function standardInput(stopped: AbortSignal): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;

@@ -180,7 +180,7 @@ describe('flags', () => {
       "Option '--callback-url <URL>' is invalid. It must be an http or https URL.",
     ],
     ['--password=--hush', "Option '--password <PASSWORD>' is invalid."],
-    ['--login a:b --password hush', "'a:b' is invalid. It must have no"],
+    ['--login a:b --password hush', "'a:b' is invalid. It must not contain"],
   ])('end it with 2 if they are invalid: %s', async (args, problem) => {
     expect(await runSimulator(args.split(' '), {})).toBe(2);
     expect(err).toContain(problem);
