@@ -19,11 +19,11 @@ import { PageController } from './page.controller.js';
 import { RtSmsErrorFilter } from './rt-sms-error.filter.js';
 import { Store } from './store.js';
 
-// Reads the .env file, too.
+// This also reads the .env file.
 const configuration = ConfigModule.forRoot({ isGlobal: true, load: [rtSmsConfig] });
 const store = new Store(process.env);
 const journal = await JournalModule.forRoot(store.journal);
-// BullMQ and its dashboard are loaded only where there is a store for them.
+// BullMQ and its dashboard are loaded only if a store is configured.
 const durable = store.queue && {
   engine: (await import('nestjs-rt-sms-bullmq')).bullMq({ ...store.queue, role: store.role }),
   queues: (await import('./queues.module.js')).QueuesModule.forRoot(store),
@@ -33,7 +33,7 @@ const durable = store.queue && {
   imports: [
     configuration,
     EventEmitterModule.forRoot(),
-    // With nothing to add, RtSmsModule.forRootAsync(rtSmsConfig.asProvider()) is enough.
+    // Without further options, RtSmsModule.forRootAsync(rtSmsConfig.asProvider()) is enough.
     RtSmsModule.forRootAsync({
       imports: [journal],
       callbackDecorators: [ApiExcludeController()],
@@ -62,7 +62,7 @@ const durable = store.queue && {
         transform: true,
         whitelist: true,
         forbidNonWhitelisted: true,
-        // A wrong message gets the same answer whoever finds it, this pipe or the service.
+        // An invalid message gets the same answer from this pipe as from the service.
         exceptionFactory: (errors) =>
           new RtSmsValidationError(errors.flatMap(({ constraints }) => Object.values(constraints ?? {}))),
       }),

@@ -7,10 +7,10 @@ import type { Message } from './messages/message.dto.js';
 import { MessagesService } from './messages/messages.service.js';
 import { listening } from './ports.js';
 
-/** The life of the message that is shown; it takes less than two seconds. */
-const LIFE_MS = 5_000;
+/** Time limit for the delivery of the demonstrated message, which takes less than two seconds. */
+const DELIVERY_MS = 5_000;
 
-/** Starts a simulated gateway in this process, and sets the environment as if its account were ours. */
+/** Starts a simulated gateway in this process, and sets the environment variables for its account. */
 export async function startGateway(port: number): Promise<RtSmsSimulator> {
   const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start({ port, inbox: true }));
   const { login, password, url } = gateway.options;
@@ -21,16 +21,16 @@ export async function startGateway(port: number): Promise<RtSmsSimulator> {
   return gateway;
 }
 
-/** What one does in the provider's cabinet: tells the gateway where its callbacks go. */
+/** Sets the callback address in the gateway, as you would do in the provider's cabinet. */
 export async function connectCallbacks(gateway: RtSmsSimulator, app: INestApplication): Promise<void> {
   const [secret] = (process.env.RT_SMS_CALLBACK_SECRETS ?? '').split(',');
   gateway.callTo(`${await app.getUrl()}/rt-sms/callback/${secret?.trim()}`);
 }
 
-/** Sends one message and waits for its delivery; what becomes of it, a failure too, is to be read in the log. */
+/** Sends one message and waits for its delivery. Its outcome, even a failure, is in the log. */
 export async function demonstrate(app: INestApplication): Promise<void> {
   const message = { msisdn: '+7 999 000-00-01', text: 'Hello from the sample' };
   const isDelivered = ({ text, status }: Message) => text === message.text && status === 'delivered';
-  const delivered = firstValueFrom(app.get(MessageJournal).changes$.pipe(filter(isDelivered), timeout(LIFE_MS)));
+  const delivered = firstValueFrom(app.get(MessageJournal).changes$.pipe(filter(isDelivered), timeout(DELIVERY_MS)));
   await Promise.all([app.get(MessagesService).send(message), delivered]).catch(() => undefined);
 }

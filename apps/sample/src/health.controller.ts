@@ -11,7 +11,7 @@ export class HealthController {
     private readonly sms: RtSmsHealthIndicator,
   ) {}
 
-  /** Ready to send: the gateway can be reached and takes our login. Not a liveness check. */
+  /** Readiness check: the gateway is reachable and accepts the login. Do not use it as a liveness check. */
   @Get()
   @HealthCheck()
   check(): Promise<HealthCheckResult> {

@@ -5,10 +5,10 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { isRtSmsError } from 'nestjs-rt-sms';
 import { connectCallbacks, demonstrate, startGateway } from './demo.js';
 import { listening, portFrom, StartError } from './ports.js';
-import { keepStrangersOut } from './strangers.js';
+import { rejectOtherOrigins } from './other-origins.js';
 
 async function start(): Promise<void> {
-  // First of all, for it reads the .env file; the account is read when the application is created, below.
+  // Imported first, because it reads the .env file; the account is read later, when the application is created.
   const { AppModule } = await import('./app.module.js');
   const port = portFrom('PORT', 3000);
   const address = process.env.BIND_ADDRESS?.trim() || '127.0.0.1';
@@ -16,16 +16,16 @@ async function start(): Promise<void> {
 
   const app = await NestFactory.create<NestExpressApplication>(AppModule, {
     bodyParser: false,
-    // Neither keep-alive connections nor clients of /events delay the end.
+    // Keep-alive connections and clients of /events must not delay the shutdown.
     forceCloseConnections: true,
     abortOnError: false,
-    // Of a start that fails one line is shown, of one that succeeds the warnings.
+    // A failed start prints only its error, a successful one its warnings.
     bufferLogs: true,
     autoFlushLogs: false,
   });
-  // Before all that is served.
-  app.use(keepStrangersOut([address, ...(process.env.ALLOWED_HOSTS ?? '').split(',')]));
-  // A form is what a foreign page can send unasked, JSON is not.
+  // Registered before all routes.
+  app.use(rejectOtherOrigins([address, ...(process.env.ALLOWED_HOSTS ?? '').split(',')]));
+  // Forms are not parsed: a page of another origin can send a form without permission, but not JSON.
   app.useBodyParser('json');
   const docs = new DocumentBuilder().setTitle('nestjs-rt-sms sample').build();
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, docs));
@@ -38,7 +38,7 @@ async function start(): Promise<void> {
   const url = await app.getUrl();
   process.stdout.write(introduction(url, gateway !== undefined));
   if (gateway) {
-    // Else the messages on their way would be waited for.
+    // Otherwise the shutdown would wait for the messages in flight.
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
     await connectCallbacks(gateway, app);
     await demonstrate(app);
@@ -67,7 +67,7 @@ function introduction(url: string, simulated: boolean): string {
   ].join('\n');
 }
 
-/** The last words, with what a person wants to open. */
+/** The last lines of the output, with the addresses to open. */
 function invitation(url: string, inbox: string | undefined): string {
   return [
     '',

@@ -5,7 +5,7 @@ import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporte
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 
-// Before the application is created: whoever asks for a meter earlier gets one that measures nothing.
+// Registered before the application is created: a meter that is requested earlier does not record anything.
 const exporter = new PrometheusExporter({ preventServerStart: true });
 const resource = resourceFromAttributes({ 'service.name': 'sample' });
 metrics.setGlobalMeterProvider(new MeterProvider({ readers: [exporter], resource }));
@@ -14,7 +14,7 @@ const serializer = new PrometheusSerializer();
 @ApiExcludeController()
 @Controller('metrics')
 export class MetricsController {
-  /** What is measured in this process, as Prometheus reads it. */
+  /** Metrics of this process in the format of Prometheus. */
   @Get()
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
   @Header('cache-control', 'no-store')

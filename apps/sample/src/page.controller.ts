@@ -26,18 +26,18 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** What the page shows of the process that serves it. */
+/** Data of the process that the page shows. */
 export interface About {
-  /** Messages go to a simulated gateway, and to nobody's phone. */
+  /** True if messages go to a simulated gateway, so that no phone receives them. */
   simulated: boolean;
   inbox?: string;
-  /** The sender name of messages without one. */
+  /** Default sender name. */
   shortcode?: string;
-  /** Where the queue is, with a durable engine. */
+  /** Job counts of the queues, with a durable engine. */
   queues?: QueueCounts[];
 }
 
-/** The page at `/` and its files. */
+/** Serves the page at `/` and its files. */
 @ApiExcludeController()
 @Controller()
 export class PageController {

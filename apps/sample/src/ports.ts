@@ -1,7 +1,7 @@
-/** Something in the surroundings is wrong: the message says all, a stack trace would only hide it. */
+/** An error in the environment. Only its message is printed, because a stack trace would hide it. */
 export class StartError extends Error {}
 
-/** @throws StartError if the variable is set to no port */
+/** @throws StartError if the value of the variable is not a port */
 export function portFrom(variable: string, byDefault: number): number {
   const value = process.env[variable]?.trim() || String(byDefault);
   if (/^\d{1,5}$/.test(value) && Number(value) <= 65_535) return Number(value);
@@ -9,8 +9,8 @@ export function portFrom(variable: string, byDefault: number): number {
 }
 
 /**
- * @param address what BIND_ADDRESS says, where that is listened on
- * @throws StartError that names the variable to change, if the port or the address cannot be had
+ * @param address value of BIND_ADDRESS, if `listen` uses it
+ * @throws StartError that names the variable to change, if the port or the address is not available
  */
 export async function listening<T>(
   variable: string,
@@ -27,7 +27,7 @@ export async function listening<T>(
       const message = `Port ${port} ${why}. Set ${variable} to another one, or to 0 for any free one.`;
       throw new StartError(message, { cause: error });
     }
-    // An address that this machine does not have, or a name that nobody has.
+    // The address does not belong to this machine, or the name cannot be resolved.
     if (address !== undefined && (syscall === 'listen' || hostname === address)) {
       const message = `${address} cannot be listened on (${code}). Set BIND_ADDRESS to an address of this machine.`;
       throw new StartError(message, { cause: error });

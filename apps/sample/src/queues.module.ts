@@ -15,7 +15,7 @@ import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { QUEUE_NAMES, QUEUE_STATES, Queues, type QueueCounts } from './queues.js';
 import { Store } from './store.js';
 
-/** A page does not wait longer for numbers. */
+/** Longest time that the page waits for the counts. */
 const ANSWER_MS = 2_000;
 
 @Injectable()
@@ -34,14 +34,14 @@ export class BullQueues extends Queues implements OnModuleInit, OnApplicationShu
     const names = rtSmsQueueNames();
     this.queues = QUEUE_NAMES.map((name) => {
       const made = new Queue(names[name], { connection: connection as object }, backend as never);
-      // The engine looks at the same store, and complains.
+      // The engine uses the same store and logs its errors.
       return made.on('error', () => undefined);
     });
   }
 
   onModuleInit(): void {
     for (const queue of this.queues) {
-      // To look, not to touch: a job that is run again by hand is none of the engine's any more.
+      // Read-only: the engine cannot handle jobs that are retried by hand.
       const adapter = new BullMQAdapter(queue, { readOnlyMode: true });
       adapter.setFormatter('data', ({ message, ...data }: { message?: string }) =>
         message === undefined ? data : { message: '(number and text, until it is sent)', ...data },
@@ -51,14 +51,14 @@ export class BullQueues extends Queues implements OnModuleInit, OnApplicationShu
   }
 
   async counts(): Promise<QueueCounts[] | undefined> {
-    const asked = Promise.all(
+    const counts = Promise.all(
       this.queues.map(async (queue, index) => ({
         name: QUEUE_NAMES[index]!,
         ...(await queue.getJobCounts(...QUEUE_STATES)),
       })),
     );
     const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), ANSWER_MS).unref());
-    return Promise.race([asked, late]).catch(() => undefined);
+    return Promise.race([counts, late]).catch(() => undefined);
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -66,7 +66,7 @@ export class BullQueues extends Queues implements OnModuleInit, OnApplicationShu
   }
 }
 
-/** Bull Board under `/queues`, where there is a durable engine. */
+/** Serves Bull Board under `/queues`, with a durable engine. */
 @Module({})
 export class QueuesModule {
   static forRoot(store: Store): DynamicModule {
@@ -75,7 +75,7 @@ export class QueuesModule {
       imports: [
         BullBoardModule.forRoot({
           route: '/queues',
-          // Its types are those of its own copy of the API, where the two are not of the same version.
+          // Its types come from another copy of the API if the two packages differ in version.
           adapter: ExpressAdapter as unknown as BullBoardModuleOptions['adapter'],
           boardOptions: { uiConfig: { boardTitle: 'nestjs-rt-sms' } },
         }),

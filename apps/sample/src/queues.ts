@@ -5,8 +5,8 @@ export type QueueCounts = { name: (typeof QUEUE_NAMES)[number] } & Partial<
   Record<(typeof QUEUE_STATES)[number], number>
 >;
 
-/** The queues of the account: messages that wait, and statuses that are waited for. */
+/** The queues of the account: send jobs and check jobs. */
 export abstract class Queues {
-  /** Nothing if the store does not answer in time. */
+  /** Returns `undefined` if the store does not answer in time. */
   abstract counts(): Promise<QueueCounts[] | undefined>;
 }

@@ -3,7 +3,7 @@ import { Store } from './store.js';
 const REDIS_URL = 'redis://localhost:6379';
 const DATABASE_URL = 'postgres://me@localhost/shop';
 
-describe('where the queue and the journal live', () => {
+describe('the stores of queue and journal', () => {
   it.each([
     [{}, undefined, undefined],
     [{ REDIS_URL: ' ' }, undefined, undefined],
@@ -14,7 +14,7 @@ describe('where the queue and the journal live', () => {
     expect(new Store(environment)).toEqual({ queue, journal, role: 'both' });
   });
 
-  it('takes a role where the journal is shared', () => {
+  it('accepts a role if the journal is shared', () => {
     expect(new Store({ DATABASE_URL, QUEUE_ROLE: 'worker' }).role).toBe('worker');
   });
 
@@ -29,7 +29,7 @@ describe('where the queue and the journal live', () => {
       { REDIS_URL, QUEUE_ROLE: 'worker' },
       'QUEUE_ROLE=worker needs DATABASE_URL: several processes must share the journal',
     ],
-  ])('refuses %j', (environment, message) => {
+  ])('rejects %j', (environment, message) => {
     expect(() => new Store(environment)).toThrow(message);
     expect(() => new Store(environment)).not.toThrow('password');
   });

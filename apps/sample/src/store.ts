@@ -3,18 +3,18 @@ import { StartError } from './ports.js';
 
 const ROLES: readonly BullMqRole[] = ['both', 'producer', 'worker'];
 
-/** Where queued messages and the journal live. */
+/** Stores of the queue and of the journal. */
 export class Store {
-  /** What `bullMq(…)` takes; nothing: all is in the memory of this process. */
+  /** Options for `bullMq(…)`; `undefined` keeps the queue in the memory of this process. */
   readonly queue: { connection: string } | { postgres: string } | undefined;
-  /** The PostgreSQL of the journal. */
+  /** URL of the journal's PostgreSQL; `undefined` keeps the journal in memory. */
   readonly journal: string | undefined;
-  /** What this process does with the queue. */
+  /** Role of this process for the queue. */
   readonly role: BullMqRole;
 
   /**
-   * `REDIS_URL`: the queue is there. `DATABASE_URL`: the journal is there, and without a Redis the queue, too.
-   * @throws StartError if one of them is set to something else
+   * `REDIS_URL` holds the queue. `DATABASE_URL` holds the journal and, without a Redis, also the queue.
+   * @throws StartError if one of the variables is invalid
    */
   constructor(environment: NodeJS.ProcessEnv) {
     const redis = urlFrom(environment, 'REDIS_URL', ['redis:', 'rediss:']);
@@ -34,7 +34,7 @@ function urlFrom(environment: NodeJS.ProcessEnv, variable: string, protocols: st
   const value = environment[variable]?.trim();
   if (!value) return undefined;
   if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value;
-  // What was given may hold a password.
+  // The value is not in the message, because it may contain a password.
   throw new StartError(
     `${variable} must be a URL that begins with ${protocols.map((name) => `${name}//`).join(' or ')}`,
   );

@@ -43,13 +43,13 @@ const BOM = '\uFEFF';
 export class BulkController {
   constructor(private readonly bulks: BulkService) {}
 
-  /** Takes a CSV and checks it; nothing is sent. */
+  /** Receives a CSV and checks it without sending anything. */
   @Post()
   @ApiConsumes('text/csv')
   @ApiBody({ schema: { type: 'string', example: 'msisdn,text\n+79270000001,Hello' } })
-  @ApiQuery({ name: 'shortcode', required: false, description: 'The sender of rows without one' })
-  @ApiCreatedResponse({ description: 'How it was read, how many rows are wrong, and what it will cost in segments' })
-  @ApiUnprocessableEntityResponse({ description: 'It cannot be read; the row is named' })
+  @ApiQuery({ name: 'shortcode', required: false, description: 'Sender name of rows without one' })
+  @ApiCreatedResponse({ description: 'Format of the file, number of invalid rows, and cost in segments' })
+  @ApiUnprocessableEntityResponse({ description: 'The file cannot be read; the error has the row' })
   async take(
     @Req() request: IncomingMessage,
     @Query('shortcode') shortcode?: string,
@@ -68,7 +68,7 @@ export class BulkController {
     }
   }
 
-  /** Sends what can be sent of it. */
+  /** Sends the valid rows of a file. */
   @Post(':id/start')
   @HttpCode(202)
   @ApiNotFoundResponse()
@@ -78,7 +78,7 @@ export class BulkController {
     return bulk.progress;
   }
 
-  /** Sends no more of it; what is on its way settles. */
+  /** Stops sending a file; messages in flight settle. */
   @Post(':id/stop')
   @HttpCode(202)
   @ApiNotFoundResponse()
@@ -89,13 +89,13 @@ export class BulkController {
   }
 
   @Get(':id')
-  @ApiOkResponse({ description: 'How far it is' })
+  @ApiOkResponse({ description: 'Progress of the file' })
   @ApiNotFoundResponse()
   find(@Param('id') id: string): BulkProgress {
     return this.get(id).progress;
   }
 
-  /** How far it is, as server-sent events. */
+  /** Progress of a file as server-sent events. */
   @Sse(':id/events')
   @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
   events(@Param('id') id: string): Observable<MessageEvent> {
@@ -107,7 +107,7 @@ export class BulkController {
     );
   }
 
-  /** Some of its rows, those of one status if that is given. */
+  /** A page of the rows of a file, optionally of one status. */
   @Get(':id/rows')
   @ApiQuery({ name: 'from', required: false })
   @ApiQuery({ name: 'limit', required: false })
@@ -125,7 +125,7 @@ export class BulkController {
     return { total: found.length, rows: found.slice(first, first + Math.min(Math.max(limit, 1), MAX_LISTED)) };
   }
 
-  /** All of its rows with what became of them, separated as the file itself. */
+  /** All rows of a file with their outcomes, with the delimiter of the file. */
   @Get(':id/results.csv')
   @ApiNotFoundResponse()
   results(@Param('id') id: string): StreamableFile {
@@ -137,7 +137,7 @@ export class BulkController {
 
   private get(id: string): Bulk {
     const bulk = this.bulks.find(id);
-    if (!bulk) throw new NotFoundException('No such file is kept');
+    if (!bulk) throw new NotFoundException('This file does not exist, or has been deleted');
     return bulk;
   }
 }
@@ -147,7 +147,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_BYTES) throw new PayloadTooLargeException(`At most ${MAX_BYTES} bytes are taken`);
+    if (size > MAX_BYTES) throw new PayloadTooLargeException(`The file must have at most ${MAX_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -157,7 +157,7 @@ const AT_ONCE = 1_000;
 
 function* resultsOf({ rows, about: { delimiter } }: Bulk): Generator<string> {
   const line = (cells: readonly (string | number | undefined)[]) => `${cells.map(cellOf).join(delimiter)}\r\n`;
-  // Without the mark Excel takes it for the encoding of its country.
+  // Without the byte order mark Excel uses the encoding of its country.
   yield BOM + line(['row', 'msisdn', 'status', 'uid', 'code', 'outcome', 'what']);
   for (let at = 0; at < rows.length; at += AT_ONCE) {
     yield rows
@@ -177,7 +177,7 @@ function* resultsOf({ rows, about: { delimiter } }: Bulk): Generator<string> {
   }
 }
 
-/** Quoted, and with nothing at its beginning that a spreadsheet would take for a formula. */
+/** Quotes a cell, and escapes a first character that a spreadsheet would take for a formula. */
 function cellOf(value: string | number | undefined): string {
   const text = String(value ?? '').replace(/^[=+\-@\t\r]/, "'$&");
   return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

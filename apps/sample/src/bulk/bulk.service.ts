@@ -6,12 +6,12 @@ import { MessageJournal } from '../messages/message-journal.js';
 import { MessagesService } from '../messages/messages.service.js';
 import { Bulk, type BulkRow } from './bulk.js';
 
-/** All rows of a file are kept in memory. */
+/** Limit of rows in a file, because all of them are kept in memory. */
 const MAX_ROWS = 200_000;
-/** Files that are kept, so that their results can be fetched. */
+/** Number of files kept, so that their results can be downloaded. */
 const KEPT = 5;
 
-/** Files of messages, in the memory of the process that took them; what became of each message is in the journal, too. */
+/** Keeps files of messages in the memory of the process that received them. Outcomes are also in the journal. */
 @Injectable()
 export class BulkService implements OnModuleInit, OnModuleDestroy {
   private readonly logger = new Logger('Bulk');
@@ -51,7 +51,7 @@ export class BulkService implements OnModuleInit, OnModuleDestroy {
     return this.bulks.get(id);
   }
 
-  /** Begins to send what can be sent; again, it does nothing. */
+  /** Starts to send the valid rows; a second call is ignored. */
   start(bulk: Bulk): void {
     if (bulk.state === 'ready') void this.send(bulk);
   }

@@ -6,10 +6,10 @@ import type { Message, MessageStatus } from '../messages/message.dto.js';
 
 export const BULK_STATES = ['ready', 'sending', 'stopped', 'done'] as const;
 export type BulkState = (typeof BULK_STATES)[number];
-/** Of a row: not sent yet, cannot be sent, or where its message is. */
+/** Status of a row: `ready` to be sent, `wrong` (invalid), or the status of its message. */
 export type RowStatus = 'ready' | 'wrong' | MessageStatus;
 
-/** A row of the file, and what became of it; the text is in the file and in the journal. */
+/** A row of the file with its outcome; the text is in the file and in the journal. */
 export interface BulkRow {
   row: number;
   msisdn: string;
@@ -17,17 +17,17 @@ export interface BulkRow {
   uid?: string;
   errorCode?: string;
   error?: Message['error'];
-  /** Why it is `wrong`. */
+  /** Problem of a `wrong` row. */
   problem?: MessageRowProblem;
 }
 
-/** What a page shows before anything is sent. */
+/** Data that the page shows before sending. */
 export interface BulkAbout {
   id: string;
   encoding: string;
   delimiter: string;
   segments: number;
-  /** The first messages as they were read. */
+  /** The first valid messages as they were read. */
   first: { row: number; msisdn: string; text: string; shortcode?: string }[];
 }
 
@@ -36,7 +36,7 @@ export interface BulkProgress {
   state: BulkState;
   rows: number;
   counts: Partial<Record<RowStatus, number>>;
-  /** Why it was stopped before its end. */
+  /** Error that stopped it before its end. */
   error?: { code?: string; message: string };
 }
 
@@ -57,7 +57,7 @@ export class Bulk {
   private constructor(private readonly file: MessageFile) {}
 
   /**
-   * Reads and checks every row.
+   * Reads and checks all rows.
    * @throws MessageFileError
    */
   static async check(file: MessageFile): Promise<Bulk> {
@@ -80,7 +80,7 @@ export class Bulk {
     return this.ending.signal;
   }
 
-  /** Nothing more is begun. */
+  /** Stops before the next message. */
   stop(): void {
     this.ending.abort();
   }
@@ -91,7 +91,7 @@ export class Bulk {
     this.changes$.next();
   }
 
-  /** What can be sent, read from the file once more; `next` is told of the row that is about to go. */
+  /** Reads the file again and yields the valid messages; calls `next` with the row before each of them. */
   async *messages(next: (row: BulkRow) => void): AsyncIterable<SmsMessage> {
     let index = 0;
     for await (const { message } of this.file.rows()) {

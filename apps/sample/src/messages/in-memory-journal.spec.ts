@@ -37,7 +37,7 @@ describe('the journal in memory', () => {
     });
   });
 
-  it('finds the message of an event by its uid, where the event has no ref', async () => {
+  it('finds the message of an event without ref by its uid', async () => {
     const journal = new InMemoryJournal();
     const { id } = await journal.begin(NEW);
     await journal.accepted(id, sent('message-id-1'));
@@ -46,7 +46,7 @@ describe('the journal in memory', () => {
     await expect(journal.list(200_000)).resolves.toMatchObject([{ id, status: 'failed' }]);
   });
 
-  it('is not taken back by what is told late, or twice', async () => {
+  it('ignores late and repeated events', async () => {
     const journal = new InMemoryJournal();
     const { id } = await journal.begin(NEW);
     await journal.accepted(id, sent('message-id-1'));
@@ -61,7 +61,7 @@ describe('the journal in memory', () => {
     await expect(journal.find({ id })).resolves.toMatchObject({ status: 'failed' });
   });
 
-  it('has open what is accepted and has no final status', async () => {
+  it('lists accepted messages without a final status as open', async () => {
     const journal = new InMemoryJournal();
     const [first, second, third, fourth] = [
       await journal.begin(NEW),
@@ -81,7 +81,7 @@ describe('the journal in memory', () => {
     ]);
   });
 
-  it('tells what was not sent from what may have been', async () => {
+  it('distinguishes not sent from perhaps sent', async () => {
     const journal = new InMemoryJournal();
     const refused = await journal.begin(NEW);
     await journal.failed(refused.id, new RtSmsConnectionError('refused', false, {}));

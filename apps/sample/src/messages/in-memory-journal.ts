@@ -7,7 +7,7 @@ import { MessageJournal, OPEN_STATUSES, type MessageKey, type NewMessage } from 
 const KEPT = 100_000;
 const OPEN: ReadonlySet<string> = new Set(OPEN_STATUSES);
 
-/** The last 100,000 messages, gone with the process. */
+/** Keeps the last 100,000 messages in the memory of the process. */
 @Injectable()
 export class InMemoryJournal extends MessageJournal implements OnModuleDestroy {
   private readonly messages = new Map<string, Message>();

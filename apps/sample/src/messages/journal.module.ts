@@ -2,10 +2,10 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { InMemoryJournal } from './in-memory-journal.js';
 import { MessageJournal } from './message-journal.js';
 
-/** A module of its own, since `RtSmsModule` reads the open messages from the journal. */
+/** A separate module, because `RtSmsModule` imports it to read the open messages. */
 @Module({})
 export class JournalModule {
-  /** A table in that PostgreSQL, whose client is loaded only for it; without one, in memory. */
+  /** Keeps the journal in a table of this PostgreSQL, or in memory without a URL. Loads the client only if needed. */
   static async forRoot(databaseUrl: string | undefined): Promise<DynamicModule> {
     const common = { module: JournalModule, exports: [MessageJournal] };
     if (!databaseUrl) return { ...common, providers: [{ provide: MessageJournal, useClass: InMemoryJournal }] };

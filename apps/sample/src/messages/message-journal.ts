@@ -3,24 +3,24 @@ import { Subject, type Observable } from 'rxjs';
 import type { Message, MessageStatus } from './message.dto.js';
 
 export type NewMessage = Pick<Message, 'msisdn' | 'text' | 'shortcode' | 'segments'> & { status: 'queued' | 'sending' };
-/** A message by either of its keys. */
+/** The key of a message: its id or its uid. */
 export type MessageKey = { id: string } | { uid: string };
 
 const BEGUN: ReadonlySet<MessageStatus> = new Set(['queued', 'sending', 'outcome_unknown']);
 const FINAL: ReadonlySet<MessageStatus> = new Set(['delivered', 'failed', 'rejected', 'insufficient_balance']);
-/** Accepted, and not final: after a restart these are followed again. */
+/** Statuses of accepted messages that are not final; these are tracked again after a restart. */
 export const OPEN_STATUSES = ['accepted', 'awaiting_report', 'unknown'] as const;
 
 /**
- * Where the application remembers its messages. A message is written before it is sent, so that none that was sent is
- * missing; its `id` goes along as `ref` and is on every event. Number and text are kept in full.
+ * The application's record of its messages. A message is written before it is sent, so that no sent message is missing.
+ * Its `id` is passed as `ref`, which all events carry. Number and text are kept in full.
  */
 export abstract class MessageJournal {
   protected readonly changes = new Subject<Message>();
-  /** Every message as it begins, and each time something becomes known of it; of all replicas that share the journal. */
+  /** Emits messages when they begin and when they change, on all replicas that share the journal. */
   readonly changes$: Observable<Message> = this.changes.asObservable();
 
-  /** A message is about to be sent, or handed to the engine. */
+  /** Records a message before it is sent or enqueued. */
   async begin(message: NewMessage): Promise<Message> {
     const [begun] = await this.beginMany([message]);
     return begun!;
@@ -28,7 +28,7 @@ export abstract class MessageJournal {
 
   abstract beginMany(messages: readonly NewMessage[]): Promise<Message[]>;
 
-  /** The gateway took it. A status may be known already: callbacks are quick. Nothing if the message is forgotten. */
+  /** Records that the gateway accepted a message. It may have a status already, because callbacks are fast. */
   accepted(id: string, sent: Pick<SentSms, 'uid'> & Partial<SentSms>): Promise<Message | undefined> {
     const { uid, msisdn, shortcode, segments } = sent;
     return this.change({ id }, ({ status }) => ({
@@ -40,11 +40,11 @@ export abstract class MessageJournal {
     }));
   }
 
-  /** It was not sent, or nobody can know. */
+  /** Records that a message was not sent, or that its outcome is unknown. */
   async failed(id: string, error: RtSmsError & { reason?: string }): Promise<void> {
     const { code, outcome, reason, message } = error;
     await this.change({ id }, ({ uid }) =>
-      // What the gateway has taken is beyond this.
+      // A message that the gateway accepted cannot fail to be sent.
       uid === undefined
         ? {
             status: outcome === 'unknown' ? 'outcome_unknown' : 'refused',
@@ -54,7 +54,7 @@ export abstract class MessageJournal {
     );
   }
 
-  /** A status became known. May be called twice for the same event; one of another process's message is passed over. */
+  /** Records a status. It may be called twice for the same event; events of unknown messages are ignored. */
   async statusChanged({ ref, uid, status, errorCode, final }: RtSmsStatusEvent): Promise<void> {
     await this.change(ref === undefined ? { uid } : { id: ref }, (message) =>
       final || !FINAL.has(message.status) ? { uid, status, ...(errorCode !== undefined && { errorCode }) } : undefined,
@@ -63,22 +63,22 @@ export abstract class MessageJournal {
 
   abstract find(key: MessageKey): Promise<Message | undefined>;
 
-  /** The newest first. */
+  /** The newest `limit` messages, newest first. */
   abstract list(limit: number): Promise<Message[]>;
 
-  /** What has no final status yet: after a restart it is followed again. */
+  /** Messages without a final status, to be tracked again after a restart. */
   abstract open(): AsyncIterable<OpenUid>;
 
-  /** What may never have reached the queue: the process may have ended between the two. */
+  /** Messages that may not have reached the queue, because the process ended before they were enqueued. */
   abstract queued(): AsyncIterable<Message>;
 
-  /** Writes what `transition` makes of a message, one at a time for each. Nothing if there is no such message. */
+  /** Writes the result of `transition`, one call at a time per message. Returns `undefined` for an unknown message. */
   protected abstract change(
     key: MessageKey,
     transition: (message: Message) => Partial<Message> | undefined,
   ): Promise<Message | undefined>;
 
-  /** Streams of changes end with the application. */
+  /** Completes the streams of changes during shutdown. */
   onModuleDestroy(): void {
     this.changes.complete();
   }

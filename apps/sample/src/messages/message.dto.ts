@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional, OmitType } from '@nestjs/swagger';
 import { IsString } from 'class-validator';
 import { RT_SMS_OUTCOMES, SMS_STATUSES, SmsMessageDto, type RtSmsOutcome, type SmsStatus } from 'nestjs-rt-sms';
 
-/** The body of `POST /messages`: the rules are those of the library, the descriptions are for `/docs`. */
+/** The body of `POST /messages`. The rules come from the library, the descriptions are for `/docs`. */
 export class SendMessageDto extends OmitType(SmsMessageDto, ['ref'] as const) {
   @ApiProperty({
     oneOf: [{ type: 'string' }, { type: 'integer' }],
@@ -24,7 +24,7 @@ export class SegmentsOfDto {
   text!: string;
 }
 
-/** How a text is cut into the SMS that are paid for. */
+/** The split of a text into SMS, each of which is charged. */
 export class Segments {
   @ApiProperty({ enum: ['gsm7', 'ucs2'] })
   encoding!: 'gsm7' | 'ucs2';
@@ -32,7 +32,7 @@ export class Segments {
   @ApiProperty()
   segments!: number;
 
-  @ApiProperty({ description: 'What counts against the limit.' })
+  @ApiProperty({ description: 'Number of characters that count against the limit.' })
   characters!: number;
 
   @ApiProperty({ description: 'The limit per segment.' })
@@ -40,8 +40,8 @@ export class Segments {
 }
 
 /**
- * Where a message is: in the queue of a durable engine (`queued`), on its way to the gateway (`sending`), taken by it
- * (`accepted`), not taken (`refused`), perhaps taken (`outcome_unknown`); after that, what the gateway says of its delivery.
+ * Statuses of a message: in the queue of a durable engine (`queued`), being sent (`sending`), accepted by the gateway
+ * (`accepted`), not sent (`refused`), perhaps sent (`outcome_unknown`); then its delivery status from the gateway.
  */
 export const MESSAGE_STATUSES = [
   'queued',
@@ -53,7 +53,7 @@ export const MESSAGE_STATUSES = [
 ] as const;
 export type MessageStatus = 'queued' | 'sending' | 'accepted' | 'refused' | 'outcome_unknown' | SmsStatus;
 
-/** Why a message was not taken, or may not have been. */
+/** Error of a message that was not sent, or may not have been sent. */
 export class SendError {
   @ApiProperty({ example: 'RT_SMS_REJECTED' })
   code!: string;
@@ -61,19 +61,22 @@ export class SendError {
   @ApiPropertyOptional({ enum: RT_SMS_OUTCOMES })
   outcome?: RtSmsOutcome;
 
-  @ApiPropertyOptional({ example: 'invalid_source_address', description: "The gateway's own word." })
+  @ApiPropertyOptional({ example: 'invalid_source_address', description: 'Reason given by the gateway.' })
   reason?: string;
 
-  @ApiPropertyOptional({ description: 'What happened, and what to do about it.' })
+  @ApiPropertyOptional({ description: 'What happened, and the fix.' })
   message?: string;
 }
 
-/** A message as the journal keeps it and the API shows it: number and text in full, so that people can be answered. */
+/** A message in the journal and in the API, with full number and text, so that you can answer recipients' questions. */
 export class Message {
-  @ApiProperty({ description: 'Ours, made before the message is sent.' })
+  @ApiProperty({ description: 'Id in this application, generated before the message is sent.' })
   id!: string;
 
-  @ApiPropertyOptional({ example: 'message-id-VvkmLHkfhCX9', description: "The gateway's, once it took the message." })
+  @ApiPropertyOptional({
+    example: 'message-id-VvkmLHkfhCX9',
+    description: 'Id in the gateway, after it accepted the message.',
+  })
   uid?: string;
 
   @ApiProperty({ example: '79270000001' })
@@ -85,7 +88,7 @@ export class Message {
   @ApiPropertyOptional()
   shortcode?: string;
 
-  @ApiProperty({ description: 'In how many segments it is paid for.' })
+  @ApiProperty({ description: 'Number of charged segments.' })
   segments!: number;
 
   @ApiProperty({ enum: MESSAGE_STATUSES })

@@ -30,7 +30,7 @@ import { MessageJournal } from './message-journal.js';
 import { Message, Segments, SegmentsOfDto, SendMessageDto } from './message.dto.js';
 import { MessagesService } from './messages.service.js';
 
-/** A page shows no more of them; a list has no more, unless it is asked for. */
+/** Maximum of messages in one event, which is as many as the page shows, and in a list. */
 const SHOWN = 200;
 const LISTED = 1_000;
 const GATHER_MS = 40;
@@ -44,21 +44,24 @@ export class MessagesController {
     private readonly sms: RtSmsService,
   ) {}
 
-  /** Sends a message now; with a durable engine it is queued. */
+  /** Sends a message now, or enqueues it with a durable engine. */
   @Post('messages')
   @ApiCreatedResponse({ type: Message })
-  @ApiUnprocessableEntityResponse({ type: ErrorBody, description: 'The message is wrong, or the gateway said no' })
+  @ApiUnprocessableEntityResponse({
+    type: ErrorBody,
+    description: 'The message is invalid, or the gateway rejected it',
+  })
   @ApiBadGatewayResponse({ type: ErrorBody, description: 'outcome "unknown": it may have been sent; or no access' })
   @ApiServiceUnavailableResponse({ type: ErrorBody, description: 'Not sent, try again later' })
   @ApiGatewayTimeoutResponse({
     type: ErrorBody,
-    description: 'Too late; the outcome says whether it may have been sent',
+    description: 'Deadline exceeded; the outcome shows whether it may have been sent',
   })
   send(@Body() message: SendMessageDto): Promise<Message> {
     return this.messages.send(message);
   }
 
-  /** The newest first. */
+  /** The newest messages, newest first. */
   @Get('messages')
   @ApiQuery({ name: 'limit', required: false, description: `Default: ${LISTED}` })
   @ApiOkResponse({ type: [Message] })
@@ -66,7 +69,7 @@ export class MessagesController {
     return this.journal.list(Math.min(Math.max(limit, 1), LISTED));
   }
 
-  /** Messages as they begin and change, several in an event. */
+  /** Messages when they begin and change, as server-sent events with several messages each. */
   @Sse('messages/changes')
   @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
   changes(): Observable<MessageEvent> {
@@ -88,7 +91,7 @@ export class MessagesController {
     return message;
   }
 
-  /** In how many segments a text would be sent. */
+  /** Number of segments that a text needs. */
   @Post('segments')
   @HttpCode(200)
   @ApiOkResponse({ type: Segments })
@@ -96,7 +99,7 @@ export class MessagesController {
     return countSegments(text);
   }
 
-  /** Every status as it becomes known, as server-sent events. */
+  /** Statuses as server-sent events. */
   @Sse('events')
   @ApiOkResponse({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
   events(): Observable<MessageEvent> {

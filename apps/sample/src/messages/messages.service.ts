@@ -14,8 +14,8 @@ import { Store } from '../store.js';
 import { MessageJournal, type NewMessage } from './message-journal.js';
 import type { Message, SendMessageDto } from './message.dto.js';
 
-/** What stayed in the journal for longer is not handed to the queue again: its id may be forgotten there. */
-const HANDED_OVER_WITHIN_MS = 24 * 3_600_000;
+/** Maximum age of a message that is enqueued again; the queue may have deleted the ids of older ones. */
+const REQUEUE_WITHIN_MS = 24 * 3_600_000;
 const BATCH = 500;
 
 @Injectable()
@@ -31,7 +31,7 @@ export class MessagesService implements OnApplicationBootstrap {
 
   /**
    * Sends a message now, or puts it into the queue of the durable engine.
-   * @throws RtSmsError, whose `outcome` says whether the message may have been sent all the same
+   * @throws RtSmsError, whose `outcome` shows whether the message may have been sent
    */
   async send(message: SendMessageDto): Promise<Message> {
     const [begun] = await this.begin([message]);
@@ -51,8 +51,8 @@ export class MessagesService implements OnApplicationBootstrap {
   }
 
   /**
-   * Sends what `source` yields, at the pace of the gateway or of the queue. `begun` is told of each message as it gets its
-   * id; what becomes of it is in the journal. Ends early, with what stood in the way, when nothing more can be sent.
+   * Sends the messages of `source`, at the speed of the gateway or of the queue. Calls `begun` with each message when it
+   * has an id; outcomes are in the journal. Rejects early if sending cannot continue.
    */
   async sendMany(
     source: AsyncIterable<SmsMessage>,
@@ -62,14 +62,14 @@ export class MessagesService implements OnApplicationBootstrap {
     return this.store.queue ? this.queueMany(source, begun, signal) : this.sendEach(source, begun, signal);
   }
 
-  /** The same id is the same message: what the queue knows already is not sent twice. */
+  /** Enqueues waiting messages again. The queue ignores ids that it has already, so none is sent twice. */
   async onApplicationBootstrap(): Promise<void> {
     if (!this.store.queue || this.store.role === 'worker') return;
     const waiting: Message[] = [];
     for await (const message of this.journal.queued()) {
-      if (Date.now() - message.createdAt.getTime() < HANDED_OVER_WITHIN_MS) waiting.push(message);
+      if (Date.now() - message.createdAt.getTime() < REQUEUE_WITHIN_MS) waiting.push(message);
     }
-    while (waiting.length > 0) await this.enqueue(waiting.splice(0, BATCH), 'normal').catch(this.complain);
+    while (waiting.length > 0) await this.enqueue(waiting.splice(0, BATCH), 'normal').catch(this.logError);
   }
 
   private async sendEach(
@@ -77,11 +77,11 @@ export class MessagesService implements OnApplicationBootstrap {
     begun: (message: Message) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    /** Begun, and without a result. */
+    /** Ids of messages that have begun and do not have a result yet. */
     const waiting = new Set<string>();
     let over = false;
     const giveUp = async () => {
-      const error = new RtSmsAbortedError('It was not sent: the sending ended before its turn', 'not_sent', {});
+      const error = new RtSmsAbortedError('Not sent: sending stopped before this message', 'not_sent', {});
       for (const id of waiting) await this.journal.failed(id, error);
       waiting.clear();
     };
@@ -90,7 +90,7 @@ export class MessagesService implements OnApplicationBootstrap {
         const [entry] = await this.begin([message]);
         waiting.add(entry!.id);
         begun(entry!);
-        // An end does not wait for what is only being written.
+        // Sending may have ended while the journal was being written.
         if (over) {
           await giveUp();
           return;
@@ -150,7 +150,7 @@ export class MessagesService implements OnApplicationBootstrap {
       return await this.journal.beginMany(entries);
     } catch (error) {
       if (isRtSmsError(error)) throw error;
-      this.complain(error);
+      this.logError(error);
       throw new RtSmsOverloadedError('Nothing was sent: the journal of messages cannot be written', {});
     }
   }
@@ -159,7 +159,7 @@ export class MessagesService implements OnApplicationBootstrap {
     const items = messages.map(({ id, msisdn, text, shortcode }) => ({
       id,
       priority,
-      // The number is normalised; with a plus it stays what it is.
+      // The number is normalised already; with a plus the module does not change it.
       message: { msisdn: `+${msisdn}`, text, ...(shortcode !== undefined && { shortcode }), ref: id },
     }));
     await this.sms.enqueueMany(items);
@@ -167,7 +167,7 @@ export class MessagesService implements OnApplicationBootstrap {
 
   private async failed(messages: readonly Message[], error: unknown): Promise<void> {
     if (!isRtSmsError(error)) return;
-    // The store did not confirm it: it may be queued, and is handed over again at the next start.
+    // The store did not acknowledge it: it may be queued, and is enqueued again at the next start.
     if (this.store.queue && error.outcome === 'unknown') return;
     for (const { id } of messages) {
       this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
@@ -175,8 +175,8 @@ export class MessagesService implements OnApplicationBootstrap {
     }
   }
 
-  private readonly complain = (error: unknown): void => {
-    // Of a database's error only this: the rest may hold what was to be written.
+  private readonly logError = (error: unknown): void => {
+    // A database error is logged by its message alone: its other fields may contain the written data.
     this.logger.error((error as Error).message);
   };
 }

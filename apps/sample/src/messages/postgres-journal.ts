@@ -70,12 +70,12 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const MIGRATION_LOCK = 7_390_217;
 const CHANNEL = 'sample_messages';
 const BATCH = 500;
-/** Changes are read so long after the first of them was told of: many at once are one query. */
+/** Delay between the first notification and reading the changes, so that many changes need one query. */
 const GATHER_MS = 20;
 const RECONNECT_MS = 1_000;
 
 /**
- * A connected DataSource whose table is there. Replicas that start together do it one after the other.
+ * Returns a connected DataSource with its table. Replicas that start together migrate one after the other.
  * @throws StartError if the database cannot be used
  */
 export async function openDataSource(url: string): Promise<DataSource> {
@@ -105,12 +105,12 @@ export async function openDataSource(url: string): Promise<DataSource> {
   }
 }
 
-/** A table that all replicas share: a restart forgets nothing. */
+/** Keeps the messages in a table that all replicas share and that survives a restart. */
 @Injectable()
 export class PostgresJournal extends MessageJournal implements OnModuleInit, OnModuleDestroy, OnApplicationShutdown {
   private readonly logger = new Logger('Journal');
   private listener: Client | undefined;
-  private readonly told = new Set<string>();
+  private readonly changedIds = new Set<string>();
   private seen = new Date();
   private ended = false;
 
@@ -180,17 +180,17 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     await this.listener?.end().catch(() => undefined);
   }
 
-  /** Not in the transaction of the change: those that notify are committed one after the other, each to the disk. */
+  /** Notifies outside of the change's transaction: PostgreSQL commits notifying transactions one at a time, each to disk. */
   private async announce(ids: readonly string[]): Promise<void> {
     try {
       await this.source.query('SELECT pg_notify($1, id) FROM unnest($2::text[]) id', [CHANNEL, ids]);
     } catch (error) {
-      // It is written; who looks again sees it.
+      // The change is stored; only the notification is missing.
       this.logger.warn(`A change of the journal could not be announced: ${(error as Error).message}`);
     }
   }
 
-  /** A page at a time, by the key: the table may be large. */
+  /** Reads in pages by key, because the table may be large. */
   private async *withStatus(statuses: readonly Message['status'][]): AsyncIterable<Message> {
     let after = '00000000-0000-0000-0000-000000000000';
     for (;;) {
@@ -205,7 +205,7 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     }
   }
 
-  /** What any replica changes is told by PostgreSQL; after a lost connection, what was missed is read. */
+  /** Listens to PostgreSQL for changes of all replicas; after a lost connection it reads the missed ones. */
   private async listen(): Promise<void> {
     const { url } = this.source.options as { url: string };
     const listener = new Client({ connectionString: url, connectionTimeoutMillis: 5_000, keepAlive: true });
@@ -219,7 +219,7 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     listener.on('error', again);
     listener.on('end', again);
     listener.on('notification', ({ payload }) => {
-      if (payload !== undefined) this.heard(payload);
+      if (payload !== undefined) this.collect(payload);
     });
     try {
       await listener.connect();
@@ -228,21 +228,21 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
         where: { updatedAt: MoreThanOrEqual(this.seen) },
         order: { updatedAt: 'ASC' },
       });
-      for (const { id } of missed) this.heard(id);
+      for (const { id } of missed) this.collect(id);
     } catch (error) {
       this.logger.warn(`The journal's changes cannot be followed for now: ${(error as Error).message}`);
       again();
     }
   }
 
-  private heard(id: string): void {
-    if (this.told.size === 0) setTimeout(() => void this.tell(), GATHER_MS);
-    this.told.add(id);
+  private collect(id: string): void {
+    if (this.changedIds.size === 0) setTimeout(() => void this.readChanges(), GATHER_MS);
+    this.changedIds.add(id);
   }
 
-  private async tell(): Promise<void> {
-    const ids = [...this.told];
-    this.told.clear();
+  private async readChanges(): Promise<void> {
+    const ids = [...this.changedIds];
+    this.changedIds.clear();
     try {
       const rows = await this.source.manager.find(MESSAGES, { where: { id: In(ids) }, order: { createdAt: 'ASC' } });
       for (const row of rows) {
@@ -255,10 +255,10 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
   }
 }
 
-/** Whoever shares the queue may have ids of another kind. */
+/** True if the id is a UUID: other applications on the same queue may use other ids. */
 const isKey = (key: MessageKey): boolean => !('id' in key) || UUID.test(key.id);
 
-/** A row as a message: what is not known is missing in it, not null. */
+/** Turns a row into a message: unknown fields are missing instead of null. */
 function fromRow(row: Message): Message {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as unknown as Message;
 }

@@ -9,10 +9,10 @@ import {
 } from 'nestjs-rt-sms';
 import { MessageJournal } from './message-journal.js';
 
-/** A failure of a handler reaches the engine, which calls it again. */
+/** Lets a failure of a handler reach the engine, which runs the handler again. */
 const REPEATED = { suppressErrors: false };
 
-/** Reacts to what becomes of the messages; told by a callback or found by asking, that makes no difference here. */
+/** Records the outcomes and statuses of messages, both from callbacks and from polls. */
 @Injectable()
 export class StatusListener {
   private readonly logger = new Logger('Messages');
@@ -25,7 +25,7 @@ export class StatusListener {
     await this.journal.statusChanged(event);
   }
 
-  /** Of a queued message. */
+  /** Handles the acceptance of a queued message. */
   @OnEvent(RtSmsEvents.accepted, REPEATED)
   async onAccepted({ id, uid }: RtSmsAcceptedEvent): Promise<void> {
     this.logger.log(`${uid} accepted`);

@@ -23,12 +23,12 @@ function choose(tab, focus = false) {
   history.replaceState(null, '', tab === 'many' ? '#many' : location.pathname);
 }
 
-async function learn() {
+async function loadAbout() {
   const answer = await ask('/page/about');
   if (answer.ok) about = answer.body;
   showAbout();
-  // Queue counts change all the time and have no event, so the page polls them.
-  if (about?.queues || !answer.ok) setTimeout(() => void learn(), ABOUT_MS);
+  // Queue counts change all the time without an event, so the page polls them.
+  if (about?.queues || !answer.ok) setTimeout(() => void loadAbout(), ABOUT_MS);
 }
 
 function showAbout() {
@@ -75,4 +75,4 @@ prepareBulk();
 translate();
 choose(location.hash === '#many' ? 'many' : 'one');
 listen();
-void learn();
+void loadAbout();

@@ -4,13 +4,13 @@ import { happened, t, whatToDo } from './words.js';
 
 /** @typedef {import('../bulk/bulk.js').RowStatus} RowStatus */
 
-/** Rows that are in the page at once, however many the file has. */
+/** Number of rows in the page at once, regardless of the size of the file. */
 const PAGE = 100;
 /** Rows whose message has not reached the gateway yet. @type {readonly RowStatus[]} */
 const WAITING = ['ready', 'queued', 'sending'];
 
 /**
- * The file that was checked last: how it was read, and how far it is.
+ * The last checked file: its format and its progress.
  * @type {import('./dom.js').Bulk | undefined}
  */
 let bulk;
@@ -70,7 +70,7 @@ function showProblem(error) {
 }
 
 /**
- * Shows how far it is.
+ * Follows the progress of a file and shows it.
  * @param {string} id
  */
 function follow(id) {
@@ -96,7 +96,7 @@ function another() {
 /** @param {import('../bulk/bulk.js').BulkProgress} progress */
 function update(progress) {
   if (!bulk) return;
-  // Before it is sent only the wrong rows are in the table, the others are counted and the first of them shown.
+  // Before sending, the table has only the invalid rows; the valid ones are counted and the first of them shown.
   if (bulk.state === 'ready' && progress.state !== 'ready') status = '';
   bulk = { ...bulk, ...progress };
 }
@@ -163,7 +163,7 @@ function showActs(all) {
   const sendable = countOf('ready');
   const key = [state, all].join();
   const box = byId('bulk-acts');
-  // Built anew only if it is another one: a button that is replaced loses the focus.
+  // Rebuilt only if it changes: a replaced button loses the focus.
   if (box.dataset['key'] === key) return;
   box.dataset['key'] = key;
   fill(
@@ -207,7 +207,7 @@ function showFilter() {
         showFilter();
         void showRows();
       });
-      // The one for all rows comes first.
+      // The filter for all rows comes first.
       if (name === '') box.prepend(button);
       else box.append(button);
     }
@@ -217,7 +217,7 @@ function showFilter() {
   }
 }
 
-/** One request at a time; what changed meanwhile is asked for after it. */
+/** Loads the rows, one request at a time; changes in the meantime lead to another request. */
 async function showRows() {
   if (refreshing) {
     again = true;

@@ -6,23 +6,23 @@ import { languageNow } from './words.js';
 /** @typedef {import('../page.controller.js').About} About */
 
 /**
- * An error of the server, or of the way to it. Its `message` is English.
+ * An error of the server or of the connection to it. Its `message` is in English.
  * @typedef {object} Failure
  * @property {string} [code]
  * @property {number} [statusCode]
  * @property {string} [outcome]
  * @property {string} [reason]
  * @property {string} [message]
- * @property {string} [problem] why a CSV cannot be read
+ * @property {string} [problem] reason why a CSV cannot be read
  * @property {number} [row] of the CSV
- * @property {readonly import('../rt-sms-error.filter.js').FieldProblem[]} [problems] what is wrong with which field
+ * @property {readonly import('../rt-sms-error.filter.js').FieldProblem[]} [problems] problems of the fields
  */
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 /** @typedef {string | number | boolean | null | undefined | ((event: any) => unknown)} Attribute */
 
 /**
- * An element: attributes by name, 'on…' listeners by function, children as nodes or as text. Never markup.
+ * Creates an element: attributes by name, 'on…' listeners as functions, children as nodes or text. It never parses markup.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
  * @param {Readonly<Record<string, Attribute>> | null} [attributes]
@@ -41,7 +41,7 @@ export function h(tag, attributes, ...children) {
 }
 
 /**
- * Gives an element these children in place of those that it has; what is missing or false is left out.
+ * Replaces the children of an element; missing and false ones are left out.
  * @param {Element} element
  * @param {...(Child | readonly Child[])} children
  */
@@ -51,7 +51,7 @@ export function fill(element, ...children) {
 }
 
 /**
- * The element of that id, which is in the page, as one of that kind.
+ * The element with this id, checked to be of this kind.
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
  * @param {new () => T} [kind]
@@ -64,7 +64,7 @@ export function byId(id, kind) {
 }
 
 /**
- * Writes only what differs: a text that is set anew would end the selection in it.
+ * Writes the text only if it differs: writing the same text would clear the selection in it.
  * @param {Element | undefined} element
  * @param {string} text
  */
@@ -73,7 +73,7 @@ export function setText(element, text) {
 }
 
 /**
- * The body of the answer, `ok` beside it; without an answer, an error after which it is not known what was done.
+ * Sends a request and returns the body of the answer. Without an answer it returns an error; the outcome is then unknown.
  * @param {string} path
  * @param {RequestInit} [options]
  * @returns {Promise<{ ok: true; body: any } | { ok: false; error: Failure }>}
@@ -96,7 +96,7 @@ export const postJson = (path, body) =>
   ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 
 /**
- * +7 927 000-00-01
+ * The number in the form +7 927 000-00-01.
  * @param {string} msisdn
  */
 export function shownNumber(msisdn) {
@@ -116,7 +116,7 @@ export function timeOf(iso) {
 }
 
 /**
- * The class that gives a status its colours.
+ * CSS class with the colours of a status.
  * @param {string} status
  */
 export const toneOf = (status) => `status tone-${status}`;

@@ -17,12 +17,12 @@ let counting = false;
 let stale = false;
 
 /**
- * Shows anew what is in words, as when the language changed.
+ * Shows the outcome again, for example after the language changed.
  * @type {() => void}
  */
 let showOutcome = () => undefined;
 /**
- * What is wrong with the fields, as they were sent.
+ * Problems of the fields as they were sent.
  * @type {readonly import('../rt-sms-error.filter.js').FieldProblem[]}
  */
 let problems = [];
@@ -30,7 +30,7 @@ let problems = [];
 /** @param {Field} field */
 const inputOf = (field) => (field === 'text' ? byId(field, HTMLTextAreaElement) : byId(field, HTMLInputElement));
 
-/** Counted by the server, as it will be when the message is sent; one request at a time. */
+/** Requests the number of segments from the server, which counts as for sending; one request at a time. */
 async function count() {
   if (counting) {
     stale = true;
@@ -82,7 +82,7 @@ async function send(event) {
   button.disabled = false;
   if (!answer.ok) {
     const { problems: found = [], ...error } = answer.error;
-    // What stands at the fields is not said again, in other words.
+    // The problems at the fields are not repeated in another wording.
     show(found.length > 0 && found.every(({ field }) => field !== undefined) ? { ...error, message: '' } : error);
     showProblems(found);
     return;
@@ -108,7 +108,7 @@ function show(error) {
 }
 
 /**
- * Puts what is wrong beside each field, and the focus on the first of them.
+ * Shows the problems next to their fields, and focuses the first of these.
  * @param {typeof problems} found
  */
 function showProblems(found) {

@@ -4,11 +4,11 @@ import { happened, t, whatToDo } from './words.js';
 /** @typedef {import('./dom.js').Message} Message */
 /** @typedef {{ element: HTMLLIElement; message: Message }} Entry */
 
-/** More are not shown: what is older is found through the API. */
+/** Maximum of shown messages; older ones are available through the API. */
 const SHOWN = 200;
 
 /**
- * By id; the newest first in the list.
+ * Shown messages by id; the list has the newest first.
  * @type {Map<string, Entry>}
  */
 const shown = new Map();
@@ -32,7 +32,7 @@ export function watch(id, changed) {
 }
 
 /**
- * At most once a frame, however fast the news come.
+ * Draws the messages at most once per frame, even if updates arrive faster.
  * @param {readonly Message[]} messages
  */
 export function take(messages) {
@@ -50,7 +50,7 @@ export function take(messages) {
 
 function draw() {
   const list = byId('messages');
-  // Of a flood of new messages only those that would stay: they come in the order in which they were begun.
+  // With many new messages, only those that would stay are added; they arrive in the order in which they began.
   const news = [...waiting.values()].filter(({ id }) => !shown.has(id));
   for (const { id } of news.slice(0, -SHOWN)) if (!watchers.has(id)) waiting.delete(id);
   for (const message of waiting.values()) {
@@ -90,7 +90,7 @@ function make() {
 }
 
 /**
- * Mostly at the top; one that comes late goes to where it belongs.
+ * Inserts a message at its place, which is mostly the top.
  * @param {HTMLElement} list
  * @param {Entry} entry
  */
@@ -125,7 +125,7 @@ function write({ element, message }) {
 const statusOf = ({ status, errorCode }) => t('status', status) + (errorCode === undefined ? '' : ` ${errorCode}`);
 
 /**
- * Outcome, code, what to do and what happened, as a person should see them.
+ * Shows an error: outcome, code, advice and description.
  * @param {import('./dom.js').Failure} error
  */
 export function troubleOf(error) {
@@ -144,7 +144,7 @@ export function chip(message) {
   return h('span', { class: toneOf(message.status) }, statusOf(message));
 }
 
-/** What happened before, or while nobody listened. */
+/** Loads messages that the event stream missed: from before the page was opened, or while it was disconnected. */
 async function load() {
   const answer = await ask(`/messages?limit=${SHOWN}`);
   if (answer.ok) take(answer.body.toReversed());

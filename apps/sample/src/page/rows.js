@@ -6,7 +6,7 @@ import { happened, t, whatToDo } from './words.js';
 /** @typedef {import('./dom.js').Child} Child */
 
 /**
- * The first rows as they were read, for the eye to check.
+ * Shows the first rows as they were read, so that you can check them.
  * @param {HTMLElement} box
  * @param {import('./dom.js').Bulk['first']} rows
  */

@@ -1,7 +1,7 @@
-/** Every word of the page, in English and Russian. */
+/** All texts of the page, in English and Russian. */
 
 /**
- * A number as a language writes it, with the form of a word that goes with it: "1 row", "2 rows"; «1 строка», «2 строки»,
+ * Formats a number in a language, with the matching form of a noun: "1 row", "2 rows"; «1 строка», «2 строки»,
  * «5 строк».
  * @param {string} language
  */
@@ -72,7 +72,7 @@ const EN = {
   }),
   outcome: /** @type {Group} */ ({
     not_sent: 'Not sent',
-    rejected: 'The gateway said no: not sent',
+    rejected: 'Rejected by the gateway: not sent',
     unknown: 'It may have been sent',
     none: 'This did not work',
   }),
@@ -80,21 +80,22 @@ const EN = {
     RT_SMS_VALIDATION: 'Correct the message.',
     RT_SMS_POLICY: 'The rules of this application forbid it. Nothing was sent.',
     RT_SMS_CONNECTION: 'The gateway cannot be reached. Nothing was sent: try again in a moment.',
-    RT_SMS_OVERLOADED: 'There is too much to do right now. Nothing was sent: try again in a moment.',
-    RT_SMS_AUTH: 'Login, password or IP address are refused. Tell those who run the application; see Health.',
+    RT_SMS_OVERLOADED: 'The application is overloaded right now. Nothing was sent: try again in a moment.',
+    RT_SMS_AUTH:
+      'The gateway rejects the login, password or IP address. Inform the operator of this application; see Health.',
     NO_ANSWER: 'This application does not answer. Look into the list of messages before you send it again.',
-    invalid_field_msisdn: 'The gateway does not take this number: check it.',
+    invalid_field_msisdn: 'The gateway does not accept this number: check it.',
     invalid_field_shortcode: 'Use a sender name that is agreed with the provider.',
     invalid_source_address:
       "This sender is not agreed with the recipient's operator: agree it in the provider's cabinet.",
     invalid_field_text: 'For the gateway the text is empty.',
     system_error: 'A fault of the gateway, which did not save the message. You may send it again.',
     wrong_ip:
-      "The address of this server is not in the list of the provider's cabinet. This is for whoever runs the application.",
+      "The address of this server is not in the list in the provider's cabinet. Inform the operator of this application.",
     not_sent: 'Nothing was sent: you may try again.',
-    rejected: 'The gateway will not take this message as it is.',
+    rejected: 'The gateway does not accept this message as it is.',
     unknown: 'Do not send it again blindly: the recipient might get it twice. Ask the recipient, or the provider.',
-    none: 'Try again; if it happens once more, tell whoever runs the application.',
+    none: 'Try again; if it fails again, inform the operator of this application.',
   }),
   pasteLabel: 'Rows of number and text; other columns need headings',
   csvExample: 'number;text;sender\n+79990000001;Your order is ready\n+79990000002;"Your code; keep it: 4821";SHOP',
@@ -139,8 +140,8 @@ const EN = {
   }),
   csvProblem: /** @type {Group} */ ({
     empty: 'There are no messages in it.',
-    not_text: 'This is no CSV. From Excel, save it as "CSV UTF-8".',
-    no_separator: 'No comma, semicolon or tab parts a number from a text.',
+    not_text: 'This is not a CSV file. From Excel, save it as "CSV UTF-8".',
+    no_separator: 'Number and text must be separated by a comma, a semicolon or a tab.',
     no_columns: 'This is neither a number and a text, nor the names of such columns (msisdn, text).',
     quote: 'A quote (") is opened and never closed, or not where it may be.',
     too_many_rows: 'Too many rows: split the file.',
@@ -155,7 +156,7 @@ const EN = {
     shortcode: 'The sender cannot be used.',
     none: '',
   }),
-  /** The server's own words about a row, by field. */
+  /** The server's text about a row, by field. */
   rowDetail: /** @type {Group} */ ({
     columns: (message) => `The row ${message.split(';')[0]}.`,
     msisdn: (message) => `Number ${message}`,
@@ -168,7 +169,7 @@ const EN = {
     text: 'Enter a text.',
     shortcode: 'Enter a sender: no default is set.',
   }),
-  /** About a value that the server refuses; without words here its own are shown. */
+  /** Texts for a rejected value, by field; without one, the server's text is shown. */
   fieldWrong: /** @type {Group} */ ({
     text: 'The text cannot be sent.',
     shortcode: 'The sender must not hold control characters.',
@@ -176,8 +177,8 @@ const EN = {
   }),
   tooLong: (/** @type {number} */ segments, /** @type {number} */ limit) =>
     `The text takes ${en(segments)} SMS, and at most ${en(limit)} can be joined: shorten it.`,
-  brokenText: 'The text holds half of a character: delete it, or paste the text anew.',
-  /** What happened, by code or HTTP status; without words here those of the server are shown. */
+  brokenText: 'The text holds half of a character: delete it, or paste the text again.',
+  /** Descriptions by code or HTTP status; without one, the server's text is shown. */
   happened: /** @type {Group} */ ({ none: '' }),
 };
 
@@ -368,7 +369,7 @@ export const languageNow = () => language;
 const words = () => (language === 'ru' ? RU : EN);
 
 /**
- * A word, or one of a group: `t('status', 'delivered')`; one that takes values gets them. Without the name it is the word
+ * A text by its key, or one of a group: `t('status', 'delivered')`. Functions get the values. An unknown name gives the text
  * `none` of the group.
  * @param {keyof typeof EN} key
  * @param {...any} values
@@ -384,7 +385,7 @@ export function t(key, ...values) {
 }
 
 /**
- * What a person should do about an error: by the gateway's word, by our code, else by what became of the message.
+ * Advice for an error: by the gateway's reason, else by the code, else by the outcome.
  * @param {import('./dom.js').Failure} error
  */
 export function whatToDo({ reason = '', code = '', outcome = '' }) {
@@ -393,12 +394,12 @@ export function whatToDo({ reason = '', code = '', outcome = '' }) {
 }
 
 /**
- * What happened, in the language of the page where it has words for it, else in those of the server.
+ * Description of an error in the language of the page if it has one, else the server's text.
  * @param {{ code?: string; statusCode?: number; message?: string }} error
  */
 export const happened = ({ code, statusCode, message = '' }) => t('happened', code ?? statusCode ?? '') || message;
 
-/** Puts the words in wherever data-t or data-t-<attribute> names one. */
+/** Fills in the texts that data-t and data-t-<attribute> name. */
 export function translate(to = language) {
   language = to;
   localStorage.setItem(KEPT_AS, to);
