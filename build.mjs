@@ -1,6 +1,6 @@
 // Builds the library in the current folder, after `tsc` has written its types: the entries of its package.json as ES modules
-// and as CommonJS, with types beside each, and its programs as ES modules. Each form shares its code in a few chunks: an
-// import of every source file by itself takes three times as long.
+// and as CommonJS, with types next to each, and its programs as ES modules. Each form shares its code in a few chunks, because
+// importing every source file separately takes three times as much time.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { decode, encode } from '@jridgewell/sourcemap-codec';
@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 const nameOf = (file) => /dist\/esm\/(.*)\.js$/.exec(file)[1];
 const sourceOf = (name) => [`./src/${name}.ts`, `./${name}.ts`].find((file) => existsSync(file));
 const read = (file) => readFileSync(file, 'utf8');
-/** These files, and all that they lead to. */
+/** These files and everything that they import, directly or indirectly. */
 function reachable(files, next) {
   const reached = new Set(files);
   for (const file of reached) for (const other of next(file)) reached.add(other);
@@ -31,11 +31,11 @@ const esm = await build({
   bundle: true,
   splitting: true,
   packages: 'external',
-  // Files that both forms use as they are; they are published where they stand.
+  // Files that both forms use unchanged; they are published at their place in the source.
   external: ['./src/*.cjs', './page/*.cjs'],
   tsconfig: 'tsconfig.build.json',
 });
-// esbuild splits ES modules only, so what the entries need of these is converted. Jest cannot run import() in CommonJS.
+// esbuild can split only ES modules, so the chunks that the entries need are converted. Jest cannot run import() in CommonJS.
 const { outputs } = esm.metafile;
 const importsOf = (file) => outputs[file].imports.flatMap(({ path, external }) => (external ? [] : [path]));
 const entryPoints = reachable(
@@ -46,7 +46,7 @@ const supported = { 'dynamic-import': false };
 const cjs = await build({ ...common, entryPoints, outbase: 'dist/esm', outdir: 'dist/cjs', format: 'cjs', supported });
 writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n');
 
-// A map of lines is enough for a stack trace, and a fifth of one of all columns.
+// A source map of lines is enough for stack traces, and a fifth of the size of one with all columns.
 for (const file of Object.keys({ ...outputs, ...cjs.metafile.outputs }).filter((name) => name.endsWith('.map'))) {
   const map = JSON.parse(read(file));
   const lines = decode(map.mappings).map((line) => line.slice(0, 1).map((segment) => segment.slice(0, 4)));

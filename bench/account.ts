@@ -11,7 +11,7 @@ export const LOGIN = 'shop';
 export const PASSWORD = 'a password';
 export const SECRET = 'a-secret-of-sixteen';
 
-/** An application with one account as its documentation shows it, and Nest's own HttpModule beside it. */
+/** Starts an application with one account as in the documentation, and with Nest's HttpModule for comparison. */
 export async function startAccount(options: Partial<RtSmsOptions> & { url: string }): Promise<INestApplicationContext> {
   @Module({
     imports: [
@@ -30,7 +30,7 @@ export async function startAccount(options: Partial<RtSmsOptions> & { url: strin
   return NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
 }
 
-/** Starts the gateway in a process of its own, which ends with this one; its address. */
+/** Starts the gateway in a separate process, which ends with this one. Returns its address. */
 export async function startGateway(): Promise<string> {
   const child = fork(new URL('./gateway.ts', import.meta.url));
   child.unref();
@@ -42,10 +42,10 @@ export async function startGateway(): Promise<string> {
 const CYRILLIC = 'абвгдежзийклмнопрстуфхцчшщъыьэюя    ';
 const letters = (n: number, length: number) =>
   Array.from({ length }, (_, i) => CYRILLIC[(n * 7 + i * 31 + (i >> 3) * n) % CYRILLIC.length]).join('');
-// Made beforehand, so that making them is in no figure: the number in front makes each text another one.
+// Generated in advance, so that the figures do not include it; the number in front makes each text different.
 const TAILS = [33, 330].map((length) => Array.from({ length: 997 }, (_, n) => letters(n, length - 9)));
 
-/** The n-th message: another number and another text each time, Cyrillic, in turn of 33 and 330 characters. */
+/** The n-th message, with a different number and Cyrillic text each time, of 33 and 330 characters in turn. */
 export function messageOf(n: number): { msisdn: string; shortcode: string; text: string } {
   const text = `${String(100_000_000 + n)}${TAILS[n % 2]![n % 997]!}`;
   return { msisdn: `7927${String(n % 10_000_000).padStart(7, '0')}`, shortcode: 'SHOP', text };

@@ -1,5 +1,5 @@
-// One way to take a callback, in a process of its own: started by callback.ts with the platform, the way's name and the secret.
-// Tells its address, and the CPU time that it has used whenever it is asked.
+// One way to receive a callback, in a separate process, started by callback.ts with the platform, the way and the secret.
+// It sends its address, and its CPU time for each message that it gets.
 import 'reflect-metadata';
 import { Controller, Get, Inject, Module, Query, ValidationPipe, type ModuleMetadata } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -12,13 +12,13 @@ import { RtSmsModule } from 'nestjs-rt-sms';
 export type Way = 'module' | 'bare' | 'dto';
 const [platform, way, secret] = process.argv.slice(2) as [string, Way, string];
 
-/** What an application does with both events. */
+/** Listens to both events, as an application does. */
 class Listener {
-  static heard = 0;
+  static received = 0;
   @OnEvent('rt-sms.status')
   @OnEvent('rt-sms.status.delivered')
   on(): void {
-    Listener.heard++;
+    Listener.received++;
   }
 }
 
@@ -67,7 +67,7 @@ if (way === 'dto') app.useGlobalPipes(new ValidationPipe({ whitelist: true, tran
 await app.listen(0, '127.0.0.1');
 process.on('message', () => {
   const { user, system } = process.cpuUsage();
-  process.send!({ cpuMicros: user + system, heard: Listener.heard });
+  process.send!({ cpuMicros: user + system, received: Listener.received });
 });
 process.once('disconnect', () => process.exit());
 process.send!(await app.getUrl());

@@ -1,10 +1,10 @@
-// What taking a callback costs, beside a route that does nothing and one as an application would write it: in turn, each in
-// its own process, under the same load from this one.
+// Cost of receiving a callback, compared with a route that does nothing and with one that an application would write: in
+// turn, each in a separate process, under the same load from this one.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import autocannon, { type Options, type Result } from 'autocannon';
 import type { Way } from './callback-app.js';
-import { median, tell, type Figure } from './figures.js';
+import { median, report, type Figure } from './figures.js';
 
 const WAYS = ['module', 'bare', 'dto'] as const satisfies Way[];
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
@@ -19,7 +19,7 @@ interface Round {
 }
 
 let next = 0;
-/** As many different callbacks for each connection, made before the load begins. */
+/** Different callbacks for one connection, generated before the load begins. */
 const targets = (count: number) =>
   Array.from({ length: count }, () => ({
     path: `/rt-sms/callback/${SECRET}?id=message-id-${String(++next).padStart(12, '0')}&status=delivered&parts=2`,
@@ -27,7 +27,7 @@ const targets = (count: number) =>
 
 async function load(url: string, callbacks: number): Promise<number> {
   const lists = Array.from({ length: CONNECTIONS }, () => targets(callbacks / CONNECTIONS));
-  // Not autocannon's own times, which it takes once a second.
+  // autocannon measures once a second, which is too coarse here.
   let [began, ended] = [0, 0];
   const {
     non2xx,
@@ -52,15 +52,15 @@ async function load(url: string, callbacks: number): Promise<number> {
 async function startWay(platform: string, way: Way) {
   const child = fork(new URL('./callback-app.ts', import.meta.url), [platform, way, SECRET]);
   const [url] = (await once(child, 'message')) as [string];
-  const ask = async () => {
+  const measure = async () => {
     child.send('');
-    return ((await once(child, 'message')) as [{ cpuMicros: number; heard: number }])[0];
+    return ((await once(child, 'message')) as [{ cpuMicros: number; received: number }])[0];
   };
   const round = async (callbacks: number): Promise<Round> => {
-    const before = await ask();
+    const before = await measure();
     const perSecond = await load(url, callbacks);
-    const after = await ask();
-    if (way !== 'bare' && after.heard - before.heard !== 2 * callbacks) throw new Error('an event was lost');
+    const after = await measure();
+    if (way !== 'bare' && after.received - before.received !== 2 * callbacks) throw new Error('an event was lost');
     return { perSecond, cpuMicros: (after.cpuMicros - before.cpuMicros) / callbacks };
   };
   return { way, child, round, rounds: [] as Round[] };
@@ -76,7 +76,7 @@ for (const platform of ['fastify', 'express'] as const) {
 
   const seriesOf = (wanted: Way, of: keyof Round) =>
     ways.find(({ way }) => way === wanted)!.rounds.map((round) => round[of]);
-  /** The median of the ratios of each round, in which both had the machine as it was then. */
+  /** Median of the ratios per round, because both ways ran under the same conditions in a round. */
   const ratio = (of: keyof Round, below: Way) =>
     median(seriesOf('module', of).map((value, i) => value / seriesOf(below, of)[i]!));
   const names = { module: 'the callback', bare: 'a bare @Get()', dto: '@Query() dto, ValidationPipe, emit' };
@@ -92,4 +92,4 @@ for (const platform of ['fastify', 'express'] as const) {
     })),
   );
 }
-tell(figures);
+report(figures);

@@ -1,17 +1,17 @@
-// How late the caller hears of its deadline, whatever the send is doing at that moment.
+// Delay between the deadline and its error, in each state of a send.
 import { once } from 'node:events';
 import { RtSmsService, type RtSmsError, type RtSmsOptions } from 'nestjs-rt-sms';
 import { ConnectProxy } from '../test/faults/connect-proxy.js';
 import { FaultServer, type FaultName } from '../test/faults/fault-server.js';
 import { messageOf, startAccount } from './account.js';
-import { percentile, tell } from './figures.js';
+import { percentile, report } from './figures.js';
 
-/** As many as an account has connections, so that all come into the state. */
+/** Number of concurrent sends; it equals the number of connections, so that all of them reach the state. */
 const AT_ONCE = 10;
 const ROUNDS = 5;
 const LIMIT_MS = 100;
 
-/** The state, by the fault that leads to it, or by what the account is short of. */
+/** States with the fault, or the scarce resource of the account, that leads to them. */
 const STATES: Record<string, { fault: FaultName; options?: Partial<RtSmsOptions>; outcome: string }> = {
   'waiting for a free connection': { fault: 'silent', options: { connections: 1 }, outcome: 'not_sent' },
   'waiting for the rate': { fault: 'healthy', options: { rate: { perSecond: 1 } }, outcome: 'not_sent' },
@@ -24,7 +24,7 @@ const STATES: Record<string, { fault: FaultName; options?: Partial<RtSmsOptions>
 };
 
 const lateMs: number[] = [];
-/** The same of a bare timer that was set with each call: what the machine and the event loop make of any deadline. */
+/** Delay of a bare timer that is set with each call: the share of the machine and the event loop. */
 const timerLateMs: number[] = [];
 
 async function round(state: string): Promise<void> {
@@ -57,7 +57,7 @@ async function round(state: string): Promise<void> {
     );
     lateMs.push(performance.now() - began - LIMIT_MS);
     if (error?.code !== 'RT_SMS_TIMEOUT' || error.outcome !== outcome)
-      throw new Error(`${state}: not so`, { cause: error });
+      throw new Error(`${state}: not ${outcome} by a time-out`, { cause: error });
     await timer;
   });
   await Promise.all(sends);
@@ -70,7 +70,7 @@ async function round(state: string): Promise<void> {
 const states = Object.keys(STATES);
 for (let i = 0; i < ROUNDS; i++) for (const state of states) await round(state);
 const what = `deadline, ${states.length} states`;
-tell([
+report([
   { what: `${what}: late by (median)`, value: percentile(lateMs, 50), unit: 'ms' },
   { what: `${what}: a bare timer late by (p99)`, value: percentile(timerLateMs, 99), unit: 'ms' },
   { what: `${what}: late by (p99)`, value: percentile(lateMs, 99), unit: 'ms', bar: { atMost: 50 } },

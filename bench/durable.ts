@@ -1,4 +1,4 @@
-// What the durable engine costs beside a bare worker of BullMQ that does the same POST. It starts its own Redis and
+// Cost of the durable engine, compared with a bare BullMQ worker that does the same POST. It starts its own Redis and
 // PostgreSQL; all in one process, in turn, against one gateway.
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,13 +11,13 @@ import { bullMq, type BullMqRole } from 'nestjs-rt-sms-bullmq';
 import { Pool } from 'undici';
 import { startStore, STORES, type Service } from '../test/durable/services.js';
 import { LOGIN, messageOf, PASSWORD, SECRET, startAccount, startGateway } from './account.js';
-import { median, percentile, tell, type Figure } from './figures.js';
+import { median, percentile, report, type Figure } from './figures.js';
 
 const CONCURRENCY = 50;
 const ROUNDS = 5;
 const SENDS = { Redis: 6_000, PostgreSQL: 1_500 };
 const MANY = 100_000;
-/** The first ones are not counted: code and connections are cold, and what is late is caught up with. */
+/** Number of first callbacks that are not counted, while code and connections are cold and a backlog is worked off. */
 const COLD = 1_500;
 const CALLBACKS = 5_000 + COLD;
 
@@ -56,7 +56,7 @@ async function bareQueue(store: Service): Promise<Queue> {
   return queue;
 }
 
-/** Sends a second from a full queue: from the start of the worker to its last message. */
+/** Sends per second from a full queue, from the start of the worker to its last message. */
 async function bare(store: Service, count: number): Promise<number> {
   const pool = new Pool(origin, { connections: CONCURRENCY });
   const queue = await bareQueue(store);
@@ -88,7 +88,7 @@ async function bare(store: Service, count: number): Promise<number> {
   return count / seconds;
 }
 
-/** The same of the engine, from the start of its application. */
+/** Sends per second of the engine from a full queue, from the start of its application. */
 async function durable(store: Service, count: number): Promise<number> {
   const producer = await account(store, 'producer');
   await producer.get(RtSmsService).enqueueMany(backlog(count).map((message) => ({ message, priority: 'otp' })));
@@ -211,4 +211,4 @@ for (const kind of STORES) {
   }
   await store.close();
 }
-tell(figures);
+report(figures);

@@ -1,14 +1,14 @@
-/** One measured figure, and what it has to reach. */
+/** One measured figure and its bar. */
 export interface Figure {
   what: string;
   value: number;
   unit?: string;
-  /** Figures with none are there to compare. */
+  /** The bar to reach; figures without one are for comparison. */
   bar?: { atLeast: number } | { atMost: number };
 }
 
-/** A bench is a program that is started by `run.ts` and tells its figures once. */
-export function tell(figures: Figure[]): void {
+/** Sends the figures of a bench to `run.ts`, which started it. It is called once. */
+export function report(figures: Figure[]): void {
   process.send!(figures, () => process.disconnect());
 }
 
@@ -19,7 +19,7 @@ export const percentile = (values: number[], percent: number): number => {
   return sorted[Math.min(sorted.length - 1, Math.ceil((sorted.length * percent) / 100) - 1)]!;
 };
 
-/** Calls `work` for 0 … `count` - 1, always `width` at a time. */
+/** Calls `work` for 0 … `count` - 1, with `width` calls in flight. */
 export async function inFlight(width: number, count: number, work: (n: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const worker = async () => {

@@ -1,4 +1,4 @@
-// A gateway that costs as little as it can: right bytes to any POST, on loopback, in a process of its own.
+// A gateway with minimal cost: valid bytes for any POST, on loopback, in a separate process.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 

@@ -1,10 +1,10 @@
-// Whether anything of a message stays after it is through: sends and their callbacks, the heap now and then.
+// Memory that remains after messages are complete: sends with their callbacks, and the heap at two points.
 import { RtSmsService } from 'nestjs-rt-sms';
 import { messageOf, SECRET, startAccount, startGateway } from './account.js';
-import { inFlight, tell } from './figures.js';
+import { inFlight, report } from './figures.js';
 
 const SENDS = 200_000;
-/** What the account remembers on purpose is full by the first plateau. */
+/** Limit of what the account remembers on purpose; it is reached by the first plateau. */
 const REMEMBERED = 10_000;
 
 const app = await startAccount({ url: await startGateway(), tracking: { limit: REMEMBERED, remember: REMEMBERED } });
@@ -29,7 +29,7 @@ const plateau = heapMb();
 await send(SENDS);
 const after = heapMb();
 await app.close();
-tell([
+report([
   { what: 'heap, first plateau', value: plateau, unit: 'MB' },
   {
     what: `heap, more after ${SENDS.toLocaleString('en')} sends`,

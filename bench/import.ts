@@ -1,7 +1,7 @@
-// What importing nestjs-rt-sms costs an application that has imported its peers already: both ways in turn, each time in a
-// fresh process. Measured is the build, as an application gets it.
+// Cost of importing nestjs-rt-sms after its peers: import and require in turn, each time in a new process. It measures the
+// build, as an application gets it.
 import { execFileSync } from 'node:child_process';
-import { median, tell } from './figures.js';
+import { median, report } from './figures.js';
 
 const ROUNDS = 15;
 const PEERS = [
@@ -20,9 +20,9 @@ const PEERS = [
 const FORMS = { module: 'await import', commonjs: 'require' };
 type Form = keyof typeof FORMS;
 
-/** One import in a process of its own, in milliseconds. */
+/** Duration of one import in a separate process, in milliseconds. */
 function once(form: Form): number {
-  // Once the peers have done what they left for later: it would count as ours.
+  // Waits until the peers have finished their deferred work, which would be counted otherwise.
   const script = `(async () => {
     for (const name of ${JSON.stringify(PEERS)}) ${FORMS[form]}(name);
     await new Promise((done) => setTimeout(done, 100));
@@ -37,10 +37,10 @@ const times: Record<Form, number[]> = { module: [], commonjs: [] };
 for (let round = 0; round < ROUNDS; round++) {
   for (const form of ['module', 'commonjs'] as const) times[form].push(once(form));
 }
-tell(
+report(
   (['module', 'commonjs'] as const).flatMap((form) => {
     const what = `${form === 'module' ? 'import' : 'require'}, its peers there already`;
-    // What disturbs only adds, so the least is what it costs a machine with nothing else to do.
+    // Disturbances only add time, so the minimum is the cost on an idle machine.
     return [
       { what: `${what}: median`, value: median(times[form]), unit: 'ms', bar: { atMost: 25 } },
       { what: `${what}: least`, value: Math.min(...times[form]), unit: 'ms' },

@@ -1,5 +1,5 @@
-// node --import ./test/child/ts.mjs bench/run.ts [--write] [bench …]: one table of all figures. Fails if a bar is missed.
-// --write puts it into docs/performance.md.
+// node --import ./test/child/ts.mjs bench/run.ts [--write] [bench …]: prints a table of all figures, and
+// fails if a bar is missed. --write puts the table into docs/performance.md.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -11,11 +11,11 @@ const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith('
 
 async function figuresOf(bench: string): Promise<Figure[]> {
   const child = fork(new URL(`./${bench}.ts`, import.meta.url), { execArgv: [...process.execArgv, '--expose-gc'] });
-  const told = once(child, 'message') as Promise<[Figure[]]>;
+  const reported = once(child, 'message') as Promise<[Figure[]]>;
   const ended = once(child, 'exit').then(([code]) => {
     if (code !== 0) throw new Error(`${bench} ended with code ${code}`);
   });
-  const [[figures]] = await Promise.all([told, ended]);
+  const [[figures]] = await Promise.all([reported, ended]);
   return figures;
 }
 
@@ -24,9 +24,9 @@ const reached = ({ value, bar }: Figure) =>
   bar === undefined || ('atLeast' in bar ? value >= bar.atLeast : value <= bar.atMost);
 function row(figure: Figure): string {
   const { what, value, unit = '', bar } = figure;
-  const wanted = bar === undefined ? '' : 'atLeast' in bar ? `≥ ${shown(bar.atLeast)}` : `≤ ${shown(bar.atMost)}`;
-  const verdict = bar === undefined ? '' : reached(figure) ? 'reached' : '**missed**';
-  return `| ${what} | ${shown(value)} ${unit} | ${wanted === '' ? '' : `${wanted} ${unit}`.trim()} | ${verdict} |\n`;
+  const shownBar = bar === undefined ? '' : 'atLeast' in bar ? `≥ ${shown(bar.atLeast)}` : `≤ ${shown(bar.atMost)}`;
+  const result = bar === undefined ? '' : reached(figure) ? 'reached' : '**missed**';
+  return `| ${what} | ${shown(value)} ${unit} | ${shownBar === '' ? '' : `${shownBar} ${unit}`.trim()} | ${result} |\n`;
 }
 
 const figures: Figure[] = [];

@@ -1,10 +1,10 @@
-// A million rows through sendMany: what stays in memory, and how quick it is.
+// A million rows through sendMany: throughput, and memory that remains.
 import { RtSmsService } from 'nestjs-rt-sms';
 import { messageOf, startAccount, startGateway } from './account.js';
-import { tell } from './figures.js';
+import { report } from './figures.js';
 
 const ROWS = 1_000_000;
-/** What the account remembers on purpose is full long before the first figure. */
+/** Limit of what the account remembers on purpose; it is reached long before the first figure. */
 const REMEMBERED = 10_000;
 
 const app = await startAccount({ url: await startGateway(), tracking: { limit: REMEMBERED, remember: REMEMBERED } });
@@ -23,7 +23,7 @@ for await (const result of app.get(RtSmsService).sendMany(rows(), { concurrency:
 }
 const seconds = (performance.now() - began) / 1_000;
 await app.close();
-tell([
+report([
   { what: 'sendMany of a million rows', value: ROWS / seconds, unit: 'messages a second' },
   {
     what: 'resident set, more in the last 900,000 of them',

@@ -1,8 +1,8 @@
-// What a send costs, beside what an application would write itself: in turn, each in its own process, against one gateway.
+// Cost of a send, compared with code that an application would write: in turn, each in a separate process, against one gateway.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { startGateway } from './account.js';
-import { median, tell, type Figure } from './figures.js';
+import { median, report, type Figure } from './figures.js';
 
 const WARM_UP = 6_000;
 const ROUNDS = 9;
@@ -35,7 +35,7 @@ for (const { child } of ways) child.disconnect();
 
 const seriesOf = (wanted: string, of: keyof Round) =>
   ways.find(({ way }) => way === wanted)!.rounds.map((round) => round[of]);
-/** The median of the ratios of each round, in which both had the machine as it was then. */
+/** Median of the ratios per round, because both ways ran under the same conditions in a round. */
 const ratio = (of: keyof Round, below: string) =>
   median(seriesOf(OWN, of).map((value, i) => value / seriesOf(below, of)[i]!));
 const figures: Figure[] = [
@@ -47,4 +47,4 @@ const figures: Figure[] = [
   { what: `${OWN} throughput ÷ ${UNDICI}`, value: ratio('perSecond', UNDICI), bar: { atLeast: 0.45 } },
   { what: `${OWN} CPU ÷ ${NODE}`, value: ratio('cpuMicros', NODE), bar: { atMost: 0.8 } },
 ];
-tell(figures);
+report(figures);

@@ -1,4 +1,4 @@
-// The simulator, or a bare server that answers what it answers; started by simulator.ts.
+// The simulator, or a bare server that gives the same answer; started by simulator.ts.
 import { createServer, type OutgoingHttpHeaders } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';

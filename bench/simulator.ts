@@ -1,8 +1,8 @@
-// What the simulator of the gateway takes, beside a bare server that answers the same bytes: in turn, each in its own process.
+// Throughput of the simulator, compared with a bare server that sends the same bytes: in turn, each in a separate process.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import autocannon, { type Result } from 'autocannon';
-import { median, tell } from './figures.js';
+import { median, report } from './figures.js';
 
 const CONNECTIONS = 10;
 const REQUESTS = 5_000;
@@ -16,7 +16,7 @@ async function startServer(kind: 'simulator' | 'bare') {
   const round = async (requests: number) => {
     const headers = { authorization, 'content-type': 'application/json' };
     const options = { url, method: 'POST', headers, body: BODY, connections: CONNECTIONS, amount: requests } as const;
-    // Not autocannon's own times, which it takes once a second.
+    // autocannon measures once a second, which is too coarse here.
     let [began, ended] = [0, 0];
     const result = await new Promise<Result>((resolve, reject) => {
       const instance = autocannon(options, (error: Error | null, all) => (error ? reject(error) : resolve(all)));
@@ -35,7 +35,7 @@ const servers = [simulator, bare];
 for (const { round } of servers) await round(REQUESTS);
 for (let i = 0; i < ROUNDS; i++) for (const { round, perSecond } of servers) perSecond.push(await round(REQUESTS));
 for (const { child } of servers) child.disconnect();
-tell([
+report([
   { what: 'the simulator: throughput', value: median(simulator.perSecond), unit: '/s' },
   { what: 'a bare node:http server, the same answer: throughput', value: median(bare.perSecond), unit: '/s' },
   {

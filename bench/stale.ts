@@ -1,8 +1,8 @@
-// A kept-alive connection that the gateway closes at the very moment in which it is taken for the next send.
+// A kept-alive connection that the gateway closes at the moment in which the next send takes it.
 import { RtSmsService } from 'nestjs-rt-sms';
 import { FaultServer } from '../test/faults/fault-server.js';
 import { messageOf, startAccount } from './account.js';
-import { tell, type Figure } from './figures.js';
+import { report, type Figure } from './figures.js';
 
 const SENDS = 100;
 
@@ -32,4 +32,4 @@ for (const tls of [false, true]) {
     });
   }
 }
-tell(figures);
+report(figures);

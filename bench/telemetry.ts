@@ -1,13 +1,13 @@
-// What telemetry costs a send of an application that has registered no SDK: the looks for one, beside the send's own CPU.
+// Cost of telemetry for a send if no SDK is registered: the checks for one, relative to the CPU of the send.
 import { RtSmsService } from 'nestjs-rt-sms';
 import { Telemetry } from '../libs/rt-sms/src/telemetry.js';
 import { messageOf, startAccount, startGateway } from './account.js';
-import { inFlight, median, tell } from './figures.js';
+import { inFlight, median, report } from './figures.js';
 
 const ROUNDS = 9;
 const SENDS = 2_000;
 const LOOKS = 1_000_000;
-/** At the begin of the call, at its end, and at each of two statuses. */
+/** Number of checks in a send: at its beginning, at its end, and at each of two statuses. */
 const LOOKS_PER_SEND = 4;
 
 const cpuMicros = () => {
@@ -30,6 +30,6 @@ for (let round = 0; round <= ROUNDS; round++) {
   // The first round warms up.
   if (round > 0) ratios.push((look * LOOKS_PER_SEND * 100) / ((between - before) / SENDS));
 }
-tell([
+report([
   { what: 'telemetry without an SDK, of the CPU of a send', value: median(ratios), unit: '%', bar: { atMost: 2 } },
 ]);

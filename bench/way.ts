@@ -1,5 +1,5 @@
-// One way to send, in a process of its own: its garbage and its compiled code are in no other way's figures.
-// Started by send.ts with the gateway's address and the way's name; runs a round for each message that it gets.
+// One way to send, in a separate process, so that its garbage and its compiled code do not affect the figures of the others.
+// It is started by send.ts with the gateway's address and the way's name, and runs a round for each message that it gets.
 import { Agent, request as httpRequest } from 'node:http';
 import { HttpService } from '@nestjs/axios';
 import axios from 'axios';
