@@ -40,7 +40,7 @@ async function closing<T extends INestApplicationContext>(app: Promise<T>): Prom
   return opened;
 }
 
-/** Only what the warning waits with, so that Nest and the simulator go on. */
+/** Replaces only the timer of the warning, so that Nest and the simulator continue to work. */
 const withoutTime = () => {
   jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'performance', 'Date'] });
   atEnd(() => void jest.useRealTimers());
@@ -77,15 +77,15 @@ describe('an application that is never initialised', () => {
     const { App, warnings } = await account();
     const sms = (await closing(Test.createTestingModule({ imports: [App] }).compile())).get(RtSmsService);
     withoutTime();
-    // A send needs the timers of its deadline, and it is the call that counts.
+    // The send cannot settle without the timers of its deadline; the call alone is tested.
     void Promise.resolve(use(sms)).catch(() => undefined);
     await jest.advanceTimersByTimeAsync(3_000);
     expect(warnings).toHaveLength(1);
   });
 });
 
-describe('nothing is said', () => {
-  it('where a module sends while the application starts', async () => {
+describe('there is no warning', () => {
+  it('if a module sends while the application starts', async () => {
     const { App, warnings } = await account();
     @Injectable()
     class Early implements OnModuleInit {
@@ -103,7 +103,7 @@ describe('nothing is said', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('where it is not used, nor once it has been closed', async () => {
+  it('if it is not used, or after it has been closed', async () => {
     const { App, warnings } = await account();
     withoutTime();
     const module = await Test.createTestingModule({ imports: [App] }).compile();

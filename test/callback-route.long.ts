@@ -1,4 +1,4 @@
-// Where the callback's route lies in applications with prefixes, exclusions and versions of their own.
+// The callback's route in applications with prefixes, exclusions and versions.
 import { createRequire } from 'node:module';
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import {
@@ -25,16 +25,16 @@ const WITH_SECRET = { callback: { secrets: SECRET } };
 const PATH = '/rt-sms/callback';
 
 interface SetUp {
-  /** The path that the application shall have. */
+  /** Expected path in the application. */
   at: string;
   app?: (app: INestApplication) => unknown;
   imports?: object[];
-  /** Modules that come after the one under test. */
+  /** Modules that are imported after the one under test. */
   after?: object[];
-  /** Of the module. */
+  /** Options of the module. */
   sms?: Partial<RtSmsOptions & RtSmsExtras>;
   controllers?: Type[];
-  /** A slash at the end makes another path on Express, as it does on Fastify. */
+  /** Makes Express treat a trailing slash as another path, as Fastify does. */
   strict?: boolean;
 }
 const under = (path: string) => RouterModule.register([{ path, module: RtSmsModule }]);
@@ -94,14 +94,14 @@ const SET_UPS: Record<string, SetUp> = {
   'no secret, and an exclusion': { at: PATH, sms: { callback: {} }, app: prefix('api', 'rt-sms/callback') },
 };
 
-/** Express makes its router with the settings of that time, so they are made before Nest's adapter. */
+/** Express creates its router with its current settings, so they are set before Nest's adapter exists. */
 function expressOf(strict = false): object {
   const nest = createRequire(import.meta.url).resolve('@nestjs/platform-express');
   const express = createRequire(nest)('express') as () => { set(name: string, value: boolean): object };
   return express().set('strict routing', strict);
 }
 
-/** Starts it, with the module and without it, and keeps what both have logged. */
+/** Starts the application with and without the module, and records both logs. */
 async function start(
   platform: Platform,
   { app: setUp, imports = [], after = [], sms, controllers = [], strict }: SetUp,
@@ -131,7 +131,7 @@ async function start(
   const heard: string[] = [];
   app.get<RtSmsService>(getRtSmsToken(sms?.name), { strict: false }).statuses$.subscribe(({ uid }) => heard.push(uid));
   const blank = await run([]);
-  /** The bytes of an answer, the date aside. */
+  /** The bytes of an answer without its date. */
   const bytes = async (from: INestApplication, target: string) =>
     (await answerTo(await from.getUrl(), bytesOf({ method: 'GET', target, headers: 'Connection: close\r\n' }))).replace(
       /^date: .*\r\n/im,
@@ -141,7 +141,7 @@ async function start(
 }
 
 describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
-  it.each(Object.entries(SET_UPS))('is where the log says, with a slash and without: %s', async (_, setUp) => {
+  it.each(Object.entries(SET_UPS))('has the logged path, with and without a trailing slash: %s', async (_, setUp) => {
     const { url, path, heard, app, blank, bytes } = await start(platform, setUp);
     const hasSecret = setUp.sms?.callback?.secrets !== undefined || setUp.sms?.callback === undefined;
     const secret = hasSecret ? `/${SECRET}` : '';
@@ -152,7 +152,7 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
       expect([form, answer.status, await answer.text()]).toEqual([form, 200, 'ok']);
     }
     expect(heard).toEqual(hasSecret ? ['message-id-0', 'message-id-1'] : []);
-    // And nowhere else.
+    // Other paths do not answer.
     const base = setUp.sms?.callbackPath ?? PATH;
     for (const other of ['', '/api', '/hooks', '/api/hooks', '/v1', '/api/v1'].map((start) => `${start}${base}`)) {
       if (other !== setUp.at) expect((await fetch(`${url}${other}${secret}?id=2&status=delivered`)).status).toBe(404);
@@ -168,7 +168,7 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
   it.each<[string, Partial<RtSmsOptions & RtSmsExtras>]>([
     ['with a secret', WITH_SECRET],
     ['without a secret', { callback: {} }],
-  ])('is one route that conflicts with none, %s', async (_, options) => {
+  ])('is one route without conflicts, %s', async (_, options) => {
     const adapter = platform === 'express' ? new ExpressAdapter() : new FastifyAdapter();
     const mapped: string[] = [];
     const keep = (message: unknown) => void mapped.push(String(message));
@@ -197,7 +197,7 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
     }
   });
 
-  it('leaves what it refuses to a route of the application that comes after it', async () => {
+  it('leaves rejected requests to a later route of the application', async () => {
     @Controller('rt-sms')
     class PagesController {
       @Get(platform === 'express' ? '{*page}' : '*')
@@ -211,7 +211,7 @@ describe.each(PLATFORMS)('the route of the callback on %s', (platform) => {
     expect(await (await fetch(`${url}/rt-sms/x`)).text()).toBe('a page');
     expect(await (await fetch(`${url}${PATH}/${SECRET}?id=1&status=delivered`)).text()).toBe('ok');
     const answer = await fetch(`${url}${PATH}/${WRONG}?id=2&status=delivered`);
-    // Fastify knows one route for a path; Express goes on to the next.
+    // Fastify has one route for a path; Express continues with the next one.
     expect(answer.status).toBe(platform === 'express' ? 200 : 404);
     expect(heard).toEqual(['message-id-1']);
   });

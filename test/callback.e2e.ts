@@ -38,10 +38,10 @@ const OTHER = 'another-secret-of-mine';
 const PATH = '/rt-sms/callback';
 const WITH_SECRET = { callback: { secrets: SECRET } };
 const SMS = { msisdn: '79270000001', text: 'Ваш заказ готов', shortcode: 'SHOP' };
-/** A uid that this process never sent. */
+/** A uid that was not sent by this process. */
 const FOREIGN = 'message-id-VvkmLHkfhCX9';
 
-/** What of an event a handler decides by. */
+/** The fields of an event that a handler uses for decisions. */
 const words = ({ uid, status, source, confirmed }: RtSmsStatusEvent) => ({ uid, status, source, confirmed });
 const query = (fields: Record<string, string>) => `?${new URLSearchParams(fields).toString()}`;
 
@@ -51,7 +51,7 @@ async function gatewayOf(options: Parameters<typeof RtSmsSimulator.start>[0] = {
   return gateway;
 }
 
-/** An application with the module, its gateway, and everything that its listeners hear. */
+/** An application with the module, its gateway, and all events that its listeners receive. */
 async function running(
   platform: Platform,
   options: Partial<RtSmsOptions> & RtSmsExtras = WITH_SECRET,
@@ -79,7 +79,7 @@ async function running(
   return { app, url, gateway, events, sms: app.get<RtSmsService>(getRtSmsToken(options.name)) };
 }
 
-/** The bytes of an answer to the bytes of a request, until the server closes. */
+/** Sends the bytes of a request and returns all bytes until the server closes the connection. */
 async function raw(url: string, request: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -131,7 +131,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       }
     });
 
-    it('takes whatever is authentic, readable or not', async () => {
+    it('accepts authenticated callbacks, readable or not', async () => {
       const { url, events } = await running(platform);
       for (const bad of ['', '?', '?x=1', '?id=', '?status=delivered', query({ id: 'a b', status: 'delivered' })]) {
         expect((await fetch(`${url}${PATH}/${SECRET}${bad}`)).status).toBe(200);
@@ -139,7 +139,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(events).toEqual([]);
     });
 
-    // Asked of an application that has no such route at all, the same bytes must come back.
+    // An application without the route must return the same bytes.
     it.each<[string, Partial<RtSmsOptions>, Record<string, string>]>([
       [
         'with a secret configured',
@@ -161,26 +161,29 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
         },
       ],
       ['with none configured', {}, { 'a secret': `/${SECRET}`, 'any word': '/x', 'a longer path': '/x/y' }],
-    ])('what is not authentic is answered like an unknown route, byte for byte, %s', async (_, options, targets) => {
-      const { url, events } = await running(platform, options);
-      const { url: blank } = await start(platform, {});
-      for (const [what, rest] of Object.entries(targets)) {
-        const target = `${PATH}${rest}${rest.includes('?') ? '&' : '?'}status=delivered&id=${FOREIGN}`;
-        const answer = await rawGet(url, target);
-        expect([what, statusOf(answer)]).toEqual([what, 404]);
-        expect(timeless(answer)).toBe(timeless(await rawGet(blank, target)));
-      }
-      expect(events).toEqual([]);
-    });
+    ])(
+      'unauthenticated callbacks are answered like an unknown route, byte for byte, %s',
+      async (_, options, targets) => {
+        const { url, events } = await running(platform, options);
+        const { url: blank } = await start(platform, {});
+        for (const [what, rest] of Object.entries(targets)) {
+          const target = `${PATH}${rest}${rest.includes('?') ? '&' : '?'}status=delivered&id=${FOREIGN}`;
+          const answer = await rawGet(url, target);
+          expect([what, statusOf(answer)]).toEqual([what, 404]);
+          expect(timeless(answer)).toBe(timeless(await rawGet(blank, target)));
+        }
+        expect(events).toEqual([]);
+      },
+    );
 
-    it('a secret longer than one may be is none, whatever the platform says of its length', async () => {
+    it('a secret above the maximum length is not accepted, regardless of the platform', async () => {
       const { url, events } = await running(platform);
       const status = statusOf(await rawGet(url, `${PATH}/${'x'.repeat(101)}?id=${FOREIGN}&status=delivered`));
       expect([404, 414]).toContain(status);
       expect(events).toEqual([]);
     });
 
-    it('another method causes no event and no fault, with the secret and without', async () => {
+    it('another method does not cause an event or an error, with the secret and without', async () => {
       const { url, events } = await running(platform);
       for (const method of ['HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND']) {
         for (const rest of [`/${SECRET}`, `/${SECRET}/`, '']) {
@@ -199,7 +202,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(timeless(await rawGet(url, target, 'HEAD'))).toBe(timeless(await rawGet(blank, target, 'HEAD')));
     });
 
-    it('takes HTTP/1.0 without a Host', async () => {
+    it('accepts HTTP/1.0 without a Host', async () => {
       const { url, events } = await running(platform);
       const answer = await raw(url, `GET ${PATH}/${SECRET}?id=${FOREIGN}&status=failed HTTP/1.0\r\n\r\n`);
       expect(answer).toMatch(/^HTTP\/1\.[01] 200 /);
@@ -215,7 +218,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
   });
 
-  describe('what it says (§3.1.1)', () => {
+  describe('its content (§3.1.1)', () => {
     it.each([
       [
         'the whole uid',
@@ -247,8 +250,8 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
 
     const long = 'x'.repeat(5_000);
-    // The query as it goes over the wire.
-    it('no event and no fault of rubbish', async () => {
+    // The raw query.
+    it('rubbish does not cause an event or an error', async () => {
       const { url, events, gateway } = await running(platform);
       const rubbish = {
         'a repeated id': `id=${FOREIGN}&id=message-id-1&status=delivered`,
@@ -285,7 +288,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.post).toBe(0);
     });
 
-    it('of rubbish beside a readable status the rest is believed', async () => {
+    it('a readable status is believed in spite of rubbish in other fields', async () => {
       const { url, events } = await running(platform);
       const rows = [
         ['repeated parts', 'parts=1&parts=2', 'err=E17', { errorCode: 'E17' }],
@@ -307,7 +310,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       }
     });
 
-    it('a secret of rubbish is no fault', async () => {
+    it('a rubbish secret does not cause an error', async () => {
       const { url, events } = await running(platform);
       for (const secret of ['%FF', '%C0%AF', '%', '%00', '%0D%0A', '%2F', '..%2F', '%E0%A4%A']) {
         const status = statusOf(await rawGet(url, `${PATH}/${secret}?id=${FOREIGN}&status=delivered`));
@@ -317,7 +320,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       }
     });
 
-    it('a callback with an unreadable status is a hint: the gateway says what it is', async () => {
+    it('a callback with an unreadable status is a hint: the gateway is polled', async () => {
       const { url, gateway, events, sms } = await running(platform);
       const { uid } = await sms.send(SMS);
       await gateway.report(uid, 'delivered');
@@ -330,7 +333,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
   });
 
-  describe('whom it believes', () => {
+  describe('its authentication', () => {
     it('each of several secrets, while they are changed', async () => {
       const { url, events } = await running(platform, { callback: { secrets: [SECRET, OTHER] } });
       for (const [number, secret] of [SECRET, OTHER, 'a-third-secret-not-mine'].entries()) {
@@ -355,7 +358,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.get).toBe(asked + 1);
     });
 
-    it('a second hint right after an answer is looked into within a second or so', async () => {
+    it('a second hint right after an answer leads to a poll within about a second', async () => {
       const { url, gateway, sms } = await running(platform, {});
       const { uid } = await sms.send(SMS);
       await gateway.report(uid, 'awaiting_report');
@@ -371,14 +374,14 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.get).toBe(2);
     });
 
-    it('hints of what is not tracked cost no request', async () => {
+    it('hints about untracked messages do not cost a request', async () => {
       const { url, gateway, events, sms } = await running(platform, {});
       const { uid } = await sms.send(SMS);
       for (let n = 0; n < 50; n++) {
         expect((await fetch(`${url}${PATH}?id=nobodys${n}&status=delivered`)).status).toBe(200);
       }
       expect(gateway.requests).toEqual({ post: 1, get: 0 });
-      // Whatever they had set going would have been before this one.
+      // Any request that they had caused would come before this one.
       await gateway.report(uid, 'delivered');
       await Promise.all([firstValueFrom(sms.statuses$), fetch(`${url}${PATH}?id=${uid}&status=x`)]);
       expect(gateway.requests).toEqual({ post: 1, get: 1 });
@@ -400,7 +403,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.get).toBe(1);
     });
 
-    it("confirm: 'always' asks for a message of another process, too", async () => {
+    it("confirm: 'always' also polls for a message of another process", async () => {
       const { url, gateway, sms, events } = await running(platform, {
         callback: { secrets: SECRET, confirm: 'always' },
       });
@@ -418,7 +421,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
   });
 
   describe('allowFrom', () => {
-    /** The application once more, on an address that IPv4 and IPv6 reach. */
+    /** Listens again on an address that is reachable by IPv4 and IPv6. */
     async function dualStack(app: INestApplication): Promise<number> {
       const server = createServer((request: IncomingMessage, response: ServerResponse) => {
         (app.getHttpServer() as ReturnType<typeof createServer>).emit('request', request, response);
@@ -485,8 +488,8 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
   });
 
-  describe('in what order', () => {
-    it('one that overtakes the answer to its POST waits for it', async () => {
+  describe('its order', () => {
+    it('a callback that overtakes the answer to its POST waits for it', async () => {
       const { url, gateway, sms, app } = await running(platform);
       gateway.nextSend({ delayMs: 500 });
       const order: string[] = [];
@@ -498,7 +501,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       for (const status of ['awaiting_report', 'delivered']) {
         expect((await fetch(`${url}${PATH}/${SECRET}?id=${uid}&status=${status}`)).status).toBe(200);
       }
-      // The provider need not wait for that.
+      // The callback is answered without waiting for the event.
       expect(order).toEqual([]);
       await expect(sending).resolves.toMatchObject({ uid });
       await delivered;
@@ -522,7 +525,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(order).toEqual([`accepted ${uid}`, 'delivered']);
     });
 
-    it("one without a secret that overtakes is not lost, and nobody else's costs a request", async () => {
+    it('a hint that overtakes is not lost, and other hints do not cost a request', async () => {
       const { url, gateway, sms } = await running(platform, {});
       gateway.nextSend({ delayMs: 500 });
       const sending = sms.send(SMS);
@@ -553,7 +556,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.get).toBe(0);
     });
 
-    it('the bare and the prefixed id are one message', async () => {
+    it('the bare and the prefixed id are the same message', async () => {
       const { url, events } = await running(platform);
       for (const id of [FOREIGN, FOREIGN.replace('message-id-', '')]) {
         await fetch(`${url}${PATH}/${SECRET}?id=${id}&status=delivered`);
@@ -568,12 +571,12 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       const call = (status: string) => fetch(`${url}${PATH}/${SECRET}?id=${uid}&status=${status}`);
       await call('delivered');
       expect(events.map(words)).toEqual([{ uid, status: 'delivered', source: 'callback', confirmed: false }]);
-      // The gateway does not say so.
+      // The gateway does not confirm it.
       const asked = new Promise((resolve) => gateway.once('exchange', resolve));
       await call('rejected');
       await asked;
       expect(gateway.requests.get).toBe(1);
-      // Now it does.
+      // Now the gateway confirms it.
       await gateway.report(uid, 'failed');
       const [event] = await Promise.all([firstValueFrom(sms.statuses$), call('failed')]);
       expect(event).toMatchObject({ uid, status: 'failed', corrects: 'delivered', confirmed: true });
@@ -584,10 +587,10 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     });
   });
 
-  describe('what an application puts around it', () => {
+  describe('an application with global enhancers', () => {
     const strict = () => new ValidationPipe({ whitelist: true, forbidNonWhitelisted: true, transform: true });
 
-    it('a global pipe, prefix and versions cost no status', async () => {
+    it('a global pipe, a prefix and versions do not lose a status', async () => {
       @Controller({ path: 'other', version: '2' })
       class OtherController {
         @Get()
@@ -627,7 +630,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       );
       expect((await fetch(`${url}${PATH}/${SECRET}?id=${FOREIGN}&status=delivered`)).status).toBe(400);
       expect(events).toHaveLength(1);
-      // It does not even see what is not authentic.
+      // The interceptor does not run for an unauthenticated callback.
       expect((await fetch(`${url}${PATH}/${OTHER}?id=1&status=delivered`)).status).toBe(404);
     });
 
@@ -640,7 +643,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       }
     }
 
-    it('callbackDecorators open it where a global guard is', async () => {
+    it('callbackDecorators open it to a global guard', async () => {
       const guard = {
         provide: APP_GUARD,
         useFactory: (reflector: Reflector) => new Locked(reflector),
@@ -662,7 +665,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     const account = { login: 'shop', password: 'p', url: 'http://127.0.0.1:9/api/v2/send_message' };
 
     type Trust = boolean | string | ((address: string, hop: number) => boolean);
-    /** Starts one whose platform trusts these proxies, and keeps what it logs. */
+    /** Starts an application whose platform trusts these proxies, and records its log. */
     async function starting(
       options: Partial<RtSmsOptions & RtSmsExtras>,
       trust: Trust = false,
@@ -702,17 +705,17 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       ['three proxies', (_, hop) => hop < 3],
       ['one of its own host', '127.0.0.1'],
       ['those of its own network', 'loopback, 10.0.0.0/8, 2001:db8:1::/48'],
-    ])('allowFrom where it trusts %s does not', async (_, trust) => {
+    ])('allowFrom where it trusts %s does not stop it', async (_, trust) => {
       const { logged } = await starting(ALLOW, trust);
       expect(logged).toEqual(['log RtSms: Receiving callbacks at GET /rt-sms/callback/***']);
     });
 
-    it('no allowFrom, no question', async () => {
+    it('without allowFrom the setting does not matter', async () => {
       const { url } = await starting({ callback: { secrets: STRONG } }, true);
       expect((await fetch(`${url}${PATH}/${STRONG}?id=1&status=delivered`)).status).toBe(200);
     });
 
-    it('it does for a controller of your own, too', async () => {
+    it('allowFrom also stops it with your own controller', async () => {
       await expect(starting({ ...ALLOW, callbackPath: false }, true)).rejects.toThrow(/addresses can be forged/);
     });
 
@@ -752,15 +755,15 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
           app.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' });
         },
       ],
-    ])('logs where callbacks are taken: %s', async (path, options, setUp) => {
+    ])('logs the path of callbacks: %s', async (path, options, setUp) => {
       const { url, logged } = await starting(options, undefined, setUp);
       expect(logged).toEqual([`log RtSms: Receiving callbacks at GET ${path}`]);
-      // And so it is.
+      // The logged path answers.
       const target = path.replace('***', STRONG).replace(/,.*/, '');
       expect((await fetch(`${url}${target}?id=1&status=delivered`)).status).toBe(200);
     });
 
-    it('says nothing of a path where none is mounted, or nothing listens', async () => {
+    it('does not log a path if none is mounted, or if nothing listens', async () => {
       const own = { callback: { secrets: STRONG }, callbackPath: false as const };
       expect((await starting(own)).logged).toEqual([]);
     });
@@ -813,7 +816,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       (await fetch(`${url}${path}/${secret}?id=${id}&status=delivered`)).status;
     expect(await call('/rt-sms/callback', SECRET, '1')).toBe(200);
     expect(await call('/rt-sms/otp/callback', OTHER, '2')).toBe(200);
-    // The same uid at the other account is another message.
+    // The same uid in the other account is a different message.
     expect(await call('/rt-sms/otp/callback', OTHER, '1')).toBe(200);
     expect(await call('/rt-sms/callback', OTHER, '3')).toBe(404);
     expect(await call('/rt-sms/otp/callback', SECRET, '3')).toBe(404);
@@ -842,7 +845,7 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
     const { uid } = await sms.send(SMS);
     expect(await call('/rt-sms/otp/callback', OTHER, uid)).toBe(200);
     expect(await call('/rt-sms/callback', SECRET, uid)).toBe(200);
-    // It is final by now, and known all the same.
+    // It is final by now, and still recognised.
     expect(await call('/rt-sms/otp/callback', OTHER, uid)).toBe(200);
     gateway.nextSend({ delayMs: 300 });
     const sending = sms.send(SMS);

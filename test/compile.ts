@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { transformFile } from '@swc/core';
 
 /**
- * A folder of the test's own to compile into, from which the packages of a workspace are found. So the test needs no
- * build before it, takes no stale one, and meets no other test that builds `dist` at the same time.
+ * A separate folder to compile into, from which the packages of a workspace can be resolved. So the test does not need an
+ * earlier build, cannot use a stale one, and does not conflict with another test that builds `dist` at the same time.
  */
 export async function compiledFolder(
   name: string,
@@ -17,7 +17,7 @@ export async function compiledFolder(
   return { folder, remove: () => rm(folder, { recursive: true }) };
 }
 
-/** Compiles a folder without its specs; types are `npm run lint`'s business. What a browser takes as it is, is copied. */
+/** Compiles a folder without its specs and without type checks, which `npm run lint` does. Browser files are copied. */
 export async function compile(from: string, to: string): Promise<void> {
   const files = await readdir(from, { recursive: true });
   for (const file of files.filter((name) => /\.(html|css|js|cjs)$/.test(name)))
@@ -38,7 +38,7 @@ export async function compile(from: string, to: string): Promise<void> {
   }
 }
 
-/** Compiles a library to where it would lie once installed. The files of its page are read relative to the build. */
+/** Compiles a library to its place after installation. The files of its page are read relative to the build. */
 export async function compileLibrary(name: string, to: string): Promise<void> {
   const source = join('libs', name);
   await compile(join(source, 'src'), join(to, 'dist/esm'));

@@ -9,29 +9,29 @@ import type { FaultName, FaultServer, FaultServerOptions } from './faults/fault-
 import { atEnd } from './platforms.js';
 import { atOnce, lateBy } from './timing.js';
 
-/** As the bench measures it, the caller is settled within milliseconds; here a busy machine must not matter. */
+/** The bench measures milliseconds; this limit also holds on a busy machine. */
 const LATE_MS = 250;
 const LIMIT_MS = 120;
-/** Less than what a close that waits for something would take: the grace is 5 s, a connection has 30 s. */
+/** Shorter than a close that waits: the grace period is 5 s, the time to connect is 30 s. */
 const PROMPT_MS = 4_000;
 
-/** Ends what the test has set up beside its send. */
+/** Releases what the test has set up in addition to its send. */
 type Release = () => Promise<unknown>;
 
 interface State {
-  /** What a send is doing when its time is up. */
+  /** State of the send at its deadline. */
   state: string;
   outcome: 'not_sent' | 'unknown';
   fault: FaultName;
   server?: FaultServerOptions;
   options?: AccountOptions;
-  /** Brings the account to where the next send comes into this state. */
+  /** Prepares the account so that the next send reaches this state. */
   prepare?(sms: RtSmsService, server: FaultServer, http: () => HttpService): Promise<Release> | void;
 }
 
 const FIRST = { msisdn: msisdnOf(0), text: TEXT };
 
-/** The only connection is in use until the test gives it free. */
+/** Uses the only connection until the test releases it. */
 const occupy = async (sms: RtSmsService, server: FaultServer): Promise<Release> => {
   const { signal, abort } = abortable();
   const occupied = failureOf(sms.send(FIRST, { signal, timeoutMs: 20_000 }));
@@ -60,7 +60,7 @@ const STATES: State[] = [
     outcome: 'not_sent',
     fault: 'healthy',
     options: { rate: { perSecond: 1 } },
-    // In the same turn as the next one: the second must not pass between the two.
+    // In the same turn as the next one, so that the second of the rate cannot end between the two.
     prepare(sms) {
       const first = sms.send(FIRST);
       atEnd(() => first);
@@ -102,7 +102,7 @@ const STATES: State[] = [
 ];
 
 async function enter({ fault, outcome, server: serverOptions, options = {}, prepare }: State) {
-  // What is to leave within its short time finds a connection that one before it has opened.
+  // A send that must leave within its short time uses a connection that an earlier one has opened.
   const warm = outcome === 'unknown' || fault === 'system-error';
   const server = await startFault(fault, { ...serverOptions, ...(warm && { every: 2 }) });
   if (options.proxy) {
@@ -110,19 +110,19 @@ async function enter({ fault, outcome, server: serverOptions, options = {}, prep
     atEnd(() => proxy.close());
     options = { ...options, proxy: proxy.url };
   }
-  // No other time-out comes first.
+  // So that no other time-out comes first.
   const account = await startAccount(server, { timeouts: { connectMs: 30_000 }, ...options });
   if (warm) await account.sms.send(FIRST);
   const release = (await prepare?.(account.sms, server, () => account.app.get(getRtSmsHttpToken()))) ?? undefined;
   if (release) atEnd(release);
-  /** Resolves once the next message has arrived, where it does. */
+  /** Resolves after the next message has arrived, if the fault lets it. */
   const arrived = async () => {
     if (outcome === 'unknown') while (!server.reads.has(msisdnOf(1))) await once(server, 'read');
   };
   return { server, ...account, arrived, release: () => release?.() };
 }
 
-/** Sends, and tells the failure, how long it took, and how much later it came than a bare timer of its time. */
+/** Sends, and returns the failure, its duration, and its delay compared with a bare timer. */
 async function timed(sms: RtSmsService, options: CallOptions) {
   const began = performance.now();
   const failing = failureOf(sms.send({ msisdn: msisdnOf(1), text: TEXT }, options)).then((error) => ({
@@ -136,7 +136,7 @@ async function timed(sms: RtSmsService, options: CallOptions) {
 describe.each(STATES)('a send that is $state', (state) => {
   const { outcome } = state;
 
-  it('fails at its deadline, by its phase, and is not sent later', async () => {
+  it('fails at its deadline with the outcome of its phase, and is not sent later', async () => {
     const { server, sms, app, arrived, release } = await enter(state);
     const { error, tookMs, lateMs } = await timed(sms, { timeoutMs: LIMIT_MS });
     expect(error).toMatchObject({ name: 'RtSmsTimeoutError', outcome, retryable: outcome === 'not_sent' });
@@ -152,7 +152,7 @@ describe.each(STATES)('a send that is $state', (state) => {
     if (state.fault !== 'system-error') expect(reads).toBe(outcome === 'unknown' ? 1 : 0);
   });
 
-  it('fails at once when its signal says so, and leaves no listener', async () => {
+  it('fails at once when its signal aborts, and does not leave a listener', async () => {
     const { server, sms, app, arrived, release } = await enter(state);
     const { signal, abort } = abortable();
     const failing = failureOf(sms.send({ msisdn: msisdnOf(1), text: TEXT }, { signal, timeoutMs: 20_000 }));
@@ -168,7 +168,7 @@ describe.each(STATES)('a send that is $state', (state) => {
   });
 });
 
-describe('what a send that was given up leaves behind', () => {
+describe('an abandoned send leaves', () => {
   it.each(['silent', 'tls-hang', 'connect-hang'] as const)('no open connection: %s', async (fault) => {
     const server = await startFault(fault);
     const { sms, app } = await startAccount(server, { timeouts: { connectMs: 30_000 } });
@@ -209,7 +209,7 @@ describe('what a send that was given up leaves behind', () => {
     const { sms } = await startAccount(server, { rate: { perSecond: 1 } });
     const startedAt = starts(server.url);
     const second = sleep(1_010).then(() => performance.now());
-    // All in one turn: the second must not pass before one of them.
+    // All in one turn, so that the second of the rate cannot end before one of them.
     const first = sms.send(FIRST);
     await Promise.all([30, 40, 50].map((timeoutMs) => timed(sms, { timeoutMs })));
     await Promise.all([first, sms.send({ msisdn: msisdnOf(2), text: TEXT })]);
@@ -228,19 +228,19 @@ describe('a signal', () => {
     expect(server.postsRead).toBe(0);
   });
 
-  it('may be shared by many calls, and keeps no listener of any', async () => {
+  it('may be shared by many calls, without leftover listeners', async () => {
     const server = await startFault('healthy');
     const { sms } = await startAccount(server);
     const { signal } = new AbortController();
     await Promise.all(Array.from({ length: 100 }, (_, i) => sms.send({ msisdn: msisdnOf(i), text: TEXT }, { signal })));
     await failureOf(sms.getStatus('message-id-VvkmLHkfhCX9', { signal }));
     expect(getEventListeners(signal, 'abort')).toEqual([]);
-    // No limit, so Node does not warn of a leak that is none.
+    // Without a limit Node does not warn of a supposed leak.
     expect(getMaxListeners(signal)).toBe(Infinity);
   });
 });
 
-it('a status request has a deadline of its own', async () => {
+it('also limits a status request', async () => {
   const server = await startFault('silent', { method: 'GET' });
   const { sms } = await startAccount(server, { timeouts: { statusMs: LIMIT_MS } });
   const asking = failureOf(sms.getStatus('message-id-VvkmLHkfhCX9'));

@@ -15,19 +15,19 @@ import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testin
 import { atEnd, start } from './platforms.js';
 import { lateBy } from './timing.js';
 
-/** What a test tells the maker of its engine. */
+/** Settings of the engine for one test. */
 export interface EngineSetting {
-  /** No other test has it: a prefix or schema for what the engine stores. */
+  /** A prefix or schema for the engine's data, unique for each test. */
   key: string;
 }
 
-/** Where engines may differ. */
+/** Properties in which engines may differ. */
 export interface EngineTraits {
-  /** Its queue ends with the process: bounded by `engineLimit`, and what is unsent at the end is refused. */
+  /** True if the queue ends with the process: it is bounded by `engineLimit`, and shutdown refuses unsent messages. */
   inProcess?: boolean;
 }
 
-/** An event of the module as a listener got it. */
+/** An event of the module as a listener received it. */
 export interface Seen {
   event: string;
   id: string;
@@ -49,18 +49,18 @@ export interface Running {
   gateway: RtSmsSimulator;
   /** All events so far, in order. */
   events: Seen[];
-  /** When the gateway took its messages, in milliseconds. */
+  /** Times at which the gateway received messages, in milliseconds. */
   startedAt: number[];
-  /** The names of the outcome events of an id, without `rt-sms.`. */
+  /** Names of the outcome events of an id, without `rt-sms.`. */
   outcomes(id: string): string[];
-  /** Resolves once `test` is true; looks again at each event of the application and each exchange of the gateway. */
+  /** Resolves when `test` is true; it is checked at each event of the application and each exchange of the gateway. */
   until(test: () => boolean): Promise<void>;
   settled(...ids: string[]): Promise<void>;
 }
 
 let tests = 0;
 
-/** An application with one account on a simulated gateway whose statuses wait for the test. */
+/** An application with one account on a simulated gateway whose statuses are set by the test. */
 export async function runEngine(
   engine: (setting: EngineSetting) => SmsEngineFactory | undefined,
   given: Partial<RtSmsOptions> = {},
@@ -124,7 +124,7 @@ export async function runEngine(
 }
 
 export const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-/** When the POSTs to `url` began to be written from here on: at the wire, for how long they are under way is not the rate's. */
+/** Times at which POSTs to `url` start to be written. Arrival times would include the transport, which the rate excludes. */
 export function starts(url: string): number[] {
   const times: number[] = [];
   const onHeaders = (message: unknown) => {
@@ -137,15 +137,15 @@ export function starts(url: string): number[] {
 }
 export const mostInASecond = (times: readonly number[]) =>
   Math.max(...times.map((from) => times.filter((time) => time >= from && time < from + 1_000).length));
-/** How many started in a second, `count` of them at a time: the median, for a pause of the machine is not the engine's. */
+/** Median rate of starts per second over windows of `count`: a pause of the machine does not change the median. */
 export function sustained(times: readonly number[], count: number): number {
   const rates = times.slice(count).map((time, n) => (count * 1_000) / (time - times[n]!));
   return rates.toSorted((a, b) => a - b)[rates.length >> 1]!;
 }
 /**
- * How much longer than a tenth of a second it takes here and now to wait for one and to write to the store before and after
- * it, as a worker does that finds the window of the rate full: a busy machine is late for each. Measured until the returned
- * function is called, which tells the median.
+ * Measures the duration of a wait of a tenth of a second with a write to the store before and after it, relative to that
+ * time. A worker does the same when the rate's window is full, and a busy machine is late each time. It measures until the
+ * returned function is called, which returns the median.
  */
 export function lateness(write: () => Promise<unknown>): () => Promise<number> {
   let stopped = false;
@@ -169,7 +169,7 @@ export function lateness(write: () => Promise<unknown>): () => Promise<number> {
     return laps.toSorted((a, b) => a - b)[laps.length >> 1]!;
   };
 }
-/** Opens the connections, and lets the second pass that this takes of the rate: a cold start would blur what is measured. */
+/** Opens the connections and waits until the rate is free again: a cold start would distort the measurement. */
 export async function warmUp(sms: RtSmsService, startedAt: number[]): Promise<void> {
   await Promise.all(ids(10).map(() => sms.send(hello)));
   await later(1_100);
@@ -178,7 +178,7 @@ export async function warmUp(sms: RtSmsService, startedAt: number[]): Promise<vo
 const ids = (count: number, prefix = 'm') => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
 
 /**
- * What every engine promises, tested through the module against a gateway over real sockets.
+ * The requirements for all engines, tested through the module against a gateway over real sockets.
  *
  * @param engine makes the value of the option `engine` for one test
  */
@@ -191,7 +191,7 @@ export function engineConformance(
 
   describe(`the engine ${name}`, () => {
     describe('an id', () => {
-      it('is given back, and stands for the message in events and find()', async () => {
+      it('is returned, and identifies the message in events and find()', async () => {
         const { sms, events, gateway, settled } = await run();
         await expect(sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' })).resolves.toEqual({ id: 'a' });
         await settled('a');
@@ -201,7 +201,7 @@ export function engineConformance(
         await expect(sms.find('a')).resolves.toEqual({ id: 'a', state: 'accepted', uid, ref: 'order 1' });
       });
 
-      it('is made up where none is given, a new one each time', async () => {
+      it('is generated if none is given, a new one each time', async () => {
         const { sms, settled, gateway } = await run();
         const queued = await sms.enqueueMany([{ message: hello }, { message: hello }, { message: hello }]);
         expect(new Set(queued.map(({ id }) => id)).size).toBe(3);
@@ -266,7 +266,7 @@ export function engineConformance(
         await expect(sms.cancel(id)).resolves.toBe(false);
       });
 
-      it('that nobody knows is found nowhere, and cannot be cancelled', async () => {
+      it('that is unknown is not found, and cannot be cancelled', async () => {
         const { sms } = await run();
         await expect(sms.find('nobody')).resolves.toBeUndefined();
         await expect(sms.cancel('nobody')).resolves.toBe(false);
@@ -291,7 +291,7 @@ export function engineConformance(
     });
 
     describe('enqueueMany', () => {
-      it('takes all, in order', async () => {
+      it('queues all messages in order', async () => {
         const { sms, settled, gateway } = await run({ rate: { perSecond: 1_000 } });
         const all = ids(200);
         const items = all.map((id) => ({ message: { ...hello, text: id }, id }));
@@ -301,7 +301,7 @@ export function engineConformance(
         expect(new Set(gateway.messages.map(({ text }) => text)).size).toBe(200);
       });
 
-      it('takes all or none: each wrong item is named by its place, and nothing is queued', async () => {
+      it('queues all or none: each invalid item is named by its index, and nothing is queued', async () => {
         const { sms, gateway } = await run();
         const items = [
           { message: hello, id: 'a' },
@@ -330,7 +330,7 @@ export function engineConformance(
         expect(gateway.requests.post).toBe(0);
       });
 
-      it('an id with a number in it, as people write one, is masked in an error', async () => {
+      it('an id with a formatted phone number is masked in an error', async () => {
         const { sms } = await run();
         const id = 'otp 8 (927) 123-45-67';
         await sms.enqueue(hello, { id, delayMs: 60_000 });
@@ -340,7 +340,7 @@ export function engineConformance(
         await sms.cancel(id);
       });
 
-      it('takes none where one id stands for another message already, be it in the same batch', async () => {
+      it('queues none if an id is already used by a different message, also in the same batch', async () => {
         const { sms, gateway } = await run();
         await sms.enqueue(hello, { id: 'old', delayMs: 60_000 });
         const other = { ...hello, text: 'Other' };
@@ -356,7 +356,7 @@ export function engineConformance(
         expect(gateway.requests.post).toBe(0);
       });
 
-      it('of nothing is nothing', async () => {
+      it('accepts an empty batch', async () => {
         const { sms } = await run();
         await expect(sms.enqueueMany([])).resolves.toEqual([]);
       });
@@ -371,14 +371,14 @@ export function engineConformance(
           { message: hello, id: 'later', delayMs: 400 },
           { message: hello, id: 'now' },
         ]);
-        // Neither waits for one that has to.
+        // They do not wait for the delayed ones.
         await settled('now', 'later');
         await expect(sms.find('much later')).resolves.toMatchObject({ state: 'queued' });
         expect(startedAt).toHaveLength(2);
         expect(startedAt[1]! - began).toBeGreaterThanOrEqual(399);
       });
 
-      it('expiresAt: what could not be sent by then is not sent, and that is said then, not later', async () => {
+      it('expiresAt: a message that could not be sent by then expires, and its event comes in time', async () => {
         const { sms, settled, events, gateway } = await run();
         const began = Date.now();
         await sms.enqueueMany([
@@ -389,7 +389,7 @@ export function engineConformance(
         await settled('over', 'soon');
         expect(Date.now() - began).toBeGreaterThanOrEqual(199);
         await settled('ample');
-        // By the order, for each of them may be late: the one whose time is over is told of before the next one's has come.
+        // Compares the order, because each event may be late: `soon` expires before the time of `ample`.
         expect(events.map(({ id }) => id)).toEqual(['over', 'soon', 'ample']);
         expect(events.filter(({ event }) => event === 'rt-sms.expired')).toEqual([
           { event: 'rt-sms.expired', id: 'over', account: 'default' },
@@ -399,7 +399,7 @@ export function engineConformance(
         await expect(sms.find('soon')).resolves.toMatchObject({ state: 'expired' });
       });
 
-      it('expiresAt is looked at immediately before the POST: one that waits for a connection expires', async () => {
+      it('expiresAt is checked immediately before the POST: a message that waits for a connection expires', async () => {
         const { sms, settled, gateway, outcomes } = await run({ connections: 1 }, { latencyMs: 2_000 });
         await sms.enqueue(hello, { id: 'first' });
         await gateway.waitForMessage();
@@ -411,14 +411,14 @@ export function engineConformance(
         expect(gateway.messages).toHaveLength(1);
       });
 
-      it('expiresAt cuts no POST that is on its way: it is accepted', async () => {
+      it('expiresAt does not interrupt a POST in flight: the message is accepted', async () => {
         const { sms, settled, outcomes } = await run({}, { latencyMs: 3_500 });
         await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 3_000) });
         await settled('a');
         expect(outcomes('a')).toEqual(['accepted']);
       });
 
-      it('expiresAt holds for repetitions, too', async () => {
+      it('expiresAt also applies to retries', async () => {
         const { sms, settled, gateway, outcomes } = await run();
         gateway.nextSend('system_error', Infinity);
         await sms.enqueue(hello, { id: 'a', expiresAt: new Date(Date.now() + 3_000) });
@@ -443,7 +443,7 @@ export function engineConformance(
         expect(sustained(startedAt, 20) * (await late())).toBeGreaterThanOrEqual(18);
       });
 
-      it('slow answers do not slow the pace', async () => {
+      it('slow answers do not reduce the rate', async () => {
         const { sms, gateway, startedAt } = await run({ rate: { perSecond: 5 } }, { latencyMs: 5_000 });
         const all = ids(10);
         const answered = new Promise((resolve) => gateway.once('exchange', resolve));
@@ -463,14 +463,14 @@ export function engineConformance(
         expect(mostInASecond(startedAt)).toBeLessThanOrEqual(10);
       });
 
-      it('priority: what is urgent goes before what waits already', async () => {
-        // One connection, so that messages arrive in the order in which they start.
+      it('priority: urgent messages go before waiting ones', async () => {
+        // With one connection, messages arrive in the order in which they start.
         const { sms, settled, gateway, startedAt } = await run({ rate: { perSecond: 5 }, connections: 1 });
         const items = (priority: 'otp' | 'normal' | 'bulk', count: number) =>
           ids(count, priority).map((id) => ({ message: { ...hello, text: id }, id, priority }));
         await sms.enqueueMany(items('bulk', 12));
         await gateway.waitForMessage();
-        // At once, or the first of them might have had its turn before the last came.
+        // In one call, or the first of them could be sent before the last is enqueued.
         await sms.enqueueMany([...items('normal', 2), ...items('otp', 2)]);
         const before = startedAt.length;
         await settled(...ids(12, 'bulk'), ...ids(2, 'normal'), ...ids(2, 'otp'));
@@ -483,14 +483,14 @@ export function engineConformance(
           'normal',
           ...Array<string>(order.length - turn - 4).fill('bulk'),
         ]);
-        // As many as the rate has places may have had their turn already when the urgent ones came.
+        // As many messages as the rate permits may have started before the urgent ones were enqueued.
         expect(turn).toBeLessThanOrEqual(before + 5);
         expect(turn).toBeLessThan(12);
       });
     });
 
     describe('find and cancel', () => {
-      it('find tells each state, and why', async () => {
+      it('find returns each state and its reason', async () => {
         const { sms, settled, gateway } = await run({ timeouts: { sendMs: 2_000 } });
         await sms.enqueue(hello, { id: 'queued', delayMs: 60_000 });
         await sms.enqueue(hello, { id: 'cancelled', delayMs: 60_000 });
@@ -536,14 +536,14 @@ export function engineConformance(
         expect(outcomes('waiting')).toEqual(['cancelled']);
       });
 
-      it('cancel that races with the sending tells the truth', async () => {
+      it('cancel during the send returns the right answer', async () => {
         const { sms, settled, gateway, outcomes } = await run({}, { latencyMs: 5 });
         const all = ids(150);
         const answers = await Promise.all(
           all.map(async (id, n) => {
             await later(n % 20);
             await sms.enqueue({ ...hello, text: id }, { id, delayMs: n % 3 });
-            // How long one takes to be sent is the machine's: some are cancelled a while after they have arrived at the latest.
+            // The duration of a send depends on the machine, so some messages are cancelled only after they have arrived.
             if (n % 10 === 0) await gateway.waitForMessage(({ text }) => text === id);
             else await later(n % 7);
             return sms.cancel(id);
@@ -554,7 +554,7 @@ export function engineConformance(
         expect(gateway.messages).toHaveLength(sent.size);
         expect(all.map((id) => !sent.has(id))).toEqual(answers);
         expect(all.map((id) => outcomes(id))).toEqual(answers.map((yes) => [yes ? 'cancelled' : 'accepted']));
-        // Both happened, or the test is blind.
+        // Both answers must occur, or the test proves nothing.
         expect(new Set(answers).size).toBe(2);
       });
     });
@@ -573,7 +573,7 @@ export function engineConformance(
           all.map((id, n) => ({
             message: { ...hello, text: id, ref: id },
             id,
-            // Half of those that are to be cancelled surely are, the others race.
+            // Half of the cancelled messages are delayed, so they are cancelled in time; the others race.
             delayMs: n % 20 === 18 ? 60_000 : n * 5,
             ...(n % 10 === 9 && { expiresAt: new Date() }),
           })),
@@ -586,7 +586,7 @@ export function engineConformance(
         const kinds = new Set(each.flat());
         expect([...kinds].toSorted()).toEqual(['accepted', 'cancelled', 'expired', 'outcome-unknown', 'refused']);
         expect(events.filter(({ event }) => OUTCOMES.includes(event)).every(({ id, ref }) => id === ref)).toBe(true);
-        // What was accepted is at the gateway once; nothing is there twice.
+        // The gateway has each accepted message once, and none twice.
         const texts = gateway.messages.map(({ text }) => text);
         expect(new Set(texts).size).toBe(texts.length);
       });
@@ -632,7 +632,7 @@ export function engineConformance(
         },
       );
 
-      it('what the gateway has refused is refused, though its time is over by then', async () => {
+      it('a message that the gateway rejected is refused, even if it has expired by then', async () => {
         const { sms, gateway, settled, outcomes, events } = await run();
         gateway.nextSend({ fault: 'invalid_source_address', delayMs: 1_000 });
         const expiresAt = new Date(Date.now() + 900);
@@ -653,7 +653,7 @@ export function engineConformance(
         expect(gateway.requests.post).toBe(5);
       });
 
-      it('a gateway that is down for a while: everything waits, and is sent once afterwards', async () => {
+      it('a gateway that is down for a while: all messages wait, and are sent once afterwards', async () => {
         const lost = await RtSmsSimulator.start();
         const { url, options } = lost;
         await lost.close();
@@ -686,10 +686,10 @@ export function engineConformance(
           await sms.enqueue(hello, { id: 'urgent', delayMs: 500, expiresAt: new Date(Date.now() + 600) });
           await until(() => gateway.requests.post > 0);
           await expect(sms.checkHealth()).resolves.toMatchObject({ ok: false, reason });
-          // What expires while nothing can be sent is said in time.
+          // The event of a message that expires while sending is paused comes in time.
           await settled('urgent');
           expect(outcomes('urgent')).toEqual(['expired']);
-          // What was on its way, and nothing since.
+          // Only the messages that were in flight, and none since.
           expect(gateway.requests.post).toBeLessThanOrEqual(10);
           expect(all.flatMap((id) => outcomes(id))).toEqual([]);
           await expect(sms.find('m0')).resolves.toMatchObject({ state: 'queued' });
@@ -720,7 +720,7 @@ export function engineConformance(
         }
       });
 
-      it('ref is on every event of a message', async () => {
+      it('all events of a message have its ref', async () => {
         const { sms, settled, gateway, events, until } = await run();
         await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
         await settled('a');
@@ -730,7 +730,7 @@ export function engineConformance(
         expect(events.map(({ ref }) => ref)).toEqual(events.map(() => 'order 1'));
       });
 
-      it('what is enqueued before the application listens is sent, and its event is heard', async () => {
+      it('a message enqueued before the application listens is sent, and its event is received', async () => {
         const gateway = await RtSmsSimulator.start({ lifecycle: false });
         atEnd(() => gateway.close());
         const factory = engine({ key: `conformance-${process.pid}-early` });
@@ -766,7 +766,7 @@ export function engineConformance(
         await expect(Promise.all(waits)).resolves.toMatchObject([final, final]);
         const asked = gateway.exchanges.length;
         await expect(sms.waitForFinal(uid)).resolves.toMatchObject(final);
-        // A store may not have it yet.
+        // A store may not have the status yet.
         if (inProcess) expect(gateway.exchanges).toHaveLength(asked);
         gateway.callTo(undefined);
         const other = await sms.send(hello);
@@ -798,8 +798,8 @@ export function engineConformance(
         await ended;
       });
 
-      it('what tracking.open returns is followed, but for what is no uid', async () => {
-        // A journal may give a date back as text, or null.
+      it('messages of tracking.open are tracked, except for invalid uids', async () => {
+        // A journal may return a date as text, or null.
         const old = { uid: 'message-id-open', ref: 'order 1', sentAt: new Date().toISOString() };
         const open = () => [null, 7, { uid: 'a b' }, { uid: 8, sentAt: null }, old] as unknown as string[];
         const { events, until } = await run({ tracking: { schedule: [100], maxAgeMs: 1_000, open } });
@@ -816,7 +816,7 @@ export function engineConformance(
     });
 
     describe('the end of the application', () => {
-      it('what is on its way is finished, and its outcome is heard', async () => {
+      it('messages in flight finish, and their outcomes are emitted', async () => {
         const { app, sms, gateway, outcomes } = await run({}, { latencyMs: 300 });
         const all = ids(5);
         await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
@@ -826,7 +826,7 @@ export function engineConformance(
         expect(all.map((id) => outcomes(id))).toEqual(all.map(() => ['accepted']));
       });
 
-      it('nothing is taken any more', async () => {
+      it('new messages are rejected', async () => {
         const { app, sms } = await run();
         await app.close();
         await expect(sms.enqueue(hello, { id: 'late' })).rejects.toBeInstanceOf(RtSmsOverloadedError);
@@ -850,7 +850,7 @@ export function engineConformance(
         }
       });
 
-      it('a POST that does not end is given five seconds, then its outcome is unknown', async () => {
+      it('a POST that does not settle gets five seconds, then its outcome is unknown', async () => {
         const { app, sms, gateway, outcomes } = await run();
         gateway.nextSend({ fault: 'timeout', accepted: true });
         await sms.enqueue(hello, { id: 'a' });
@@ -862,7 +862,7 @@ export function engineConformance(
 
     if (!inProcess) return;
 
-    it('is bounded: beyond engineLimit nothing of a batch is queued, and there is room again once something is sent', async () => {
+    it('is bounded: a batch beyond engineLimit is rejected as a whole, and there is room again after a send', async () => {
       const { sms, settled, gateway } = await run({ engineLimit: 3 });
       await sms.enqueueMany(['a', 'b'].map((id) => ({ message: hello, id, delayMs: 2_000 })));
       await expect(sms.enqueueMany(['c', 'd'].map((id) => ({ message: hello, id })))).rejects.toMatchObject({
@@ -873,7 +873,7 @@ export function engineConformance(
       });
       await expect(sms.find('c')).resolves.toBeUndefined();
       await expect(sms.find('d')).resolves.toBeUndefined();
-      // What is there already needs no room.
+      // Queued ids do not need further room.
       await sms.enqueueMany(['a', 'b', 'c'].map((id) => ({ message: hello, id, delayMs: 300 })));
       await settled('a', 'b', 'c');
       await sms.enqueueMany(['d', 'e', 'f'].map((id) => ({ message: hello, id })));

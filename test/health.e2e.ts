@@ -46,13 +46,13 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
     };
     return { gateway, sms: app.get(RtSmsService), health };
   }
-  /** Moves the clock, and nothing else, on. */
+  /** Advances only the clock. */
   function passMs(ms: number) {
     const clock = jest.spyOn(performance, 'now').mockReturnValue(performance.now() + ms);
     atEnd(() => clock.mockRestore());
   }
 
-  it('is up while the gateway takes each account, and says how quick it was', async () => {
+  it('is up while the gateway accepts all accounts, and has the latency', async () => {
     const { health } = await run();
     await expect(health()).resolves.toMatchObject({
       code: 200,
@@ -83,7 +83,7 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
     });
   });
 
-  it('asks once in 30 s and one at a time, for a message that cannot exist', async () => {
+  it('sends one request at a time, once in 30 s, for a message that cannot exist', async () => {
     const { gateway, sms } = await run();
     const answers = await Promise.all(Array.from({ length: 20 }, () => sms.checkHealth()));
     expect(new Set(answers).size).toBe(1);
@@ -98,7 +98,7 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
     expect(gateway.requests).toEqual({ post: 0, get: 2 });
   });
 
-  it('comes up again by itself once the gateway does', async () => {
+  it('recovers with the gateway', async () => {
     const { gateway, sms } = await run();
     gateway.nextStatus('wrong_ip');
     await expect(sms.checkHealth()).resolves.toMatchObject({ ok: false, reason: 'wrong_ip' });

@@ -5,7 +5,7 @@ import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd, PLATFORMS, start } from './platforms.js';
 
 describe.each(PLATFORMS)('the main job on %s', (platform) => {
-  it('a message goes out, its status comes back as an event', async () => {
+  it('sends a message, and its status arrives as an event', async () => {
     const gateway = await RtSmsSimulator.start({ lifecycle: false });
     atEnd(() => gateway.close());
     const events: RtSmsStatusEvent[] = [];

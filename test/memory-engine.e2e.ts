@@ -10,8 +10,8 @@ const hello = { msisdn: '79270000001', text: 'Hello' };
 
 engineConformance('in memory', inMemory, { inProcess: true });
 
-describe('the engine in memory, beyond what every engine promises', () => {
-  it('goes on when what waited for its turn has expired in the meantime', async () => {
+describe('the engine in memory, beyond the conformance suite', () => {
+  it('continues after a waiting message has expired', async () => {
     const { sms, settled, outcomes } = await runEngine(inMemory, { rate: { perSecond: 1 } });
     await sms.enqueue(hello, { id: 'first' });
     await settled('first');
@@ -31,7 +31,7 @@ describe('the engine in memory, beyond what every engine promises', () => {
     const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + passedMs);
     atEnd(() => clock.mockRestore());
     await sms.enqueue(hello, { id: 'a', delayMs: 500 });
-    // So much that of a time counted from here nothing would be left once it has settled.
+    // If the time were counted from here, it would be over when the message has settled.
     passedMs = 59_800;
     await settled('a');
     await expect(sms.enqueue({ ...hello, text: 'Other' }, { id: 'a' })).rejects.toThrow("id: 'a'");
@@ -52,9 +52,9 @@ describe('the engine in memory, beyond what every engine promises', () => {
     expect(String((error as Error).message)).not.toContain('79270000001');
   });
 
-  it('takes and sends ten thousand in one go', async () => {
+  it('queues and sends ten thousand in one call', async () => {
     const { sms, until, gateway, events } = await runEngine(inMemory, { connections: 20, engineLimit: 30_000 });
-    // The last of three rounds is sent.
+    // Only the last of three rounds is sent.
     const tookMs = await quickest((round) =>
       sms.enqueueMany(
         Array.from({ length: 10_000 }, (_, n) => ({

@@ -19,7 +19,7 @@ import { atEnd, start } from './platforms.js';
 
 const hello = { msisdn: '79270000001', text: 'Hello', shortcode: 'SHOP' };
 
-/** Sets the variables that docs/testing.md gives for the setup file of all tests. */
+/** Sets the variables that docs/testing.md shows for the setup file of all tests. */
 function setPrintedVariables(): void {
   const page = readFileSync('docs/testing.md', 'utf8');
   const lines = [...page.matchAll(/^ *process\.env\.(RT_SMS_\w+) = '(.*)';$/gm)];
@@ -61,7 +61,7 @@ describe('tests without a network', () => {
     expect(gateway.messages).toHaveLength(1);
   });
 
-  it('the recorder takes the place of an account in a whole application, with its listeners', async () => {
+  it('the recorder replaces an account in a whole application, with its listeners', async () => {
     const gateway = await RtSmsSimulator.start();
     atEnd(() => gateway.close());
     const delivered: string[] = [];

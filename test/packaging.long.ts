@@ -56,35 +56,32 @@ describe('the packages', () => {
     expect(files.filter((file) => /spec|tsbuildinfo/.test(file))).toEqual([]);
   });
 
-  it.each(LIBRARIES)(
-    '%s can be read: no line is long, comments are in the types, a map leads to the source',
-    async (name) => {
-      const built = join(folder, 'libs', name, 'dist');
-      const files = (await readdir(built, { recursive: true })).filter((file) => /^(esm|cjs)\//.test(file));
-      const long: string[] = [];
-      for (const file of files.filter((one) => one.endsWith('.js'))) {
-        const lines = (await readFile(join(built, file), 'utf8')).split('\n');
-        expect([file, lines.length > 10]).toEqual([file, true]);
-        long.push(...lines.filter((line) => line.length > 200).map((line) => `${file}: ${line}`));
-        const map = new SourceMap(await json<SourceMapPayload>(join(built, `${file}.map`)));
-        const at = lines.findIndex((line) => /^(async )?function |^var \w+ = class/.test(line));
-        const { originalSource, originalLine } = map.findEntry(at, 0) as SourceMapping;
-        if (at === -1) continue;
-        const [declared] = /(?<=function |var )\w+/.exec(lines[at]!)!;
-        const source = await readFile(join(built, dirname(file), originalSource), 'utf8');
-        expect(source.split('\n')[originalLine]).toContain(declared);
-      }
-      expect(long).toEqual([]);
-      expect(await readFile(join(built, 'esm/index.d.ts'), 'utf8')).toBe("export * from '../cjs/index.js';\n");
-      const types = await Promise.all(
-        files.filter((one) => one.endsWith('.d.ts')).map((one) => readFile(join(built, one), 'utf8')),
-      );
-      expect(types.join('').match(/\/\*\*/g)!.length).toBeGreaterThan(5);
-    },
-  );
+  it.each(LIBRARIES)('%s is readable: short lines, comments in the types, source maps', async (name) => {
+    const built = join(folder, 'libs', name, 'dist');
+    const files = (await readdir(built, { recursive: true })).filter((file) => /^(esm|cjs)\//.test(file));
+    const long: string[] = [];
+    for (const file of files.filter((one) => one.endsWith('.js'))) {
+      const lines = (await readFile(join(built, file), 'utf8')).split('\n');
+      expect([file, lines.length > 10]).toEqual([file, true]);
+      long.push(...lines.filter((line) => line.length > 200).map((line) => `${file}: ${line}`));
+      const map = new SourceMap(await json<SourceMapPayload>(join(built, `${file}.map`)));
+      const at = lines.findIndex((line) => /^(async )?function |^var \w+ = class/.test(line));
+      const { originalSource, originalLine } = map.findEntry(at, 0) as SourceMapping;
+      if (at === -1) continue;
+      const [declared] = /(?<=function |var )\w+/.exec(lines[at]!)!;
+      const source = await readFile(join(built, dirname(file), originalSource), 'utf8');
+      expect(source.split('\n')[originalLine]).toContain(declared);
+    }
+    expect(long).toEqual([]);
+    expect(await readFile(join(built, 'esm/index.d.ts'), 'utf8')).toBe("export * from '../cjs/index.js';\n");
+    const types = await Promise.all(
+      files.filter((one) => one.endsWith('.d.ts')).map((one) => readFile(join(built, one), 'utf8')),
+    );
+    expect(types.join('').match(/\/\*\*/g)!.length).toBeGreaterThan(5);
+  });
 
   it.each(LIBRARIES)(
-    '%s is well formed for every way of importing it',
+    '%s is well formed for all ways of importing it',
     async (name) => {
       await run('npx', ['publint', '--strict', tarballs[name]!], { cwd: root, env });
       await run('npx', ['attw', '--no-color', tarballs[name]!], { cwd: root, env });
@@ -93,7 +90,7 @@ describe('the packages', () => {
   );
 
   it.each(LIBRARIES)(
-    '%s shows `import` the names that `require` has, on the Node that runs this',
+    '%s has the same names by `import` as by `require`',
     async (name) => {
       const script = `import { createRequire } from 'node:module';
       const names = (module) => Object.keys(module).filter((name) => !/^(default|__esModule|module\\.exports)$/.test(name));
@@ -170,7 +167,7 @@ describe('the packages', () => {
       expect(classes.map((list) => list.toSorted())).toEqual([expected, expected]);
     }
     expect(byToken).toBe('default');
-    // A class is a token by itself: the application does not start, and Nest names what is missing.
+    // A class is a token itself: the application does not start, and Nest names the missing provider.
     expect(byClass).toMatch(/can't resolve dependencies of the Consumer.*RtSmsService/);
   });
 
@@ -192,7 +189,7 @@ describe('the packages', () => {
     expect(statuses.filter((status) => status !== '200')).toEqual([]);
   }, 60_000);
 
-  it.each(LIBRARIES)('%s declares whatever it imports', async (name) => {
+  it.each(LIBRARIES)('%s declares all packages that it imports', async (name) => {
     const built = join(folder, 'libs', name);
     const manifest = await json<Manifest>(join(root, 'libs', name, 'package.json'));
     const declared = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
@@ -207,7 +204,7 @@ describe('the packages', () => {
       }
     }
     expect([...imported].filter((specifier) => !declared.includes(specifier))).toEqual([]);
-    // What is optional may be there for the range alone: BullMQ loads its client itself.
+    // An optional peer may be declared only for its range: BullMQ loads its client itself.
     const needed = declared.filter((one) => !manifest.peerDependenciesMeta?.[one]?.optional);
     expect(needed.filter((dependency) => !imported.has(dependency))).toEqual([]);
   });
@@ -240,9 +237,9 @@ describe('the packages', () => {
     await mkdir(join(app, 'src/orders'), { recursive: true });
     const readme = await readFile(join(root, 'README.md'), 'utf8');
     const files = codeOf(readme, 'ts').map((code) => [/^\/\/ (\S+\.ts)\n/.exec(code)?.[1], code] as const);
-    // Its test is tried in generated applications, by test/compat.
+    // test/compat runs its test in generated applications.
     for (const [file, code] of files) if (file && !file.includes('.spec.')) await writeFile(join(app, file), code);
-    // What `nest generate service` adds.
+    // Adds the lines of `nest generate service`.
     const rootModule = await readFile(join(app, 'src/app.module.ts'), 'utf8');
     await writeFile(
       join(app, 'src/app.module.ts'),
@@ -298,7 +295,7 @@ describe('the packages', () => {
        console.log('uid', await app.get(OrdersService).shipped('8 927 000-00-01', '42'));`,
     );
     await run('npm', ['install', '--no-package-lock', '--prefer-offline', '--silent'], { cwd: app, env });
-    // skipLibCheck is off: the library's types must stand on their own.
+    // skipLibCheck is off: the library's types must compile without other types.
     await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { cwd: app });
 
     const gateway = await RtSmsSimulator.start({ lifecycle: false });
@@ -322,7 +319,7 @@ describe('the packages', () => {
       });
     const delivered = printed(/Order 42: message message-id-\w{12} was delivered/);
     const { uid } = await gateway.waitForMessage();
-    // No callback address: the module finds the status by asking.
+    // Without a callback address the module polls for the status.
     await gateway.report(uid, 'delivered');
     await delivered;
     child.removeAllListeners('exit');

@@ -3,13 +3,13 @@ import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-ex
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { INestApplication, ModuleMetadata } from '@nestjs/common';
 
-/** Both platforms: every HTTP spec runs on each, from one loop. */
+/** Both platforms; each HTTP spec runs on both. */
 export const PLATFORMS = ['express', 'fastify'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
 const endings: (() => unknown)[] = [];
 
-/** Runs when the test is over, passed or failed, in reverse order: nothing of a failed test keeps the run from ending. */
+/** Runs `end` after the test, passed or failed, in reverse order, so that a failed test does not block the run. */
 export function atEnd(end: () => unknown): void {
   endings.push(end);
 }
@@ -20,7 +20,7 @@ afterEach(async () => {
 
 export interface Running {
   app: INestApplication;
-  /** Where it listens, on a free port of the loopback. */
+  /** Its address, on a free port of the loopback interface. */
   url: string;
 }
 

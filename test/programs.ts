@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The path of a program that a test starts, or why there is none. */
+/** The path of a program that a test starts, or the reason why it is missing. */
 export type Found = { path: string } | { missing: string };
 
 const isRoot = process.getuid?.() === 0;
@@ -16,7 +16,7 @@ export function onPath(program: string): string | undefined {
     .find((file) => existsSync(file));
 }
 
-/** Finds a program of a Debian package. Root on Debian has the package installed where it is missing. */
+/** Finds a program of a Debian package. Run as root on Debian, it installs a missing package. */
 export function findProgram(look: () => string | undefined, debianPackage: string): Found {
   const known = found.get(debianPackage);
   if (known) return known;
@@ -28,7 +28,7 @@ export function findProgram(look: () => string | undefined, debianPackage: strin
       aptGet('update', '-q');
       aptGet('install', '-yq', '--no-install-recommends', debianPackage);
     } catch {
-      // Reported below, as on a machine where nothing can be installed.
+      // The failure is reported below, as on a machine without permission to install.
     }
     path = look();
   }

@@ -9,7 +9,7 @@ const inMemory = () => undefined;
 const hello = { msisdn: '79270000001', text: 'Hello' };
 
 describe('at the same time', () => {
-  it('a listener of `accepted` that waits for the final status takes the ref from no event', async () => {
+  it('a listener of `accepted` that waits for the final status does not remove the ref from events', async () => {
     const { app, sms, gateway, events, until } = await runEngine(inMemory);
     app.get(EventEmitter2).on('rt-sms.accepted', ({ uid }: { uid: string }) => void sms.waitForFinal(uid));
     await sms.enqueue({ ...hello, ref: 'order 7' }, { id: 'a' });
@@ -20,7 +20,7 @@ describe('at the same time', () => {
     expect(events.filter(({ status }) => status === 'delivered').map(({ ref }) => ref)).toEqual(['order 7', 'order 7']);
   });
 
-  it('a callback that waits for a send on its way is told of, though the application ends meanwhile', async () => {
+  it('a callback that waits for a pending send is emitted, even if the application ends meanwhile', async () => {
     let answer = () => undefined as unknown;
     const posts = createServer((_, response) => {
       answer = () => response.end(JSON.stringify({ status: 'ok', result: { uid: 'message-id-1' } }));
@@ -50,7 +50,7 @@ describe('at the same time', () => {
     ]);
   });
 
-  it('what gets its connection when its time is over does not leave, though no timer could run', async () => {
+  it('a send that gets its connection after its deadline does not leave, even if no timer could run', async () => {
     const { sms, gateway, settled, outcomes } = await runEngine(inMemory);
     const others = createTcpServer().listen(0, '127.0.0.1');
     atEnd(() => others.close());
@@ -60,7 +60,7 @@ describe('at the same time', () => {
     atEnd(() => [other.destroy(), busy.destroy()]);
     other.write('x');
     await once(busy, 'data');
-    // The event loop finds this and the new connection at once, and keeps itself from its timers.
+    // The event loop handles this and the new connection in one turn, before its timers.
     const expiresAt = new Date(Date.now() + 300);
     busy.once('data', () => {
       while (Date.now() <= expiresAt.getTime());

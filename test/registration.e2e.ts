@@ -40,13 +40,13 @@ async function gatewayOf(login: string): Promise<RtSmsSimulator> {
   return gateway;
 }
 
-/** Puts the options into the environment, as a deployment would. */
+/** Sets the options as environment variables, as a deployment would. */
 function deploy(prefix: string, { login, password, url }: RtSmsOptions): void {
   const variables = { LOGIN: login, PASSWORD: password, URL: url, SHORTCODE: 'SHOP', CALLBACK_SECRETS: SECRET };
   for (const [name, value] of Object.entries(variables)) process.env[`${prefix}_${name}`] = value;
 }
 
-/** A module of the application's own. */
+/** A module of the application. */
 function moduleOf(metadata: ModuleMetadata): Type {
   class OwnModule {
     readonly own = true;
@@ -57,7 +57,7 @@ function moduleOf(metadata: ModuleMetadata): Type {
 
 type Register = (options: RtSmsOptions, extras: RtSmsExtras, prefix: string) => NonNullable<ModuleMetadata['imports']>;
 
-/** A provider that knows the options from elsewhere. */
+/** A provider that has the options from elsewhere. */
 const factoryOf = (options: RtSmsOptions) => {
   @Injectable()
   class SmsSettings implements RtSmsOptionsFactory {
@@ -143,7 +143,7 @@ const ACCOUNTS: [string, RtSmsExtras, string, string][] = [
 ];
 
 describe.each(STYLES)('registered by %s', (_, register) => {
-  it.each(ACCOUNTS)('%s sends, and hears of it', async (_, extras, prefix, path) => {
+  it.each(ACCOUNTS)('%s sends, and receives the events', async (_, extras, prefix, path) => {
     const gateway = await gatewayOf('shop');
     const account = extras.name ?? 'default';
     const heard: RtSmsStatusEvent[] = [];
@@ -190,7 +190,7 @@ describe.each(STYLES)('registered by %s', (_, register) => {
   });
 });
 
-/** Why an application of these modules cannot be made. */
+/** The error with which an application of these modules fails to start. */
 async function refusal(metadata: ModuleMetadata): Promise<RtSmsConfigError> {
   const made = Test.createTestingModule(metadata).compile();
   const error = await made.then(
@@ -207,7 +207,7 @@ const register = (options: Partial<RtSmsOptions> & RtSmsExtras = {}): DynamicMod
   RtSmsModule.forRoot({ ...GOOD, ...options });
 const application = (...modules: DynamicModule[]) => ({ imports: [EventEmitterModule.forRoot(), ...modules] });
 
-describe('what stops the start', () => {
+describe('the start fails with', () => {
   it('a factory that returns nothing, or extras', async () => {
     const nothing = await refusal(application(RtSmsModule.forRootAsync({ useFactory: () => undefined as never })));
     expect(nothing.message).toMatch(/did the factory return nothing\?/);
@@ -217,7 +217,7 @@ describe('what stops the start', () => {
     }
   });
 
-  it('an option that there is not, beside the extras, too', async () => {
+  it('an unknown option, also next to the extras', async () => {
     const error = await refusal(application(RtSmsModule.forRoot({ ...GOOD, callbackUrl: 'x' } as RtSmsOptions)));
     expect(error.problems).toEqual(['callbackUrl: there is no such option']);
     const beside = { callbackUrl: 'x', shortcode: 'SHOP', isGlobal: true };
@@ -231,7 +231,7 @@ describe('what stops the start', () => {
       );
   });
 
-  it('a factory that throws: by its own error', async () => {
+  it('the error of a factory that throws', async () => {
     const useFactory = () => {
       throw new Error('the vault is shut');
     };
@@ -239,7 +239,7 @@ describe('what stops the start', () => {
     await expect(made).rejects.toThrow('the vault is shut');
   });
 
-  it('a callback that can do nothing', async () => {
+  it('a callback without effect', async () => {
     const error = await refusal(application(register({ tracking: false })));
     expect(error.message).toMatch(/callback\.secrets: .*callbackPath: false/);
     const module = await Test.createTestingModule(
@@ -249,7 +249,7 @@ describe('what stops the start', () => {
   });
 
   it.each([[[]], [[EventEmitterModule.forRoot({ global: false })]]])(
-    'events that have nowhere to go: %#',
+    'events without EventEmitterModule: %#',
     async (imports) => {
       const error = await refusal({ imports: [...imports, register({ name: 'otp' })] });
       expect(error.message).toMatch(
@@ -274,7 +274,7 @@ describe('what stops the start', () => {
     ['/hooks/', 'hooks'],
     ['rt-sms/callback', undefined],
     ['Hooks', 'hooks'],
-  ])('a path that is that of two accounts: %s and %s', async (one, other) => {
+  ])('a path that two accounts share: %s and %s', async (one, other) => {
     const error = await refusal(
       application(
         register({ name: 'otp', callbackPath: one }),
@@ -323,7 +323,7 @@ it.each([
   ['nothing', () => undefined],
   ['a promise', async () => ({})],
   ['half of one', () => ({ enqueue: () => undefined })],
-])('an engine that is not one: %s', async (_, engine) => {
+])('an invalid engine: %s', async (_, engine) => {
   const error = await refusal(application(register({ engine: engine as unknown as SmsEngineFactory })));
   expect(error.problems).toEqual([expect.stringMatching(/^engine: must return an engine/)]);
 });
@@ -384,7 +384,7 @@ describe('what may be injected', () => {
     }
   });
 
-  it('what the factory needs and cannot have: its error has no random token', async () => {
+  it('a missing dependency of the factory: its error does not have a random token', async () => {
     const made = Test.createTestingModule(
       application(RtSmsModule.forRootAsync({ inject: ['SETTINGS'], useFactory: (settings: RtSmsOptions) => settings })),
     ).compile();
@@ -422,12 +422,12 @@ describe('what may be injected', () => {
         expect(error).toBeInstanceOf(RtSmsConfigError);
         expect(error).toMatchObject({ account: name, problems: [expect.stringMatching(/^the options: .*REQUEST/)] });
       }
-      // And where there is no HTTP at all.
+      // The same without HTTP.
       const context = await Test.createTestingModule(application(account)).compile();
       await expect(context.init()).rejects.toThrow('REQUEST');
     });
 
-    it('one that needs a transient provider is a good one', async () => {
+    it('a factory with a transient provider is accepted', async () => {
       @Injectable({ scope: Scope.TRANSIENT })
       class Fresh {
         readonly options = GOOD;

@@ -28,7 +28,7 @@ async function account(given: Partial<RtSmsOptions> = {}, simulator: RtSmsSimula
   return { app, sms: app.get(RtSmsService), gateway, startedAt };
 }
 
-/** Rows that count how many were taken, and whether the source was closed. */
+/** A source that counts the rows taken from it, and records whether it was closed. */
 function source(count: number, row: (n: number) => SmsMessage = (n) => ({ msisdn: '79270000001', text: `${n}` })) {
   const state = { pulled: 0, closed: 0 };
   function* rows() {
@@ -54,7 +54,7 @@ async function all(results: AsyncIterable<SendResult>): Promise<{ results: SendR
 }
 
 describe('sendMany', () => {
-  it('takes no more from the source than `concurrency` ahead of who reads the results', async () => {
+  it('reads at most `concurrency` rows ahead of the reader of the results', async () => {
     const { sms } = await account();
     const rows = source(100);
     let read = 0;
@@ -62,7 +62,7 @@ describe('sendMany', () => {
     for await (const result of sms.sendMany(rows.rows(), { concurrency: 7 })) {
       expect(result.ok).toBe(true);
       read++;
-      // The reader is slow: the source waits for it.
+      // A slow reader makes the source wait.
       if (read % 10 === 0) await later(50);
       ahead = Math.max(ahead, rows.pulled - read);
     }
@@ -70,7 +70,7 @@ describe('sendMany', () => {
     expect(ahead).toBe(7);
   });
 
-  it('has as many on their way at once as `concurrency` says, 10 where it says nothing', async () => {
+  it('has `concurrency` messages in flight at once, 10 by default', async () => {
     const { sms, gateway } = await account({ connections: 50 }, { latencyMs: 300 });
     let now = 0;
     let most = 0;
@@ -99,18 +99,18 @@ describe('sendMany', () => {
     await expect(all(sms.sendMany([]))).resolves.toEqual({ results: [], error: undefined });
   });
 
-  it('yields results in the order of completion, each with its place in the source', async () => {
+  it('yields results in the order of completion, each with its index in the source', async () => {
     const { sms, gateway } = await account();
     gateway.nextSend({ delayMs: 2_000 });
     const { results } = await all(sms.sendMany(source(10).rows(), { concurrency: 2 }));
-    // Which of the two first POSTs arrives first is not said; it is the last to be answered.
+    // Either of the first two POSTs may arrive first; that one is answered last.
     const slow = results.at(-1)!.index;
     expect([0, 1]).toContain(slow);
     expect(results.map(({ index }) => index).toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     expect(results.every(({ index, message }) => message.text === String(index))).toBe(true);
   });
 
-  it('a slow source holds up no result', async () => {
+  it('a slow source does not delay results', async () => {
     const { sms } = await account();
     let go = () => undefined as void;
     async function* rows() {
@@ -125,7 +125,7 @@ describe('sendMany', () => {
     await expect(results.next()).resolves.toMatchObject({ done: true });
   });
 
-  it('never stops at a message that failed, whatever the failure', async () => {
+  it('does not stop at a failed message, regardless of the failure', async () => {
     const { sms, gateway } = await account({ timeouts: { sendMs: 2_000 }, retry: { send: 0 } });
     const numbers = ['79990000011', '79990000015', '79990000022', '79990000020', '79990000024'];
     const bad = [undefined, null, {}, { msisdn: 'nobody', text: 'x' }, { msisdn: '79270000001', text: '' }];
@@ -159,7 +159,7 @@ describe('sendMany', () => {
     });
   });
 
-  it('after `break` nothing new starts, the source is closed, and what is on its way settles and stays followed', async () => {
+  it('after `break` nothing new starts, the source is closed, and messages in flight settle and stay tracked', async () => {
     const { sms, gateway } = await account({}, { latencyMs: 50 });
     const rows = source(1_000);
     for await (const result of sms.sendMany(rows.rows(), { concurrency: 5 })) {
@@ -210,7 +210,7 @@ describe('sendMany', () => {
     await expect(results.next()).rejects.toBeInstanceOf(RtSmsAbortedError);
   });
 
-  it('what the source throws comes after the results in flight', async () => {
+  it('an error of the source comes after the results in flight', async () => {
     const { sms, gateway } = await account({}, { latencyMs: 50 });
     const failure = new Error('the table is gone');
     function* rows() {
@@ -238,7 +238,7 @@ describe('sendMany', () => {
     },
   );
 
-  it('ends with whatever the source ends with, be it nothing at all', async () => {
+  it('rejects with the value that the source throws, even if it is undefined', async () => {
     const { sms } = await account();
     async function* rows() {
       yield* source(1).rows();
@@ -249,7 +249,7 @@ describe('sendMany', () => {
     await expect(results.next()).rejects.toBeUndefined();
   });
 
-  it('leaves the process its turn, though no message needs a request', async () => {
+  it('does not block the event loop, even if no message needs a request', async () => {
     const { sms } = await account();
     let ticks = 0;
     const abort = new AbortController();
@@ -259,7 +259,7 @@ describe('sendMany', () => {
     const reading = (async () => {
       for await (const { ok } of sms.sendMany(rows.rows(), { signal: abort.signal })) {
         expect(ok).toBe(false);
-        // Where the process has no turn nothing else would end it.
+        // If the event loop were blocked, nothing else would end the test.
         if (++count > 100_000) return;
       }
     })();
@@ -267,7 +267,7 @@ describe('sendMany', () => {
     clearInterval(ticking);
   });
 
-  it('takes nothing more from the source when the application ends', async () => {
+  it('stops reading the source during shutdown', async () => {
     const { app, sms, gateway } = await account({}, { latencyMs: 20 });
     const rows = source(20_000);
     const sending = all(sms.sendMany(rows.rows(), { concurrency: 5 }));
@@ -283,19 +283,19 @@ describe('sendMany', () => {
     expect(after.pulled).toBe(0);
   });
 
-  it.each([undefined, null, 7, 'abc', {}])('messages that are %p are refused', async (messages) => {
+  it.each([undefined, null, 7, 'abc', {}])('messages that are %p are rejected', async (messages) => {
     const { sms } = await account();
     const { error } = await all(sms.sendMany(messages as SmsMessage[]));
     expect((error as RtSmsValidationError).problems).toEqual([expect.stringMatching(/^messages must be an array/)]);
   });
 
-  it('a signal that is none is refused', async () => {
+  it('an invalid signal is rejected', async () => {
     const { sms } = await account();
     const { error } = await all(sms.sendMany([], { signal: {} as AbortSignal }));
     expect((error as RtSmsValidationError).problems).toEqual(['signal must be an AbortSignal']);
   });
 
-  it.each([0, -1, 1.5, Number.NaN])('a concurrency of %d is refused', async (concurrency) => {
+  it.each([0, -1, 1.5, Number.NaN])('a concurrency of %d is rejected', async (concurrency) => {
     const { sms, gateway } = await account();
     const { error } = await all(sms.sendMany(source(3).rows(), { concurrency }));
     expect(error).toBeInstanceOf(RtSmsValidationError);

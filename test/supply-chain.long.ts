@@ -7,7 +7,7 @@ import ts from 'typescript';
 const root = resolve(import.meta.dirname, '..');
 const LIBRARIES = readdirSync(join(root, 'libs'));
 const LICENCES = ['MIT', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', '0BSD'];
-/** What npm would run on a user's machine. */
+/** Scripts that npm would run on a user's machine. */
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall', 'prepare', 'preprepare', 'postprepare'];
 
 interface Manifest {
@@ -24,7 +24,7 @@ interface Manifest {
 }
 const manifestIn = (folder: string) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
 
-/** Where Node finds the package from this folder; one of ours is where it is made, linked or not. */
+/** The folder in which Node finds a package from here; for our own libraries, the source folder, linked or not. */
 function find(name: string, from: string): string | undefined {
   const own = LIBRARIES.find((library) => name === `nestjs-${library}`);
   if (own) return join(root, 'libs', own);
@@ -33,7 +33,7 @@ function find(name: string, from: string): string | undefined {
   return from === dirname(from) ? undefined : find(name, dirname(from));
 }
 
-/** Every package that an installation of the library brings along, by its folder; peers too, as npm installs them. */
+/** All packages that an installation of the library adds, by folder, including peers, which npm installs. */
 function broughtBy(folder: string, found = new Map<string, Manifest>()): Map<string, Manifest> {
   const manifest = manifestIn(folder);
   const optional = Object.keys(manifest.optionalDependencies ?? {});
@@ -43,7 +43,7 @@ function broughtBy(folder: string, found = new Map<string, Manifest>()): Map<str
   for (const name of [...Object.keys(manifest.dependencies ?? {}), ...peers, ...optional]) {
     const place = find(name, folder);
     if (place === undefined) {
-      // Those of other systems are not installed.
+      // Optional packages for other systems are not installed.
       if (!optional.includes(name)) throw new Error(`${name}, which ${manifest.name} needs, is not installed`);
     } else if (!found.has(place)) {
       found.set(place, manifestIn(place));
@@ -133,8 +133,8 @@ describe('package-lock.json', () => {
 
   it('has an integrity for every package, and no address of a registry', () => {
     expect(installed.length).toBeGreaterThan(500);
-    // npm leaves it out of entries for other systems that it adds while node_modules is there: `npm install --package-lock-only`
-    // in a copy without it, and without these entries, brings it back.
+    // npm omits it for packages of other systems that it adds while node_modules exists: `npm install --package-lock-only`
+    // in a copy without node_modules and without these entries restores it.
     expect(installed.filter(([, { integrity }]) => !integrity?.startsWith('sha512-')).map(([path]) => path)).toEqual(
       [],
     );
@@ -163,7 +163,7 @@ describe('the workspace', () => {
     return [...new Set(names)].toSorted();
   };
 
-  it.each(folders)('%s declares whatever it imports', (folder) => {
+  it.each(folders)('%s declares all packages that it imports', (folder) => {
     const { name, dependencies, peerDependencies } = manifestIn(join(root, folder));
     const imported = importedBy([folder], /^(?!.*\.spec\.ts$)[^/]+\/[^/]+\/(src|terminal)\//);
     expect(imported.length + Number(folder === 'libs/rt-sms-testing')).toBeGreaterThan(0);
@@ -190,7 +190,7 @@ describe('the workspace', () => {
   });
 });
 
-/** What `npm audit --omit=dev --json` found: nothing, or vulnerabilities, or that it could not look. */
+/** Result of `npm audit --omit=dev --json`: clean, vulnerable, or unavailable. */
 function verdictOf(stdout: string): { vulnerable: string[] } | { unavailable: string } {
   try {
     const { metadata, vulnerabilities, message } = JSON.parse(stdout) as {
@@ -213,12 +213,12 @@ describe('npm audit', () => {
     for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {
       const found = locked[`libs/${library}/node_modules/${name}`] ?? locked[`node_modules/${name}`];
       expect([name, found]).toEqual([name, expect.anything()]);
-      // What is for development only it leaves out.
+      // It leaves out packages that are only for development.
       expect([name, found!.dev]).toEqual([name, undefined]);
     }
   });
 
-  it('is told clean, vulnerable and unavailable apart', () => {
+  it('distinguishes clean, vulnerable and unavailable', () => {
     const found = { axios: { severity: 'high' } };
     expect(verdictOf(JSON.stringify({ vulnerabilities: {}, metadata: {} }))).toEqual({ vulnerable: [] });
     expect(verdictOf(JSON.stringify({ vulnerabilities: found, metadata: {} }))).toEqual({

@@ -19,7 +19,7 @@ import { atEnd, start } from './platforms.js';
 const SECRET = 'a-secret-of-more-than-thirty-two-characters';
 const MESSAGE = { msisdn: '79270000001', text: 'Никому не говорите код 4711', shortcode: 'SHOP' };
 
-/** What an application does before Nest starts. */
+/** Registers an SDK, as an application does before Nest starts. */
 function registerSdk() {
   const spans = new InMemorySpanExporter();
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -34,7 +34,7 @@ function registerSdk() {
     metrics.disable();
     context.disable();
   });
-  /** Each point as `name{attribute=value}`: its value, or the count of a histogram. */
+  /** All points by `name{attribute=value}`, with the value, or the count of a histogram. */
   const points = async () => {
     exporter.reset();
     await reader.forceFlush();
@@ -71,7 +71,7 @@ async function run(options: Partial<RtSmsOptions> = {}) {
 }
 
 describe('with an OpenTelemetry SDK', () => {
-  it('a send is a span under its caller’s', async () => {
+  it('a send is a child span of its caller’s span', async () => {
     const { spans } = registerSdk();
     const { gateway, sms } = await run();
     const caller = trace.getTracer('test').startSpan('order');
@@ -93,7 +93,7 @@ describe('with an OpenTelemetry SDK', () => {
     });
   });
 
-  it('a failure is told by its code and reason, in the span and in the metrics', async () => {
+  it('a failure has its code and reason in the span and in the metrics', async () => {
     const { spans, points } = registerSdk();
     const { gateway, sms } = await run({ timeouts: { sendMs: 2_000 } });
     gateway.nextSend('invalid_field_shortcode');
@@ -141,7 +141,7 @@ describe('with an OpenTelemetry SDK', () => {
     expect(spans('rt_sms.status').length).toBeGreaterThan(0);
   });
 
-  it('what is done for a queued message is one span, its send within', async () => {
+  it('the processing of a queued message is one span with its send inside', async () => {
     const { spans, points } = registerSdk();
     const { sms, emitter } = await run();
     const accepted = emitter.waitFor('rt-sms.accepted');
@@ -215,7 +215,7 @@ describe('with an OpenTelemetry SDK', () => {
       expect(everything).not.toContain(secret);
   });
 
-  it('an SDK that is registered after the application has started is taken from the next call on', async () => {
+  it('an SDK that is registered after the start is used from the next call on', async () => {
     const { sms } = await run();
     await sms.send(MESSAGE);
     const { spans } = registerSdk();
@@ -267,7 +267,7 @@ describe('in Prometheus', () => {
     return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
   }
 
-  it('every series that an alert may ask for is there before the first message', async () => {
+  it('all series that an alert may use exist before the first message', async () => {
     const scrape = registerPrometheus();
     await run();
     const text = await scrape();

@@ -19,12 +19,12 @@ import { lateBy } from './timing.js';
 
 const SECRET = 'a-secret-of-sixteen';
 const MESSAGES = 10_000;
-/** In turn: delivered, failed, rejected, insufficient_balance. */
+/** Numbers with the statuses delivered, failed, rejected and insufficient_balance, in turn. */
 const NUMBERS = ['79270000001', '79990000002', '79990000003', '79990000004'];
 
 jest.setTimeout(180_000);
 
-/** Passes connections on to the gateway, until it is down: then they are cut, and new ones are refused. */
+/** Forwards connections to the gateway. While it is down, they are cut, and new ones are refused. */
 class Relay {
   private readonly sockets = new Set<Socket>();
   private server = this.make();
@@ -66,7 +66,7 @@ class Relay {
   }
 }
 
-/** An application behind a relay to its gateway, and every status event it has emitted. */
+/** An application behind a relay to its gateway, with all status events that it has emitted. */
 async function world(given: Partial<RtSmsOptions>, simulator: RtSmsSimulatorOptions, platform: Platform = 'fastify') {
   const gateway = await RtSmsSimulator.start({ seed: 7, ...simulator });
   atEnd(() => gateway.close());
@@ -108,7 +108,7 @@ async function world(given: Partial<RtSmsOptions>, simulator: RtSmsSimulatorOpti
     events,
     callbacks,
     onEvent: (act: typeof listener) => (listener = act),
-    /** The final events of each message, those that correct nothing. */
+    /** Final events of each message without corrections. */
     finals: () => {
       const finals = new Map<string, string[]>();
       for (const { uid, status, final, corrects } of events) {
@@ -116,14 +116,14 @@ async function world(given: Partial<RtSmsOptions>, simulator: RtSmsSimulatorOpti
       }
       return finals;
     },
-    /** Resolves once so many messages have a final status. */
+    /** Resolves when `count` messages have a final status. */
     allFinal: (count: number) =>
       new Promise<void>((resolve) => {
         const uids = new Set(events.filter(({ final }) => final).map(({ uid }) => uid));
         if (uids.size >= count) return resolve();
         listener = ({ uid, final }) => final && uids.add(uid).size === count && resolve();
       }),
-    /** Resolves once the gateway has no callback left to make. */
+    /** Resolves when the gateway has sent all callbacks. */
     async quiet(statuses: number) {
       while (
         gateway.callbacks.filter(({ copy }) => !copy).length < statuses ||
@@ -154,7 +154,7 @@ async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, coun
   const isFelt = new Promise<void>((resolve) => (felt = resolve));
   async function* source(part: typeof rows) {
     for (const [n, row] of part.entries()) {
-      // The gateway goes while nothing is on its way: what was cut in the middle nobody could know.
+      // The gateway stops while no request is in flight, because the outcome of a cut request would be unknown.
       if (part.length === count && n === count / 2) {
         if (settled < n) await new Promise<void>((resolve) => (settledAll = resolve));
         gateway.callTo(undefined);
@@ -176,7 +176,7 @@ async function sendThroughOutage({ sms, relay, gateway, callbacks }: World, coun
         if (again.push(result.message as (typeof rows)[number]) > 100) felt();
       } else if (result.error.outcome !== 'unknown') throw result.error;
       else {
-        // A connection that was cut as it opened. What an application cannot, the test can: look whether it has arrived.
+        // The connection was cut as it opened. Unlike an application, the test can check whether the message has arrived.
         const taken = gateway.messages.find(({ text }) => text === result.message.text);
         if (taken) await sms.track({ uid: taken.uid, ref: result.message.ref! });
         if (taken) uids.push(taken.uid);
@@ -194,7 +194,7 @@ const figures: string[] = [];
 const note = (line: string) => figures.push(line);
 afterAll(() => process.stderr.write(figures.map((line) => `  ${line}\n`).join('')));
 
-/** Each of the messages has exactly one final event that corrects nothing, and it is what the gateway says. */
+/** Expects exactly one final event without a correction for each message, with the status that the gateway has. */
 function expectExactlyOne({ gateway, finals, events }: World, uids: readonly string[]) {
   const all = finals();
   expect(uids.filter((uid) => all.get(uid)?.length !== 1)).toEqual([]);
@@ -256,7 +256,7 @@ describe('never lost', () => {
     const rows = Array.from({ length: MESSAGES }, (_, n) => ({ msisdn: NUMBERS[n % 4]!, text: `Hello ${n}` }));
     for await (const result of it.sms.sendMany(rows, { concurrency: 100 })) if (result.ok) uids.push(result.sent.uid);
     await it.allFinal(MESSAGES);
-    // Half of the numbers have two statuses, the others one.
+    // Half of the numbers have two statuses, the others have one.
     await it.quiet(1.5 * MESSAGES);
     expectExactlyOne(it, uids);
     expect(it.gateway.requests.get).toBe(0);
@@ -266,7 +266,7 @@ describe('never lost', () => {
     );
   });
 
-  it('without a secret callbacks are hints: the gateway is asked, and what it says is emitted', async () => {
+  it('without a secret callbacks are hints: the gateway is polled, and its status is emitted', async () => {
     const it = await world(
       { callback: {}, tracking: { perSecond: 10_000 } },
       { lifecycle: { awaitingMs: 50, finalMs: 1_200 } },
@@ -279,7 +279,7 @@ describe('never lost', () => {
     expect(it.events.every(({ source, confirmed }) => source === 'callback' && confirmed)).toBe(true);
   });
 
-  it('confirm: always asks for each message although the callback has the secret', async () => {
+  it('confirm: always polls for each message although the callback has the secret', async () => {
     const it = await world(
       { callback: { secrets: SECRET, confirm: 'always' }, tracking: { perSecond: 10_000 } },
       { lifecycle: { awaitingMs: 50, finalMs: 1_200 } },
@@ -361,7 +361,7 @@ describe('never lost', () => {
     expect(response.status).toBe(200);
     await later(1_000);
     expect(it.gateway.requests.get).toBe(0);
-    // Its callback is believed and emitted all the same.
+    // Its callback is still believed and emitted.
     await it.gateway.report(it.gateway.messages[0]!.uid, 'delivered');
     expect(it.events).toMatchObject([{ status: 'delivered' }]);
   });
@@ -399,7 +399,7 @@ describe('the end of the application', () => {
     const lateMs = await lateBy(1_000, closing);
     const tookMs = await closing;
     await ended;
-    // What was being written when it ended has arrived by now.
+    // Requests that were being written at the end have arrived by now.
     await later(100);
     const requests = it.gateway.requests.get;
     await later(300);
@@ -485,7 +485,7 @@ describe('memory, in a process of its own', () => {
     expect(growthMb).toBeLessThan(5);
   });
 
-  it('control: one that keeps the results is seen to grow', async () => {
+  it('control: a run that keeps the results grows', async () => {
     const { growthMb } = await measure('rows', '50000', 'keep');
     expect(growthMb).toBeGreaterThan(5);
   });

@@ -15,10 +15,10 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** A text that would run if a page took it for markup. */
+/** A text that would run as a script if a page took it for markup. */
 export const XSS = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>"\'&amp;';
 
-/** A real Chromium; Debian's is installed where it is missing and the user is root. */
+/** Starts a real Chromium. Run as root, it installs Debian's if it is missing. */
 export async function startChromium(): Promise<Browser> {
   if (!existsSync(EXECUTABLE)) {
     if (process.getuid?.() !== 0) {
@@ -30,7 +30,7 @@ export async function startChromium(): Promise<Browser> {
   return chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
 }
 
-/** A page of its own, and what it complained about: the console's errors and warnings, what was thrown. */
+/** Opens a new page and records its problems: errors and warnings of the console, and exceptions. */
 export async function openPage(
   browser: Browser,
   url: string,
@@ -49,7 +49,7 @@ export async function openPage(
 
 let axe: Promise<string> | undefined;
 
-/** What axe-core finds to be serious or critical, a line each. */
+/** Serious and critical findings of axe-core, one per line. */
 export async function seriousFindings(page: Page): Promise<string[]> {
   axe ??= readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   await page.evaluate(await axe);

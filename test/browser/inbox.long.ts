@@ -21,7 +21,7 @@ async function startGateway(options: RtSmsSimulatorOptions = {}): Promise<RtSmsS
   return gateway;
 }
 
-/** The user's server; `next()` gives the query of the next callback. */
+/** The user's server; `next()` returns the query of the next callback. */
 async function startReceiver() {
   const server = http.createServer((_, response) => response.end('ok')).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -52,7 +52,7 @@ async function send(gateway: RtSmsSimulator, text = 'Ваш код 4821', msisdn
   return response.statusCode ?? 0;
 }
 
-/** A status request. */
+/** Sends a status request. */
 async function ask(gateway: RtSmsSimulator, uid: string): Promise<void> {
   const { login, password, url } = gateway.options;
   const request = http.get(`${url}/${uid}`, { agent, auth: `${login}:${password}` });
@@ -76,7 +76,7 @@ const hasText = (page: Page, selector: string, text: string) =>
   page.locator(selector).filter({ hasText: text }).first().waitFor();
 
 describe('the inbox', () => {
-  it('shows a message as it comes, pushes a status, and the callback arrives', async () => {
+  it('shows an arriving message, reports a status, and the callback arrives', async () => {
     const receiver = await startReceiver();
     const gateway = await startGateway({ callbackUrl: receiver.url });
     const page = await open(gateway);
@@ -106,7 +106,7 @@ describe('the inbox', () => {
     await hasText(page, '.calls li', '→ lost');
   });
 
-  it('is worked by the keyboard alone', async () => {
+  it('can be used with the keyboard alone', async () => {
     const gateway = await startGateway();
     for (const text of ['alpha 1', 'beta 2', 'beta 3']) await send(gateway, text);
     const page = await open(gateway);
@@ -133,7 +133,7 @@ describe('the inbox', () => {
     await hasText(page, '.bubble.current', 'two');
     await page.keyboard.press('r');
     await hasText(page, '#detail-status', 'rejected');
-    // In the details they push too; in a field they are letters.
+    // The keys also work in the details; in a field they are letters.
     await page.click('[data-push=delivered]');
     await hasText(page, '#detail-status', 'delivered');
     await page.keyboard.press('f');
@@ -158,7 +158,7 @@ describe('the inbox', () => {
     expect(await page.evaluate('document.activeElement.id')).toBe('messages');
   });
 
-  it('tells the probe of a health check from a request that failed', async () => {
+  it('distinguishes the probe of a health check from a failed request', async () => {
     const gateway = await startGateway();
     const page = await open(gateway);
     await ask(gateway, 'message-id-000000000000');
@@ -197,7 +197,7 @@ describe('the inbox', () => {
     expect(gateway.faults.send).toEqual([]);
     await page.locator('dialog summary').click();
     const words = (await page.innerText('body')).replaceAll(/https?:\/\/\S*|message-id-\w+/g, '');
-    // What is left of English are the provider's words and names of the protocol.
+    // The remaining English words are the provider's terms and names of the protocol.
     expect(words).not.toMatch(
       /\b(delivered|awaiting|failed|rejected|insufficient_balance|balance|accepted|must|lost|answer)\b/i,
     );
@@ -208,7 +208,7 @@ describe('the inbox', () => {
     for (const width of [360, 700, 1280]) {
       const page = await open(gateway, { locale, viewport: { width, height: 800 } });
       await page.click('#conditions-open');
-      // A select that may grow is as wide as its longest choice.
+      // A select without a fixed width is as wide as its longest choice.
       const cut = await page.evaluate<string[]>(`[...document.querySelectorAll('select')].filter((select) => {
         const copy = select.cloneNode(true);
         copy.style.cssText = 'position: absolute; visibility: hidden; width: max-content';
@@ -249,7 +249,7 @@ describe('the inbox', () => {
     },
   );
 
-  it('shows a text as text, whatever is in it, and masks numbers until told not to', async () => {
+  it('shows markup in a text as text, and masks numbers until masking is off', async () => {
     const gateway = await startGateway();
     await send(gateway, XSS);
     const page = await open(gateway);
@@ -288,10 +288,10 @@ describe('the inbox', () => {
     ['light', {}],
     ['dark and Russian', { colorScheme: 'dark', locale: 'ru-RU' }],
     ['small', { viewport: { width: 390, height: 844 } }],
-  ] as const)('has nothing serious for axe: %s', async (_, options) => {
+  ] as const)('does not have serious findings of axe: %s', async (_, options) => {
     const receiver = await startReceiver();
     const gateway = await startGateway({ callbackUrl: receiver.url });
-    // Colours are not to be judged while something fades in.
+    // Colours cannot be checked during an animation.
     const page = await open(gateway, { ...options, reducedMotion: 'reduce' });
     await page.locator('#empty h2').waitFor();
     expect(await seriousFindings(page)).toEqual([]);
@@ -322,7 +322,7 @@ describe('the inbox', () => {
     expect(await seriousFindings(page)).toEqual([]);
   });
 
-  it('shows 10,000 messages within a second and scrolls them without a hitch', async () => {
+  it('shows 10,000 messages within a second and scrolls smoothly', async () => {
     const gateway = await startGateway();
     const texts = [
       'Ваш код 4821',
@@ -345,12 +345,12 @@ describe('the inbox', () => {
       new PerformanceObserver((list) => window.longMs.push(...list.getEntries().map(({ duration }) => duration)))
         .observe({ entryTypes: ['longtask'] });
     `);
-    // The best of a few: other processes may take the machine at any one time.
+    // The best of a few runs counts, because other processes may use the machine.
     let rendered = Infinity;
     let longest = Infinity;
     for (let attempt = 0; attempt < 4 && (rendered > 1_000 || longest > 200); attempt++) {
       await page.reload();
-      // By an attribute: the page's policy lets nobody evaluate code in it.
+      // Read from an attribute, because the page's policy forbids evaluating code in it.
       const html = page.locator('html[data-rendered-ms]');
       rendered = Math.min(rendered, Number(await html.getAttribute('data-rendered-ms')));
       await page.locator('#count-messages').filter({ hasText: '10,000' }).waitFor();

@@ -7,7 +7,7 @@ import { atEnd, start } from '../platforms.js';
 import { gatewayInEnvironment, SECRET } from '../sample/environment.js';
 import { openPage, seriousFindings, startChromium, XSS } from './chromium.js';
 
-// What must be quick is measured; a busy machine takes its time.
+// Speed is measured separately; this limit is for a busy machine.
 jest.setTimeout(60_000);
 
 let browser: Browser;
@@ -16,7 +16,7 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => browser?.close());
 
-/** Chromium's own word about an answer that is no success; these tests ask for some. */
+/** Chromium's message about a failed request; these tests cause some on purpose. */
 const REFUSED = /^Failed to load resource: the server responded with a status of (422|502|503)/;
 
 async function startSample(): Promise<{ gateway: RtSmsSimulator; url: string }> {
@@ -48,10 +48,10 @@ async function send(page: Page, text: string, msisdn = '8 927 000-00-01'): Promi
 const first = (page: Page) => page.locator('#messages li').first();
 const shows = (page: Page, selector: string, text: string | RegExp) =>
   page.locator(selector).filter({ hasText: text }).first().waitFor();
-/** Anything that a text made of itself. */
+/** Elements that a text has created as markup. */
 const made = (page: Page) => page.locator('main img, main script, table img').count();
 
-/** In the page: the words of the cells that stand on two lines, or are not in the window without scrolling to the side. */
+/** Code for the page: returns words of cells that are broken over two lines or outside the window. */
 const BROKEN_OR_OUT_OF_SIGHT = `(selector) => {
   const found = [];
   for (const cell of document.querySelectorAll(selector)) {
@@ -72,7 +72,7 @@ const BROKEN_OR_OUT_OF_SIGHT = `(selector) => {
 }`;
 
 describe("the sample's page", () => {
-  it('sends what is typed, the inbox gets it, and a status pushed there is seen here within a second', async () => {
+  it('sends a message to the inbox, and shows a status reported there within a second', async () => {
     const { gateway, url } = await startSample();
     const page = await open(url);
     await shows(page, '#empty', 'Nothing was sent yet');
@@ -92,7 +92,7 @@ describe("the sample's page", () => {
     expect(performance.now() - began).toBeLessThan(1_000);
     await shows(page, '#outcome', 'delivered');
 
-    // What others send is seen, too, and a page that is opened later has it all.
+    // Messages of others are shown too, and a page that is opened later has all of them.
     await fetch(`${url}/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -110,7 +110,7 @@ describe("the sample's page", () => {
     await expect(second.locator('#messages .status').allTextContents()).resolves.toEqual(['rejected 11', 'delivered']);
   });
 
-  it('says of a failure what became of the message, and what to do', async () => {
+  it('shows the outcome of a failed message, and the advice', async () => {
     const { gateway, url } = await startSample();
     const page = await open(url);
     await send(page, 'Hello', '+7 927');
@@ -127,7 +127,7 @@ describe("the sample's page", () => {
       '#outcome .failure',
       /may have been sent\s*RT_SMS_UNEXPECTED_RESPONSE.*Do not send it again blindly/,
     );
-    // The text is still there for another try, and the list keeps what happened.
+    // The text stays for another try, and the list keeps the failure.
     await expect(page.inputValue('#text')).resolves.toBe('Hello');
     await shows(page, '#messages .trouble', /may have been sent\s*RT_SMS_UNEXPECTED_RESPONSE/);
     await shows(page, '#messages .trouble', 'invalid_source_address');
@@ -160,7 +160,7 @@ describe("the sample's page", () => {
     },
   );
 
-  it('has its own words for what is wrong with a text', async () => {
+  it('has translated texts for the problems of a text', async () => {
     const { url } = await startSample();
     const page = await open(url);
     await send(page, 'x'.repeat(153 * 256));
@@ -168,7 +168,7 @@ describe("the sample's page", () => {
     await page.click('#language');
     await shows(page, '#text-problem', 'Текст занимает 256 SMS, а склеить можно не больше 255');
     await page.click('#language');
-    // A browser makes it whole in its JSON; what is typed by hand is half of an emoji all the same.
+    // Typing cannot produce half of a character, so the value is set by script; a browser would repair it in its JSON.
     await page.evaluate(`document.querySelector('#text').value = '\\ud83d'`);
     await page.click('#send');
     await shows(page, '#text-problem', 'half of a character');
@@ -193,7 +193,7 @@ describe("the sample's page", () => {
     for (const words of ['Это не номер телефона', 'Такой текст отправить нельзя', 'заключите в кавычки']) {
       await shows(page, '#bulk-rows td', words);
     }
-    // What is left of English are codes, and words of the provider and of files.
+    // The remaining English words are codes, and terms of the provider and of files.
     const words = (await page.innerText('main')).match(/\b[a-z]{2,}\b/gi) ?? [];
     const known = /^(SMS|CSV|SHOP|utf|GSM|UCS|RT_SMS_\w+|invalid_source_address)$/;
     expect(words.filter((word) => !known.test(word))).toEqual([]);
@@ -329,7 +329,7 @@ describe("the sample's page", () => {
     expect(await made(page)).toBe(0);
   });
 
-  it('shows a text as text, whatever is in it', async () => {
+  it('shows markup in a text as text', async () => {
     const { url } = await startSample();
     const page = await open(url);
     await send(page, XSS);
@@ -346,7 +346,7 @@ describe("the sample's page", () => {
     expect(await made(page)).toBe(0);
   });
 
-  it('is worked by the keyboard alone', async () => {
+  it('can be used with the keyboard alone', async () => {
     const { gateway, url } = await startSample();
     const page = await open(url);
     await page.focus('#msisdn');
@@ -375,7 +375,7 @@ describe("the sample's page", () => {
     ['light', {}],
     ['dark and Russian', { colorScheme: 'dark', locale: 'ru-RU' }],
     ['small', { viewport: { width: 360, height: 740 } }],
-  ] as const)('has nothing serious for axe: %s', async (_, options) => {
+  ] as const)('does not have serious findings of axe: %s', async (_, options) => {
     const { gateway, url } = await startSample();
     const page = await open(url, { ...options, reducedMotion: 'reduce' });
     const statuses = ['delivered', 'awaiting_report', 'failed', 'rejected', 'insufficient_balance', 'odd'];
@@ -389,7 +389,7 @@ describe("the sample's page", () => {
     await page.locator('#messages .tone-unknown').waitFor();
     await page.locator('#outcome .failure').waitFor();
     expect(await seriousFindings(page)).toEqual([]);
-    // Nothing sticks out at the side.
+    // The page does not scroll to the side.
     expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
     await page.click('#tab-many');
     await page.fill('#csv', '79270000001;"never closed');

@@ -1,4 +1,4 @@
-// node --import ./test/child/ts.mjs test/browser/screenshots.ts: takes the pictures in docs/images anew.
+// node --import ./test/child/ts.mjs test/browser/screenshots.ts: takes the pictures in docs/images again.
 import 'reflect-metadata';
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ const FOLDER = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const SECRET = 'a-secret-of-sixteen';
 const WINDOW = { viewport: { width: 1180, height: 680 }, colorScheme: 'light', reducedMotion: 'reduce' } as const;
 
-/** What was sent, by whom, and what became of it. */
+/** Messages for the pictures, with senders and statuses. */
 const STORY = [
   ['+79270000001', 'Your code is 4821. Tell it to nobody.', 'BANK', 'delivered'],
   [
@@ -54,7 +54,7 @@ for (const [msisdn, text, shortcode, status] of STORY) {
 gateway.nextSend('invalid_source_address');
 await post({ msisdn: '+79270000005', text: 'See you at the opening!', shortcode: 'GALLERY' });
 
-/** The same times in every picture: of a row by its place, elsewhere those of the chosen row. */
+/** Sets the same times in all pictures: for a row by its place, elsewhere the times of the chosen row. */
 async function fixTimes(page: Page, chosen: number): Promise<void> {
   await page.evaluate(`(() => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

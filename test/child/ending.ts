@@ -1,4 +1,4 @@
-// An application that ends while its sends are on their way: by a signal, or, with the argument `close`, by its own close().
+// An application that ends while its sends are in flight: by a signal, or, with the argument `close`, by app.close().
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

@@ -1,5 +1,5 @@
-// Sends one message with the options of its argument, and prints what came of it: JSON on one line. With the argument `plainly`
-// the same address is asked by Node itself.
+// Sends one message with the options of its argument, and prints the result as JSON on one line. With the argument `plainly`
+// it sends a request to the same address by Node itself.
 import 'reflect-metadata';
 import https from 'node:https';
 import { NestFactory } from '@nestjs/core';
@@ -35,5 +35,5 @@ async function send(): Promise<object> {
 }
 
 process.stdout.write(`${JSON.stringify(how === 'plainly' ? await plainly() : await send())}\n`);
-// A connection that is kept alive would hold the process.
+// A kept-alive connection would keep the process running.
 process.exit();

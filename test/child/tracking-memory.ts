@@ -1,4 +1,4 @@
-// One figure of tracking's memory, told to the parent: node --expose-gc --import ./test/child/ts.mjs <this> <what> <count>
+// One figure of tracking's memory, sent to the parent: node --expose-gc --import ./test/child/ts.mjs <this> <what> <count>
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EventEmitter2 } from '@nestjs/event-emitter';
@@ -16,13 +16,13 @@ function heap(): number {
 }
 const tell = (figures: Record<string, number>) =>
   new Promise<void>((resolve) => process.send!(figures, () => resolve()));
-/** New strings each time, as they come off the wire. */
+/** Generates new strings each time, like those read from a socket. */
 function* uids(from: number, to: number): Generator<string> {
   for (let n = from; n < to; n++) yield `message-id-${(n * 2_654_435_761).toString(36).padStart(12, 'a').slice(-12)}`;
 }
 
 const figures = {
-  /** Bytes of each message that is followed, and of each that is remembered after its final status. */
+  /** Bytes per tracked message, and per message that is remembered after its final status. */
   async tracked() {
     const app = await startAccount({
       url: 'http://127.0.0.1:9/',
@@ -43,7 +43,7 @@ const figures = {
     return { followed: each(tracked - before), remembered: each(settled - before), finals };
   },
 
-  /** Hints about messages that do not exist: nothing else to do, then while a send is on its way and hints have to wait. */
+  /** Hints about messages that do not exist: first without other work, then during a send, when hints have to wait. */
   async hints() {
     let requests = 0;
     const gateway = createServer((request) => {
@@ -91,7 +91,7 @@ const figures = {
     return figures;
   },
 
-  /** Callbacks with the right secret about uids that somebody has invented. */
+  /** Callbacks with the right secret about invented uids. */
   async invented() {
     const app = await startAccount({ url: 'http://127.0.0.1:9/', tracking: { schedule: [1] } });
     const sms = app.get(RtSmsService);
@@ -114,7 +114,7 @@ const figures = {
     return { events, repeated: events - repeated, growthMb };
   },
 
-  /** The resident set while `sendMany` goes through a generator; `keep` is the control that holds on to the results. */
+  /** Resident set while `sendMany` reads a generator; `keep` is the control that keeps the results. */
   async rows() {
     const app = await startAccount({ url: await startGateway(), tracking: { limit: 5_000, remember: 5_000 } });
     const sms = app.get(RtSmsService);
@@ -136,7 +136,7 @@ const figures = {
     const perSecond = (count / (performance.now() - began)) * 1_000;
     await app.close();
     const highest = (values: number[]) => Math.max(...values);
-    // After the first half everything that is kept on purpose is full.
+    // After the first half, all limits of what is kept on purpose are reached.
     return {
       growthMb: highest(resident.slice(10)) - highest(resident.slice(5, 10)),
       residentMb: resident.at(-1)!,

@@ -1,5 +1,5 @@
-// docs/bundling.md, as it is printed: an application that is built is made one file, by each bundler that the page names,
-// without @opentelemetry/api and with it. The file runs in an empty folder, where nothing else can be found.
+// Tests docs/bundling.md as printed: each bundler on the page bundles a built application into one file,
+// without @opentelemetry/api and with it. The file runs in an empty folder, where it cannot find other packages.
 import { execFile } from 'node:child_process';
 import { match, strictEqual } from 'node:assert';
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -49,7 +49,7 @@ const bundlers = {
   },
 };
 
-/** `home` is an application that is installed and built. */
+/** @param home folder of an installed and built application */
 export async function bundled(home) {
   await rm(join(home, 'node_modules/@opentelemetry'), { recursive: true, force: true });
   const { RtSmsSimulator } = createRequire(join(home, 'package.json'))('nestjs-rt-sms-testing');

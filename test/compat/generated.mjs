@@ -1,4 +1,4 @@
-// What the README and docs/getting-started.md show, as it is printed there, with the tarballs in place of the registry: in an
+// Tests the README and docs/getting-started.md as printed, with tarballs in place of the registry: in an
 // application as the Nest CLI generates it, `nest add nestjs-rt-sms` or the lines for doing it by hand, the service and its
 // test. It compiles, starts with the values of its .env, gets a message delivered, and all of its tests pass.
 import { execFile } from 'node:child_process';
@@ -23,7 +23,7 @@ const { 'src/app.module.ts': rootModule, ...service } = filesOf(readme);
 const printed = { ...service, ...filesOf(testing) };
 const lines = /```ts\n([^]*?)```/.exec(start)[1];
 const variables = [...start.matchAll(/^ *(RT_SMS_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
-/** What `npm install` is given by hand, by the version of Nest. */
+/** Packages to install by hand, for a version of Nest. */
 const byHand = (version) =>
   new RegExp(`On Nest ${version}:\\n\\n\`\`\`sh\\nnpm install nestjs-rt-sms (.*)\\n`).exec(readme)[1].split(' ');
 
@@ -32,10 +32,10 @@ const npm = (home, ...args) =>
 const nest = (home, ...args) =>
   run(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', ...args], { cwd: home, env });
 
-/** `nest add`, twice: the second time changes nothing. */
+/** Runs `nest add` twice: the second run must not change anything. */
 async function withNestAdd(home, version, { core, testing }) {
   const read = (file) => readFile(join(home, file), 'utf8');
-  // What `nest add` does first, with the tarballs in place of the registry.
+  // The first step of `nest add`, with the tarballs in place of the registry.
   await npm(home, 'install', core, testing);
   const installed = await read('node_modules/.package-lock.json');
   await nest(home, 'add', 'nestjs-rt-sms', '--skip-install');
@@ -44,11 +44,11 @@ async function withNestAdd(home, version, { core, testing }) {
   await nest(home, 'add', 'nestjs-rt-sms', '--skip-install');
   deepStrictEqual(await Promise.all(['src/app.module.ts', 'package.json', '.env.example'].map(read)), once);
   await npm(home, 'install');
-  // By hand one writes what it writes.
+  // The schematic writes the same lines as the instructions by hand.
   for (const line of rootModule.matchAll(/^(?:import .*|    .*,)$/gm)) ok(once[0].includes(line[0]), line[0]);
 }
 
-/** The lines for doing it by hand, beside what the root module has. */
+/** Adds the lines from the instructions by hand to the root module. */
 async function withoutNestAdd(home, version, { core, testing }) {
   await npm(home, 'install', core, ...byHand(version), testing);
   const file = join(home, 'src/app.module.ts');
@@ -60,7 +60,7 @@ async function withoutNestAdd(home, version, { core, testing }) {
   await writeFile(file, written);
 }
 
-/** The service and the tests of the pages, beside those that the application has. */
+/** Adds the service and the tests of the pages to the application. */
 async function tryOut(home, version, gateway) {
   const read = (file) => readFile(join(home, file), 'utf8');
   await nest(home, 'generate', 'service', 'orders');
@@ -69,7 +69,7 @@ async function tryOut(home, version, gateway) {
     await mkdir(dirname(join(home, path)), { recursive: true });
     await writeFile(join(home, path), code);
   }
-  // Without any variable set: the tests of the pages bring what they need, that of the application does not.
+  // Runs without environment variables: the tests of the pages set what they need, the application's test does not need them.
   await npm(home, 'test');
   await npm(home, 'run', 'test:e2e', '--', 'orders');
 
@@ -84,7 +84,7 @@ async function tryOut(home, version, gateway) {
   await writeFile(join(home, '.env'), filled);
   await npm(home, 'run', 'test:e2e');
 
-  // Types, of the tests as well: there an ES module names its files in full, as the comments of the pages say.
+  // Checks types, also of the tests, where ES modules name their files in full, as the comments of the pages explain.
   for (const path of Object.keys(printed)) {
     const full = (await read(path)).replace(/from '\S+'; \/\/ on Nest 12: ('\S+')/g, (line, name) =>
       version === 12 ? `from ${name};` : line,

@@ -1,5 +1,5 @@
-// Packs the libraries in a copy that is as a fresh clone after `npm ci`: `npm pack` builds, and must not take the build from
-// under somebody else.
+// Packs the libraries in a copy like a fresh clone after `npm ci`: `npm pack` builds, and must not replace the build that
+// another process uses.
 //
 //   node test/compat/pack.mjs <folder>      prints the paths of the tarballs as JSON
 import { execFile } from 'node:child_process';
@@ -11,14 +11,14 @@ const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 const isSource = (path) => !/[\\/](dist|node_modules)$/.test(path);
 
-/** The tarballs, by the folders in `libs`. */
+/** Paths of the tarballs, by folder in `libs`. */
 export async function pack(folder) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
   for (const entry of ['package.json', 'tsconfig.base.json', 'build.mjs', 'libs'])
     await cp(join(root, entry), join(folder, entry), { recursive: true, filter: isSource });
-  // Each alone, and the engine before the core that it is compiled against: none needs another to be built.
+  // Packed one by one, the engine before the core that it depends on: no package needs another one to be built.
   const packed = {};
   for (const name of (await readdir(join(folder, 'libs'))).toSorted().toReversed()) {
     const args = ['pack', '-w', `nestjs-${name}`, '--json', '--silent', '--pack-destination', folder];

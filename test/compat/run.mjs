@@ -1,10 +1,10 @@
-// The packed libraries in applications of others: every way of building and testing that Nest 11 and 12 generate, on every
-// supported Node, each on Express and then on Fastify; what the README shows in an application that the Nest CLI generates;
+// Tests the packed libraries in applications: all ways of building and testing that Nest 11 and 12 generate, on all
+// supported versions of Node, on Express and then on Fastify; the README's code in an application of the Nest CLI;
 // and an application in one file. Needs the network (npm).
 //
 //   node test/compat/run.mjs [--app <name>] [--in <folder>]
 //
-// --in: a folder to keep; what is installed there is used again.
+// --in: a folder to keep; installed packages in it are used again.
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
@@ -29,9 +29,9 @@ const APPS = {
   nest11: { builds: ['nodenext', 'node16', 'commonjs'], test: () => jest, isBundled: true },
   'nest12-jest': { test: () => esmJest, isBundled: true },
   'nest12-vitest': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
-  // Its `main` looks at what @nestjs/observe reports.
+  // Its `main` checks the reports of @nestjs/observe.
   'nest12-observe': { test: () => ['node_modules/vitest/vitest.mjs', 'run'] },
-  // Jest cannot require what is an ES module before Node 24.9, so there the compiled tests run on Node's own runner.
+  // Before Node 24.9 Jest cannot require ES modules, so the compiled tests run on Node's test runner there.
   'nest12-cjs': { test: (node) => (node < 24 ? compiled : esmJest) },
 };
 
@@ -53,7 +53,7 @@ function npm(cwd, ...args) {
   });
 }
 
-/** The executable of each Node: this one for its own major version, the others from npm. */
+/** Executables of all Node versions: the running one for its major version, the others from npm. */
 async function nodes() {
   const own = Number(process.versions.node.split('.')[0]);
   const others = NODES.filter((node) => node !== own);
@@ -66,7 +66,7 @@ async function nodes() {
   return new Map(NODES.map((node) => [node, binary(node)]));
 }
 
-/** Lays an application out, installs it with the tarballs, and compiles it: types are checked here. */
+/** Copies an application, installs it with the tarballs, and compiles it with type checks. */
 async function install(app, tarballs) {
   const home = join(folder, app);
   for (const entry of ['src', 'test']) await rm(join(home, entry), { recursive: true, force: true });
@@ -75,10 +75,10 @@ async function install(app, tarballs) {
   const manifest = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'));
   for (const file of (await readdir(home, { recursive: true })).filter((name) => /^(src|test).*\.ts$/.test(name))) {
     const text = await readFile(join(home, file), 'utf8');
-    // As one writes it there: a package that is no ES module imports its own files without an ending.
+    // A CommonJS package imports its own files without an extension.
     const own = manifest.type === 'module' ? text : text.replace(/(from '\.[^']*)\.js'/g, "$1'");
     await writeFile(join(home, file), own);
-    // Named otherwise here, so that they are no tests of this repository.
+    // They have other names here, so that Jest does not run them in this repository.
     await rename(join(home, file), join(home, file.replace(/test\.ts$/, 'spec.ts')));
   }
   for (const name of ['nestjs-rt-sms', 'nestjs-rt-sms-bullmq', 'nestjs-rt-sms-testing'])
@@ -86,21 +86,21 @@ async function install(app, tarballs) {
   await npm(home, 'install', '--no-package-lock', '--prefer-offline', ...tarballs);
 }
 
-/** One build of an application; `dist` is the folder that it is built into. */
+/** Builds an application once, into the folder `dist`. */
 async function build({ app, build: name }) {
   const tsconfig = name === 'nodenext' ? 'tsconfig.json' : `tsconfig.${name}.json`;
   await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', tsconfig], { cwd: join(folder, app), env });
   return tsconfig;
 }
 
-/** The application once as it is deployed, then its tests. */
+/** Runs the application as deployed, then its tests. */
 async function tryOut({ app, build: name, test }, tsconfig, node, binary) {
   const how = { cwd: join(folder, app), env: { ...env, TSCONFIG: tsconfig }, timeout: 120_000 };
   await run(binary, [`${name === 'nodenext' ? 'dist' : `dist-${name}`}/src/main.js`], how);
   await run(binary, test(node), how);
 }
 
-/** A row of the table: built once, tried on every Node. */
+/** Builds a row of the table once, and runs it on all versions of Node. */
 async function tryRow(row, binaries) {
   const what = `${row.app} ${row.build}`;
   const results = (table[what] = {});
@@ -117,7 +117,7 @@ async function tryRow(row, binaries) {
   }
 }
 
-/** An application of the Nest CLI that the schematic was run in. */
+/** Runs the schematic in an application of the Nest CLI. */
 async function added(version, packed) {
   const what = `nest ${version} generated, with nest add and by hand`;
   const home = join(folder, `generated-${version}`);
@@ -128,7 +128,7 @@ async function added(version, packed) {
   console.log(`${what}: ${result}`);
 }
 
-/** An application in one file. Its folder is given a package more, so this comes after the rest of it. */
+/** Tests an application in one file. It installs another package in the folder, so it runs last. */
 async function tryBundle(app) {
   const result = await bundled(join(folder, app)).then(
     () => '✓',
@@ -137,7 +137,7 @@ async function tryBundle(app) {
   console.log(`${app}, bundled: ${result}`);
 }
 
-/** Runs the tasks in order, as many at once as there are processors. */
+/** Runs the tasks in order, with one task per processor at once. */
 async function inTurn(tasks) {
   const rest = [...tasks];
   const worker = async () => {

@@ -1,9 +1,9 @@
-// Whatever the pages show is tried: blocks of `ts` compile, `json` parses, commands of npm and links lead somewhere.
+// Checks all examples of the pages: `ts` blocks compile, `json` parses, npm commands and links have a target.
 //
-// A block of `ts` stands for itself but for three things. Public names, and those of FROM and GIVEN, need no import. One whose
-// first line is `// src/name.ts` can be imported by the others of its page, and those of the README by every page. What else it
-// needs is declared by a comment before it, `<!-- ts: declare const order: Order; -->`; a `…` in that stands for the block,
-// say as the body of a class.
+// A `ts` block is compiled alone, with three exceptions. Public names, and those of FROM and GIVEN, do not need an import. A
+// block whose first line is `// src/name.ts` can be imported by the others of its page, and those of the README by every page.
+// Other names that it needs are declared in a comment before it, `<!-- ts: declare const order: Order; -->`; a `…` in that
+// stands for the block, for example as the body of a class.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';
@@ -70,7 +70,7 @@ describe('the pages', () => {
 
   it('have TypeScript that compiles', () => {
     const config = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)).config as object;
-    // Strict, as a generated application is, and no stricter. Nest 11 names the application's own files without an ending.
+    // As strict as a generated application. Nest 11 imports the application's own files without an extension.
     const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root, {
       exactOptionalPropertyTypes: false,
       noUncheckedIndexedAccess: false,
@@ -222,7 +222,7 @@ describe('the pages', () => {
       })),
     );
     expect(set.length).toBeGreaterThan(5);
-    // Those of the simulator are made up of its flags.
+    // The simulator derives its variables from its flags.
     const known = (name: string) => read.has(name) || name.startsWith('RT_SMS_SIM_');
     expect(set.filter(({ name }) => !known(name)).map(({ at }) => at)).toEqual([]);
   });

@@ -22,16 +22,16 @@ const program = ts.createProgram(
 );
 const checker = program.getTypeChecker();
 
-// Nest's: what they do for their class is not the user's to know.
+// Nest's hooks are internal to their class.
 const HOOK = /^(on(Module|Application)|beforeApplication)/;
 const HIDDEN = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
 const isOurs = ({ fileName }: ts.SourceFile) => fileName.startsWith(`${root}/libs/`);
-/** A sentence of its own, or of what it overrides; a bare tag is none. */
+/** True if the symbol, or the one that it overrides, has a sentence; a tag alone is not enough. */
 const documented = (symbol: ts.Symbol) =>
   symbol.getDocumentationComment(checker).length > 0 ||
   symbol.getJsDocTags(checker).some(({ name }) => name === 'internal');
 
-/** What a user sees of a class or an interface: its members that are declared in these libraries. */
+/** Members of a class or an interface that are declared in these libraries. */
 function membersOf(symbol: ts.Symbol): ts.Symbol[] {
   const isClass = Boolean(symbol.flags & ts.SymbolFlags.Class);
   if (!isClass && !(symbol.flags & ts.SymbolFlags.Interface)) return [];

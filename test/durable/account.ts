@@ -22,7 +22,7 @@ export interface Running {
   sms: RtSmsService;
   url: string;
   events: Seen[];
-  /** Resolves with the first event of this name, past or to come. */
+  /** Resolves with the first event of this name, past or future. */
   heard(name: string, id?: string): Promise<Seen>;
 }
 
@@ -32,14 +32,14 @@ export interface Setting {
   providers?: Provider[];
 }
 
-/** A gateway whose statuses wait for the test. */
+/** A gateway whose statuses are set by the test. */
 export async function gatewayOf(options: RtSmsSimulatorOptions = {}): Promise<RtSmsSimulator> {
   const gateway = await RtSmsSimulator.start({ lifecycle: false, ...options });
   atEnd(() => gateway.close());
   return gateway;
 }
 
-/** An application of this process, with one account on `gateway` and its queue in `store`. */
+/** Starts an application in this process, with one account on `gateway` and its queue in `store`. */
 export async function run(
   gateway: RtSmsSimulator,
   store: Service['options'],

@@ -22,7 +22,7 @@ async function each(count: number, work: (n: number) => Promise<unknown>): Promi
   await Promise.all(Array.from({ length: 10 }, worker));
 }
 
-/** How many things are in the store: keys of Redis, rows of PostgreSQL. */
+/** Size of the store: number of keys in Redis, or of rows in PostgreSQL. */
 async function sizeOf({ options }: Service): Promise<number> {
   if ('connection' in options) {
     const client = new Redis(options.connection);
@@ -39,7 +39,7 @@ async function sizeOf({ options }: Service): Promise<number> {
   return Number(rows[0]!.size);
 }
 
-/** How many commands this Redis has carried out. */
+/** Number of commands that this Redis has processed. */
 async function commandsOf({ options }: Service): Promise<number | undefined> {
   if (!('connection' in options)) return undefined;
   const client = new Redis(options.connection);
@@ -56,7 +56,7 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
   beforeEach(() => store.clear());
   afterAll(() => store.close());
 
-  /** Waits until no callback about an unknown message is to be handled. */
+  /** Waits until all callbacks about unknown messages have been handled. */
   async function handled(): Promise<void> {
     const queue = await bareQueue(store, rtSmsQueueNames().unknown);
     atEnd(() => queue.close());
@@ -80,7 +80,7 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
     );
     expect(new Set(uids).size).toBe(uids.length);
     expect(uids.length).toBeGreaterThanOrEqual(Math.min(invented, 10_000));
-    // What is beyond the cap goes a second later; a queue has some keys of its own.
+    // Entries beyond the cap are removed after a second; a queue has some further keys.
     await eventually(async () => (await sizeOf(store)) - before <= Math.min(invented, 10_000) + 20);
     expect(gateway.requests).toEqual({ post: 0, get: 0 });
   });
@@ -143,7 +143,7 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
     const hint = (id: string) => fetch(`${url}/rt-sms/callback?id=${id}&status=delivered`).then(({ status }) => status);
     const before = await commandsOf(store);
     await each(2_000, async (n) => expect(await hint(n % 2 ? uid : `invented${n}`)).toBe(200));
-    // One command for each invented uid that there is room for, and its repetition; a cycle of the job for the known one.
+    // One command for each invented uid within the limit and for its repetition, and one cycle of the known message's job.
     if (before !== undefined) expect((await commandsOf(store))! - before).toBeLessThan(4_000);
     await store.kill();
     const began = performance.now();

@@ -30,7 +30,7 @@ describe.each(STORES)('deletion on %s', (kind) => {
     return queue;
   }
 
-  /** The ids of the jobs that have ended in each queue. */
+  /** Ids of the finished jobs in each queue. */
   async function settled(): Promise<Record<string, string[]>> {
     const names = Object.entries(rtSmsQueueNames());
     const ids = names.map(async ([queue, name]) => {
@@ -40,7 +40,7 @@ describe.each(STORES)('deletion on %s', (kind) => {
     return Object.fromEntries(await Promise.all(ids));
   }
 
-  /** Queues and waits for the final status of one message, and takes a callback about a message of somebody else. */
+  /** Enqueues a message, waits for its final status, and receives a callback about a message of another process. */
   async function settle(replica: Awaited<ReturnType<typeof run>>, id: string): Promise<string> {
     await replica.sms.enqueue(hello, { id });
     const { uid } = await replica.heard('accepted', id);
@@ -61,7 +61,7 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await eventually(async () => !personal.test(await store.dump()));
   });
 
-  it('each queue has a time of its own', async () => {
+  it('each queue has a separate retention', async () => {
     const gateway = await gatewayOf();
     const options = { idempotencyMs: HOUR_MS, tracking: { maxAgeMs: 3_000 } };
     const replica = await run(gateway, store.options, { options });
@@ -73,12 +73,12 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await expect(replica.sms.find('kept')).resolves.toMatchObject({ state: 'accepted' });
   });
 
-  it('what was left by replicas that ended goes at the start', async () => {
+  it('data of ended replicas are deleted at the start', async () => {
     const gateway = await gatewayOf();
     const first = await run(gateway, store.options);
     await settle(first, 'left');
     await first.app.close();
-    // So long pauses that only the sweep at the start can remove anything.
+    // The intervals are so long that only the sweep at the start can remove anything.
     const { now } = Date;
     const days = jest.spyOn(Date, 'now').mockImplementation(() => now() + 100 * HOUR_MS);
     atEnd(() => days.mockRestore());
@@ -120,7 +120,7 @@ describe.each(STORES)('deletion on %s', (kind) => {
     for (const id of ['order-4711', 'order-4711 later'])
       expect(dump).not.toContain(`"i${Buffer.from(id).toString('base64url')}"`);
     expect(dump).toContain('of another');
-    // What is not erased goes on.
+    // Data that is not erased is still processed.
     await callback(replica.url, other.uid!, 'failed');
     await expect(replica.heard('status.failed')).resolves.toMatchObject({ uid: other.uid, ref: 'of another' });
   });

@@ -15,10 +15,10 @@ import { bareQueue, describeStores, eventually, startStore, type Service } from 
 
 jest.setTimeout(120_000);
 
-/** The code is none that times and digests may have by chance, as digits would be. */
+/** The code has letters, because timestamps and digests could contain its digits by chance. */
 const hello = { msisdn: '79271234567', text: 'Your code is QX-ZJKW' };
 
-/** Waits until no job is to be done, now or later. */
+/** Waits until the store does not hold pending jobs, due now or later. */
 async function idle(store: Service): Promise<void> {
   for (const name of Object.values(rtSmsQueueNames())) {
     const queue = await bareQueue(store, name);
@@ -27,7 +27,7 @@ async function idle(store: Service): Promise<void> {
   }
 }
 
-/** A start that has to fail; what its error lists. */
+/** Starts an application that must fail, and returns the problems in its error. */
 async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
   const gateway = await gatewayOf();
   const error: unknown = await run(gateway, given as Service['options']).catch((thrown: unknown) => thrown);
@@ -50,7 +50,7 @@ describeStores('the durable engine on %s', (kind) => {
     await api.sms.enqueue(hello, { id: 'a' });
     await expect(api.sms.find('a')).resolves.toEqual({ id: 'a', state: 'queued' });
     const worker = await run(gateway, store.options, { engine: { role: 'worker' } });
-    // What finds out about the layout at the start leaves nothing.
+    // The check of the layout at the start does not leave anything in the store.
     expect(await store.dump()).not.toContain('probe');
     const { uid } = await worker.heard('accepted', 'a');
     await expect(api.sms.find('a')).resolves.toMatchObject({ state: 'accepted', uid });
@@ -80,7 +80,7 @@ describeStores('the durable engine on %s', (kind) => {
     await expect(heard('status.delivered')).resolves.toMatchObject({ uid: left.uid, source: 'poll', confirmed: true });
   });
 
-  it('handlers that throw twice are called a third time, with the same event', async () => {
+  it('handlers that throw twice run a third time with the same event', async () => {
     const seen: RtSmsStatusEvent[] = [];
     @Injectable()
     class Handlers {
@@ -99,7 +99,7 @@ describeStores('the durable engine on %s', (kind) => {
     await sms.enqueue(hello, { id: 'a' });
     const { uid } = await heard('accepted');
     await callback(url, uid!, 'delivered');
-    // Nothing of the message is left to be done.
+    // The message does not have a pending job.
     await idle(store);
     expect(seen).toHaveLength(3);
     expect(new Set(seen.map(({ id }) => id))).toEqual(new Set([`default:${uid}:delivered`]));
@@ -127,7 +127,7 @@ describeStores('the durable engine on %s', (kind) => {
     await expect(callback(url, uid!, 'delivered')).resolves.toBe(200);
     const queue = await bareQueue(store, rtSmsQueueNames().check);
     atEnd(() => queue.close());
-    // It has been looked at, and put off.
+    // The job has run once and was delayed.
     await eventually(async () => {
       const [job] = await queue.getJobs(['delayed', 'completed']);
       return job && job.attemptsStarted > 0;
@@ -147,11 +147,11 @@ describeStores('the durable engine on %s', (kind) => {
     const right = await run(gateway, store.options);
     const began = performance.now();
     await Promise.all(all.map((id) => right.heard('accepted', id)));
-    // Not one of them goes back and forth.
+    // Messages do not move back and forth between replicas.
     expect(performance.now() - began).toBeLessThan(15_000);
     expect(wrong.events).toEqual([]);
     expect(gateway.messages).toHaveLength(40);
-    // What it had begun when it was refused for the first time, and its probe.
+    // The sends that it had begun before its first rejection, and its probe.
     expect(gateway.requests.post - 40).toBeLessThanOrEqual(10);
   });
 
@@ -161,7 +161,7 @@ describeStores('the durable engine on %s', (kind) => {
     const { password } = gateway.options;
     const personal = new RegExp([hello.msisdn, '9271234567', 'QX-ZJKW', 'Your code', password].join('|'));
     await sms.enqueue(hello, { id: 'later', delayMs: 60_000 });
-    // Or the test is blind.
+    // Otherwise the test proves nothing.
     expect(await store.dump()).toMatch(personal);
     await sms.cancel('later');
     await heard('cancelled');
@@ -231,7 +231,7 @@ describeStores('the durable engine on %s', (kind) => {
     const { sms, url, heard } = await run(gateway, store.options);
     const tookMs = await quickest(async () => {
       await expect(sms.enqueue(hello)).rejects.toMatchObject({ name: 'RtSmsOverloadedError', outcome: 'not_sent' });
-      // A callback that could not be kept is not confirmed.
+      // A callback that could not be stored is not acknowledged.
       await expect(callback(url, 'message-id-1', 'delivered')).resolves.toBeGreaterThanOrEqual(500);
     });
     expect(tookMs).toBeLessThan(1_000);
@@ -241,7 +241,7 @@ describeStores('the durable engine on %s', (kind) => {
     await heard('accepted', 'a');
   });
 
-  it('a callback is kept before it is answered', async () => {
+  it('a callback is stored before it is answered', async () => {
     const gateway = await gatewayOf();
     const api = await run(gateway, store.options, { engine: { role: 'producer' } });
     const { uid } = await api.sms.send(hello);
@@ -254,7 +254,7 @@ describeStores('the durable engine on %s', (kind) => {
 });
 
 describe('a store that cannot be used stops the start, and says what to do', () => {
-  /** A Redis of its own with another setting. */
+  /** Starts a separate Redis with another setting. */
   async function redisWith(setting: string, value: string): Promise<string> {
     const redis = await startStore('Redis');
     atEnd(() => redis.close());
@@ -265,7 +265,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     return connection;
   }
 
-  it('Redis that evicts', async () => {
+  it('Redis with eviction', async () => {
     const connection = await redisWith('maxmemory-policy', 'allkeys-lru');
     await expect(problemsOf({ connection })).resolves.toEqual([
       expect.stringMatching(/eviction policy of this Redis is allkeys-lru.*set maxmemory-policy noeviction/),
@@ -323,7 +323,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
       const replicas = await Promise.all([1, 2, 3].map(() => run(gateway, { postgres: url })));
       await replicas[0]!.sms.enqueue(hello, { id: 'a' });
       await Promise.race(replicas.map(({ heard }) => heard('accepted', 'a')));
-      // Once there, they need no rights but those on the tables.
+      // After the migration, replicas need rights only on the tables.
       await expect(run(gateway, { postgres: url }, { engine: { migrate: false } })).resolves.toBeDefined();
     } finally {
       await postgres.close();

@@ -11,9 +11,9 @@ jest.setTimeout(240_000);
 
 const QUICK = { lockDurationMs: 1_500, stalledIntervalMs: 700 };
 const POLLING = { tracking: { schedule: [500, 1_000], perSecond: 1_000 } };
-/** Where answers get lost. */
+/** Options for tests in which answers get lost. */
 const IMPATIENT = { ...POLLING, timeouts: { sendMs: 2_000 } };
-/** A lock that no pause of the machine outlives, where none has to run out. */
+/** A lock that is longer than any pause of the machine, for tests in which no lock may expire. */
 const LASTING = { lockDurationMs: 15_000 };
 const ids = (count: number) => Array.from({ length: count }, (_, n) => `m${n}`);
 const twice = (gateway: RtSmsSimulator) =>
@@ -54,27 +54,27 @@ describeStores('never twice, never lost: %s', (kind) => {
       gateway,
       replicas,
       all,
-      /** Each message has its outcome, and each accepted one its final status. */
+      /** Resolves when each message has an outcome, and each accepted one a final status. */
       settled: async () => {
         await replicas.until(() => all.every((id) => replicas.outcomes(id).length > 0));
         await replicas.until(() => replicas.open.length === 0);
       },
-      /** Each message was POSTed by a bare worker. */
+      /** Resolves when a bare worker has POSTed each message. */
       posted: () => replicas.until(() => all.every((id) => replicas.events.some((event) => event.id === id))),
       sent: (count: number) => gateway.waitForMessage(() => gateway.messages.length >= count),
-      /** Nothing is on its way to the gateway any more. */
+      /** Resolves when no request to the gateway is in flight. */
       answered: () => replicas.until(() => answers >= gateway.requests.post),
     };
   }
 
-  /** The same messages for a worker of BullMQ alone. */
+  /** Enqueues the same messages for a bare BullMQ worker. */
   async function fill(all: string[]): Promise<void> {
     const queue = await bareQueue(store, 'bare');
     await queue.addBulk(all.map((text) => ({ name: 'send', data: { text } })));
     await queue.close();
   }
 
-  /** Resolves once a worker has taken up what another one had in its hands. */
+  /** Resolves when a worker has taken over the jobs of another one. */
   async function takenOver(name: string): Promise<void> {
     const queue = await bareQueue(store, name);
     atEnd(() => queue.close());
@@ -101,11 +101,11 @@ describeStores('never twice, never lost: %s', (kind) => {
     await settled();
     expect(twice(gateway)).toBe(0);
     expect(all.filter((id) => replicas.outcomes(id).length !== 1)).toEqual([]);
-    // What is not there was perhaps sent, and that is what was said.
+    // A message that the gateway does not have was reported as perhaps sent.
     const there = new Set(gateway.messages.map(({ text }) => text));
     const missing = all.filter((id) => !there.has(id));
     expect(missing.map((id) => replicas.outcomes(id))).toEqual(missing.map(() => ['outcome-unknown']));
-    // Each kill leaves its five at most, and each lost answer one.
+    // Each kill leaves at most five unknown outcomes, and each lost answer one.
     const unknown = all.filter((id) => replicas.outcomes(id)[0] === 'outcome-unknown');
     expect(unknown.length).toBeLessThanOrEqual(10 * 5 + 30);
   });
@@ -131,7 +131,7 @@ describeStores('never twice, never lost: %s', (kind) => {
     const { gateway, replicas, all, settled } = await set({}, { options: { ...POLLING, rate } }, 3);
     const producer = await replicas.start({ engine: { role: 'producer' } });
     await producer.enqueue(all);
-    // It may be gone before it can say that it is there.
+    // The process may be killed before it can report that it is ready.
     const doomed = await replicas.fork({ signalBeforeMark: 'SIGKILL' }).catch(() => undefined);
     await doomed?.exited;
     expect(gateway.messages).toHaveLength(0);
@@ -150,7 +150,7 @@ describeStores('never twice, never lost: %s', (kind) => {
     await replicas.start();
     await settled();
     frozen.signal('SIGCONT');
-    // It goes on, and ends when it has done with what it had in its hands.
+    // The frozen worker continues, and ends after it has finished its jobs.
     await frozen.leave();
     expect(gateway.messages).toHaveLength(1);
     expect(replicas.outcomes('m0')).toEqual(['accepted']);
@@ -170,7 +170,7 @@ describeStores('never twice, never lost: %s', (kind) => {
     const other = await replicas.fork();
     if (bare) await fill(all);
     else await other.enqueue(all);
-    // One more than the other one can have in its hands.
+    // One more than the other worker can hold.
     await sent(11);
     frozen.signal('SIGSTOP');
     await takenOver(bare ? 'bare' : rtSmsQueueNames().send);
@@ -195,7 +195,7 @@ describeStores('never twice, never lost: %s', (kind) => {
     await store.restart();
     await settled();
     expect(twice(gateway)).toBe(0);
-    // Whoever was sending knew how it went, and kept it once the store was there again.
+    // The senders kept the outcomes in memory, and stored them when the store was back.
     expect(all.map((id) => replicas.outcomes(id))).toEqual(all.map(() => ['accepted']));
   });
 
@@ -207,7 +207,7 @@ describeStores('never twice, never lost: %s', (kind) => {
     await store.kill();
     let refusal: unknown;
     let tookMs = Infinity;
-    // Until it has noticed: what is on its way to a store that dies is not known.
+    // Until the client has noticed: a command in flight to a dying store has an unknown outcome.
     await eventually(async () => {
       const began = performance.now();
       refusal = await replica.enqueue(['m1']).catch((error: unknown) => error);
@@ -239,7 +239,7 @@ describeStores('never twice, never lost: %s', (kind) => {
       count,
     );
     const [first] = await Promise.all([replicas.start(), replicas.start(), replicas.start()]);
-    // The first ones open connections.
+    // The first messages open the connections.
     await first.enqueue(Array.from({ length: 9 }, (_, n) => `first${n}`));
     await replicas.until(() => replicas.events.length === 9);
     const at = starts(gateway.url);

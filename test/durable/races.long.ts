@@ -47,7 +47,7 @@ describeStores('what happens at the same time, on %s', (kind) => {
     expect(statusesOf(events)).toEqual(['delivered of order 1']);
   });
 
-  it('cancel() twice: both are told that it is cancelled', async () => {
+  it('cancel() twice: both return that it is cancelled', async () => {
     const { sms } = await run(await gatewayOf(), store.options);
     await sms.enqueue(hello, { id: 'a', delayMs: 60_000 });
     await expect(Promise.all(['a', 'a', 'a'].map((id) => sms.cancel(id)))).resolves.toEqual([true, true, true]);
@@ -81,7 +81,7 @@ describeStores('what happens at the same time, on %s', (kind) => {
       const gateway = await gatewayOf();
       const one = { connectionString: postgres, max: 1, connectionTimeoutMillis: 300 };
       const { sms } = await run(gateway, store.options, { engine: { postgres: one, role: 'producer' } });
-      // Another one adds `b` and does not end: the only connection waits for it.
+      // Another transaction adds `b` and stays open: the only connection waits for it.
       const client = new Client({ connectionString: postgres });
       await client.connect();
       atEnd(() => client.end());

@@ -1,5 +1,5 @@
-// A replica in a process of its own, to be killed and frozen. It is told what to be by its argument, tells every event over
-// IPC, and takes `{ enqueue: […] }` and `{ leave: true }`.
+// A replica in a separate process, to be killed and frozen. Its argument has the settings. It sends all events over
+// IPC, and receives `{ enqueue: […] }` and `{ leave: true }`.
 import { createPostgresBackend, createRedisBackend, Worker } from 'bullmq';
 import { startReplica, type ReplicaSetting } from './replica.js';
 import type { ReplicaTells } from './replicas.js';
@@ -8,7 +8,7 @@ const setting = JSON.parse(process.argv[2]!) as ReplicaSetting;
 const tell = (what: ReplicaTells) =>
   new Promise<void>((resolve, reject) => process.send!(what, (error) => (error ? reject(error) : resolve())));
 
-/** What BullMQ does by itself: the negative control, without which a test of "never twice" may be blind. */
+/** A bare BullMQ worker: the negative control, without which a test of double sends may prove nothing. */
 async function bare({ gateway, store, engine = {} }: ReplicaSetting): Promise<void> {
   const redis = 'connection' in store;
   const authorization = `Basic ${Buffer.from(`${gateway.login}:${gateway.password}`).toString('base64')}`;

@@ -8,17 +8,17 @@ import type { Service } from './services.js';
 
 export const SECRET = 'a-secret-of-sixteen';
 
-/** What a replica is told; it has to survive JSON. */
+/** Settings of a replica, which must survive JSON. */
 export interface ReplicaSetting {
   gateway: { login: string; password: string; url: string };
   store: Service['options'];
-  /** Of the engine. */
+  /** Options of the engine. */
   engine?: Omit<BullMqOptions, 'connection' | 'postgres'>;
-  /** Of the module. */
+  /** Options of the module. */
   options?: Partial<RtSmsOptions>;
-  /** A worker of BullMQ that only POSTs, without any protocol. */
+  /** True for a bare BullMQ worker that only POSTs, without the engine's protocol. */
   bare?: boolean;
-  /** It gets this signal as soon as it has fetched a message. */
+  /** Signal that the replica gets as soon as it has fetched a message. */
   signalBeforeMark?: 'SIGKILL' | 'SIGSTOP';
 }
 
@@ -34,19 +34,19 @@ export interface ReplicaEvent {
 export interface RunningReplica {
   url: string;
   enqueue(ids: string[]): Promise<unknown>;
-  /** As a deployment ends it: it may take its time. */
+  /** Ends it gracefully, as a deployment does. */
   end(): Promise<unknown>;
 }
 
 const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled', 'unresolved', 'status'];
 
-/** One replica of an application; its handlers have run once `tell` has. */
+/** Starts one replica of an application; its handlers end when `tell` has settled. */
 export async function startReplica(
   { gateway, store, engine, options, signalBeforeMark }: ReplicaSetting,
   tell: (event: ReplicaEvent) => unknown,
 ): Promise<RunningReplica> {
   const given = bullMq({ ...store, ...engine });
-  // The place in the rate is asked for when the job is fetched, and before anything is marked.
+  // The permit of the rate is acquired after the job is fetched, and before anything is marked.
   const signalled: SmsEngineFactory = (host) => {
     const acquirePermit: EngineHost['acquirePermit'] = (go) => {
       process.kill(process.pid, signalBeforeMark);

@@ -11,7 +11,7 @@ export type ReplicaTells = ReplicaEvent | { ready: string } | { enqueued: boolea
 const PROGRAM = fileURLToPath(new URL('./replica-process.ts', import.meta.url));
 const LOADER = new URL('../child/ts.mjs', import.meta.url).href;
 
-/** The replicas of an application, and what all of them have told so far. */
+/** The replicas of an application, and all events that they have sent so far. */
 export class Replicas {
   readonly events: ReplicaEvent[] = [];
   readonly running: RunningReplica[] = [];
@@ -19,7 +19,7 @@ export class Replicas {
 
   constructor(readonly setting: ReplicaSetting) {}
 
-  /** One in this process: it ends by itself only. */
+  /** Starts a replica in this process. It cannot be killed. */
   async start(more: Partial<ReplicaSetting> = {}): Promise<RunningReplica> {
     const replica = await startReplica({ ...this.setting, ...more }, (event) => this.heard(event));
     let ended: Promise<unknown> | undefined;
@@ -34,7 +34,7 @@ export class Replicas {
     return this.started(running);
   }
 
-  /** One in a process of its own, which may be killed. */
+  /** Starts a replica in a separate process, which may be killed. */
   async fork(more: Partial<ReplicaSetting> = {}): Promise<ReplicaProcess> {
     const replica = new ReplicaProcess({ ...this.setting, ...more }, (event) => this.heard(event));
     atEnd(() => replica.kill());
@@ -43,7 +43,7 @@ export class Replicas {
     return this.started(replica);
   }
 
-  /** A process that is up; it is taken off the list. */
+  /** Removes a running process from the list and returns it. */
   async take(): Promise<ReplicaProcess> {
     await this.until(() => this.running.length > 0);
     const [replica] = this.running as ReplicaProcess[];
@@ -51,7 +51,7 @@ export class Replicas {
     return replica!;
   }
 
-  /** Resolves once `test` is true; looks again at each event. */
+  /** Resolves when `test` is true; it is checked at each event. */
   until(test: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = () => {
@@ -64,13 +64,13 @@ export class Replicas {
     });
   }
 
-  /** The names of the outcome events of an id, each once: one that was told before a crash is told again. */
+  /** Names of the outcome events of an id, without repetitions: events from before a crash are emitted again. */
   outcomes(id: string): string[] {
     const names = this.events.filter((seen) => seen.id === id && seen.event !== 'status').map(({ event }) => event);
     return [...new Set(names)];
   }
 
-  /** Uids that were accepted and have no final status yet. */
+  /** Uids that were accepted and lack a final status. */
   get open(): string[] {
     const final = new Set(this.events.filter((seen) => seen.final).map(({ uid }) => uid));
     return this.events.flatMap(({ event, uid }) => (event === 'accepted' && uid && !final.has(uid) ? [uid] : []));
@@ -92,7 +92,7 @@ export class Replicas {
     this.look();
   }
 
-  /** Looks again at what is waited for. */
+  /** Checks the pending conditions again. */
   look(): void {
     for (const look of this.waiting) look();
   }
@@ -136,7 +136,7 @@ export class ReplicaProcess implements RunningReplica {
     await this.exited;
   }
 
-  /** As a deployment ends it. */
+  /** Ends it gracefully, as a deployment does. */
   async leave(): Promise<void> {
     this.child.send({ leave: true });
     await this.exited;
@@ -147,7 +147,7 @@ export class ReplicaProcess implements RunningReplica {
   }
 }
 
-/** Takes the gateway's callbacks and gives each to one of the replicas; where none is there it is lost, as in life. */
+/** Forwards each callback of the gateway to one of the replicas. Without a replica it is lost, as in production. */
 export async function balancer(replicas: Replicas): Promise<string> {
   let turn = 0;
   const server = createServer((request, response) => {

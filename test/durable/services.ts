@@ -10,18 +10,18 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { describeWith, findProgram, onPath, required } from '../programs.js';
 
-/** A store of the tests' own: a data folder in the temporary one, a free port, and nothing left behind. */
+/** A store for tests, with a temporary data folder and a free port. It is removed completely at the end. */
 export interface Service {
   readonly kind: StoreKind;
-  /** What `bullMq` takes. */
+  /** Connection options for `bullMq`. */
   readonly options: { connection: string } | { postgres: string };
-  /** `kill -9`, as when the machine goes. */
+  /** Kills it with SIGKILL, like a crash of the machine. */
   kill(): Promise<void>;
-  /** After `kill`: the same data, the same port. */
+  /** Starts it again after `kill`, with the same data and port. */
   restart(): Promise<void>;
-  /** All that is in it, as text. */
+  /** Its complete content as text. */
   dump(): Promise<string>;
-  /** Empties it. */
+  /** Deletes its content. */
   clear(): Promise<void>;
   close(): Promise<void>;
 }
@@ -29,7 +29,7 @@ export interface Service {
 export const STORES = ['Redis', 'PostgreSQL'] as const;
 export type StoreKind = (typeof STORES)[number];
 
-/** A queue of BullMQ alone in this store. */
+/** Opens a plain BullMQ queue in this store. */
 export async function bareQueue({ options, kind }: Service, name: string): Promise<Queue> {
   const queue = new Queue(
     name,
@@ -44,7 +44,7 @@ export async function bareQueue({ options, kind }: Service, name: string): Promi
   return queue;
 }
 
-/** `settings` are further arguments of `redis-server`. */
+/** @param settings further arguments of `redis-server` */
 export const startStore = (kind: StoreKind, ...settings: string[]): Promise<Service> =>
   kind === 'Redis' ? startRedis(settings) : startPostgres();
 
@@ -62,8 +62,8 @@ const redisServer = () => findProgram(() => onPath('redis-server'), 'redis-serve
 const postgresBinaries = () => findProgram(postgresFolder, 'postgresql');
 
 /**
- * `describe.each` over the stores of this machine. A store that is neither installed nor can be installed is left out with
- * one line.
+ * `describe.each` over the stores of this machine. A store that cannot be found or installed is skipped with one
+ * line.
  */
 export function describeStores(title: string, define: (kind: StoreKind) => void): void {
   describeWith({ Redis: redisServer, PostgreSQL: postgresBinaries }, title, define);
@@ -91,7 +91,7 @@ async function until(what: string, test: () => Promise<unknown>): Promise<void> 
   }
 }
 
-/** Looks until `test` is true: for the state of a store, which nobody tells. What it throws is no. */
+/** Polls until `test` is true, for the state of a store, which does not send events. An exception counts as false. */
 export function eventually(test: () => Promise<unknown>): Promise<void> {
   return until('What is waited for', async () => {
     if (!(await test())) throw new Error('It is not there yet');
@@ -115,7 +115,7 @@ async function startRedis(settings: string[]): Promise<Service> {
     await until('Redis', async () => {
       const client = new Redis(port, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
       client.on('error', () => undefined);
-      // Nothing to disconnect where this fails; ioredis would wait two seconds for the end of what is over.
+      // If this fails, there is no connection to close, and ioredis would wait two seconds for its end.
       await client.connect();
       try {
         await client.ping();
@@ -150,7 +150,7 @@ async function startRedis(settings: string[]): Promise<Service> {
   };
 }
 
-// A script, because it sees one moment: read key by key, some would be gone before their turn.
+// A script sees one moment. If keys were read one by one, some would be deleted in between.
 const DUMP = `
 local readers = {
   string = { 'GET' }, hash = { 'HGETALL' }, list = { 'LRANGE', 0, -1 },
@@ -172,7 +172,7 @@ async function startPostgres(): Promise<Service> {
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-postgres-'));
   const data = join(folder, 'data');
   mkdirSync(data);
-  // PostgreSQL does not run as root; its package has made a user for it.
+  // PostgreSQL does not run as root; its package has created a user for it.
   let owner: { uid?: number; gid?: number } = {};
   if (isRoot) {
     const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
@@ -202,7 +202,7 @@ async function startPostgres(): Promise<Service> {
   const run = async () => {
     child = spawn(join(bin, 'postgres'), args, options);
     await until('PostgreSQL', () => {
-      // It ends at once while processes of one that was killed still hold its memory.
+      // It exits at once while processes of a killed server still hold its shared memory.
       if (child.exitCode !== null) child = spawn(join(bin, 'postgres'), args, options);
       return query('SELECT 1');
     });
@@ -215,7 +215,7 @@ async function startPostgres(): Promise<Service> {
     restart: run,
     dump: () =>
       withClient(async (client) => {
-        // One snapshot: what moves from one table to another meanwhile would be in neither.
+        // Read in one snapshot, or a row that moves between tables could be missed in both.
         await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
         const { rows } = await client.query<{ name: string }>(
           `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
@@ -231,7 +231,7 @@ async function startPostgres(): Promise<Service> {
       for (const { name } of rows) await query(`DROP SCHEMA "${name}" CASCADE`);
     },
     close: async () => {
-      // At once, without a checkpoint: nobody needs the data.
+      // Immediately and without a checkpoint, because the data is not needed.
       await stop(child, 'SIGQUIT');
       rmSync(folder, { recursive: true, force: true });
     },

@@ -20,7 +20,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
   }, 120_000);
   afterAll(() => store.close());
 
-  /** Jobs in the hands of a worker, and the steps on them. */
+  /** Adds jobs and fetches them as a worker does. Returns their ids with the queues and the operations on them. */
   async function taken(count: number): Promise<{ jobs: Queue; others: Queue; own: StoreOperations; ids: string[] }> {
     await store.clear();
     const [jobs, others] = await Promise.all([bareQueue(store, 'jobs'), bareQueue(store, 'others')]);
@@ -79,7 +79,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
       for (const late of [{ version: 1 }, {}])
         await expect(own.update(keeping('m0', late))).resolves.toMatchObject({ replaced: false });
       expect((await jobs.getJob('m0'))?.data).toEqual(written);
-      // The same one may be written again, for its answer may have been lost; and so may the next.
+      // The same version may be written again, because its answer may have been lost, and so may the next one.
       for (const next of [written, { version: 3 }])
         await expect(own.update(keeping('m0', next))).resolves.toMatchObject({ replaced: true });
     });
@@ -131,7 +131,7 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
       }
       const waiting = async () =>
         (await holder.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).rowCount ?? 0;
-      // Whatever deletes a job has to come by here.
+      // Every deletion of a job needs this table.
       await holder.query('BEGIN; LOCK TABLE bullmq.job_dependency IN EXCLUSIVE MODE');
       const forgotten = own.removeCompleted(Date.now() + DAY_MS);
       await eventually(async () => (await waiting()) === 1);

@@ -19,7 +19,7 @@ jest.setTimeout(120_000);
 
 const hello = { msisdn: '79271234567', text: 'Your code is QX-ZJKW' };
 
-/** What stands between an application and its store, and may keep what it is given, or be gone. */
+/** A relay between an application and its store, which can hold data back, or disconnect. */
 async function between(options: Service['options']) {
   const [[name, address]] = Object.entries(options) as [[string, string]];
   const { port } = new URL(address);
@@ -61,7 +61,7 @@ describe.each(STORES)('errors of %s', (kind) => {
   beforeEach(() => store.clear());
   afterAll(() => store.close());
 
-  it('a store that does not answer: each operation says what is not known, and what to do', async () => {
+  it('a store that does not answer: each error names the unknown outcome and the fix', async () => {
     const { options, stall } = await between(store.options);
     const { sms } = await run(await gatewayOf(), options, { engine: { role: 'producer' } });
     await sms.enqueue(hello, { id: 'a' });
@@ -92,14 +92,14 @@ describe.each(STORES)('errors of %s', (kind) => {
     }
   });
 
-  it('a store that is gone: nothing was done, and each operation says what', async () => {
+  it('a store that is down: each error states that nothing was done', async () => {
     const { options, end } = await between(store.options);
     const { sms } = await run(await gatewayOf(), options, { engine: { role: 'producer' } });
     await sms.enqueue(hello, { id: 'a' });
     end();
     const down = async (work: () => Promise<unknown>) => {
       let error: RtSmsError | undefined;
-      // What is on its way to a store that dies is not known.
+      // A command in flight to a dying store has an unknown outcome.
       await eventually(async () => (error = await errorOf(work())) instanceof RtSmsOverloadedError);
       return error!;
     };
@@ -146,7 +146,7 @@ describe.each(STORES)('errors of %s', (kind) => {
     await expect(sms.find('a')).resolves.toMatchObject({ errorCode: first!.code });
   });
 
-  it('what the gateway says back of a message is not in the store after the settlement', async () => {
+  it('data of a message that the gateway echoes are not in the store after the settlement', async () => {
     const gateway = await gatewayOf();
     const { sms, url, heard } = await run(gateway, store.options);
     for (const [id, reason] of [

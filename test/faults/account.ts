@@ -4,7 +4,7 @@ import { RtSmsModule, RtSmsService, type RtSmsExtras, type RtSmsOptions } from '
 import { atEnd } from '../platforms.js';
 import { FaultServer, type FaultName, type FaultServerOptions } from './fault-server.js';
 
-/** Long enough not to be found by chance, with what JSON, URLs and Base64 change. */
+/** Too long to occur by chance, with characters that JSON, URLs and Base64 change. */
 export const LOGIN = 'shop-login';
 export const PASSWORD = 'p@ss "wörd" xyzzy';
 export const TEXT = 'Код 5829: никому\n"не" говорите';
@@ -18,7 +18,7 @@ export async function startFault(name: FaultName, options?: FaultServerOptions):
   return server;
 }
 
-/** A real application with one account at this address, which ends with the test. Nothing is polled for. */
+/** Starts a real application with one account at this address. It ends with the test and does not poll. */
 export async function startAccount(
   at: { url: string; ca?: string },
   options: AccountOptions = {},
@@ -30,7 +30,7 @@ export async function startAccount(
     shortcode: 'SHOP',
     callbackPath: false,
     tracking: false,
-    // Names that do not resolve are no loopback.
+    // A name that does not resolve is not a loopback address.
     allowHttp: true,
     url: at.url,
     ...(at.ca === undefined ? {} : { tls: { ca: at.ca } }),
@@ -44,10 +44,10 @@ export async function startAccount(
   return { app, sms: app.get(RtSmsService) };
 }
 
-/** The n-th of numbers that all differ. */
+/** The n-th number; all of them differ. */
 export const msisdnOf = (n: number): string => String(79_270_000_000 + n);
 
-/** The rejection of a promise; a promise that is kept is a failed test. */
+/** Returns the rejection of a promise; a promise that resolves fails the test. */
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise;

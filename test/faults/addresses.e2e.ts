@@ -11,10 +11,10 @@ const MESSAGE = { msisdn: msisdnOf(1), text: TEXT };
 const SLOW = '127.0.0.2';
 const REFUSING = '127.0.0.3';
 const NAME = 'gateway.test';
-/** By then Node itself would have given the first address up. */
+/** By then Node itself would have abandoned the first address. */
 const LONGER_THAN_NODE_WAITS_MS = 400;
 
-/** Lets the name have these addresses, for all that is asked in this process. */
+/** Lets the name resolve to these addresses in this process. */
 function resolveTo(...addresses: string[]): void {
   const found = addresses.map((address): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 }));
   const lookup = jest.spyOn(dns, 'lookup');

@@ -20,7 +20,7 @@ const CERTS = join(import.meta.dirname, 'certs');
 const path = (file: string) => join(CERTS, file);
 const run = promisify(execFile);
 
-/** One message from a process of its own, in this environment. */
+/** Sends one message from a separate process with these environment variables. */
 async function sendFrom(env: Record<string, string>, options: object, ...how: string[]) {
   const args = ['--import', './test/child/ts.mjs', './test/child/send-once.ts', JSON.stringify(options), ...how];
   const { NODE_EXTRA_CA_CERTS: _, ...inherited } = process.env;
@@ -95,7 +95,7 @@ describe('tls', () => {
   });
 
   it('ca is added to what the environment trusts, and caOnly leaves that out', async () => {
-    // The self-signed one stands for any CA of NODE_EXTRA_CA_CERTS.
+    // The self-signed certificate stands for a CA of NODE_EXTRA_CA_CERTS.
     const server = await startFault('self-signed');
     const env = { NODE_EXTRA_CA_CERTS: path('self-signed.pem') };
     const ca = path('ca.pem');
@@ -115,7 +115,7 @@ describe('NODE_TLS_REJECT_UNAUTHORIZED=0', () => {
     const refused = await sendFrom(env, account(server.url));
     expect(refused).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent' });
     expect(server.requests).toEqual([]);
-    // Negative control: Node alone would have asked it.
+    // Negative control: Node alone would send the request.
     expect(await sendFrom(env, account(server.url), 'plainly')).toMatchObject({ statusCode: 200 });
     expect(server.requests).toHaveLength(1);
     expect(await sendFrom({}, account(server.url), 'plainly')).toMatchObject({

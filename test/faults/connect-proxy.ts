@@ -11,23 +11,23 @@ const pem = (file: string) => readFileSync(new URL(`./certs/${file}`, import.met
  */
 export interface ConnectProxyOptions {
   mode?: 'ok' | 'refuse' | 'hang' | 'dead';
-  /** The answer of `refuse`. Default 407. */
+  /** HTTP status of `refuse`. Default 407. */
   status?: 403 | 407;
-  /** The answer of `ok`. Default 200. */
+  /** HTTP status of `ok`. Default 200. */
   opened?: number;
-  /** Speak TLS, with this certificate. */
+  /** Uses TLS with this certificate. */
   certificate?: 'localhost' | 'self-signed';
-  /** `user:password` that `ok` asks for, else 407. Default: none. */
+  /** `user:password` that `ok` requires; otherwise it answers 407. Default: none. */
   credentials?: string;
 }
 
-/** An HTTP proxy that knows CONNECT alone. */
+/** An HTTP proxy that supports only CONNECT. */
 export class ConnectProxy {
-  /** Tunnels that were opened, since the start. */
+  /** Number of tunnels opened since the start. */
   tunnels = 0;
-  /** The head of each request to the proxy, as it was on the wire. */
+  /** Raw head of each request to the proxy. */
   readonly heads: string[] = [];
-  /** How it behaves from now on; a `dead` one stays dead. */
+  /** Mode from now on; a `dead` proxy stays dead. */
   mode: ConnectProxyOptions['mode'];
   private peer!: Listener | DeadEnd;
 
@@ -93,7 +93,7 @@ export class ConnectProxy {
       client.pipe(server).pipe(client);
     });
     server.once('error', () => client.end(refusal(502)));
-    // One end that breaks takes the other along.
+    // If one side breaks, the other is closed too.
     server.once('close', () => client.destroySoon());
     client.once('close', () => server.destroy());
   }

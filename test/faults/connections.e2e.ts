@@ -14,7 +14,7 @@ async function startProxy(options?: ConnectProxyOptions) {
   return proxy;
 }
 
-/** The address of a proxy with credentials in it. */
+/** Adds credentials to the address of a proxy. */
 const withUser = ({ url }: ConnectProxy, user: string) => url.replace('://', `://${user}@`);
 
 describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
@@ -43,7 +43,7 @@ describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
     await sms.getStatus(uid);
     await Promise.all(Array.from({ length: 20 }, (_, n) => sms.send({ ...MESSAGE, msisdn: msisdnOf(n) })));
     expect(server.postsRead).toBe(21);
-    // One tunnel for each connection, and the proxy's credentials go no further than to it.
+    // Each connection has one tunnel, and the proxy's credentials are sent only to the proxy.
     expect(proxy.tunnels).toBeLessThanOrEqual(3);
     expect(proxy.heads[0]).toContain(`CONNECT ${new URL(server.url).host} HTTP/1.1\r\n`);
     for (const { raw } of server.requests) expect(raw.toString()).not.toMatch(/proxy-/i);
@@ -69,7 +69,7 @@ describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
     ['wants other credentials', { credentials: 'user:other' }, '407', false],
     ['hangs', { mode: 'hang' }, 'no connection within 200 ms', true],
     ['is gone', { mode: 'dead' }, 'ECONNREFUSED', true],
-  ] as const)('that %s is named by the error', async (_, options, what, retryable) => {
+  ] as const)('that %s is named in the error', async (_, options, what, retryable) => {
     const proxy = await startProxy(options);
     const server = await startFault('healthy', { tls });
     const account = { proxy: withUser(proxy, 'user:p%40ssw'), retry: { send: 1 } };
@@ -84,7 +84,7 @@ describe.each([{ tls: false }, { tls: true }])('a proxy, %j', ({ tls }) => {
     expect(server.postsRead).toBe(0);
   });
 
-  it('that hung for a while is no hindrance afterwards', async () => {
+  it('that hung for a while does not affect later sends', async () => {
     const proxy = await startProxy();
     const server = await startFault('healthy', { tls });
     const { sms } = await startAccount(server, {
@@ -177,7 +177,7 @@ describe('connections that the gateway closed while they were idle', () => {
     const five = () => Promise.all(Array.from({ length: 5 }, () => sms.send({ ...MESSAGE, msisdn: msisdnOf(n++) })));
     await five();
     for (let round = 0; round < 10; round++) {
-      // The client cannot see it before it sends: all of this is one turn of its event loop.
+      // The client cannot notice it before it sends, because all of this is one turn of the event loop.
       expect(server.closeIdle(how)).toBeGreaterThan(0);
       for (const { attempts } of await five()) expect(attempts).toBe(1);
     }

@@ -10,7 +10,7 @@ export interface DeadEnd {
   close(): Promise<void>;
 }
 
-/** A port that refuses connections. It is held by the client end of a connection, so that no other process can begin to listen on it. */
+/** A port that refuses connections. The client end of a connection holds it, so that no other process can listen on it. */
 export async function refusingPort(): Promise<DeadEnd> {
   const listener = await Listener.open(() => {});
   const [address, port] = listener.host.split(':');
@@ -25,13 +25,13 @@ export async function refusingPort(): Promise<DeadEnd> {
   };
 }
 
-/** A name that no resolver knows: RFC 6761 keeps `.invalid` for that. */
+/** A name that does not resolve: RFC 6761 reserves `.invalid` for that. */
 export async function unresolvableHost(): Promise<DeadEnd> {
   return { host: 'nonexistent.invalid', close: async () => {} };
 }
 
-// Listens and then stops its thread: libuv never gets to accept(), and the kernel drops what exceeds the backlog. Once it is
-// woken, it hands all connections on.
+// Listens and then stops its thread: libuv never calls accept(), and the kernel drops connections beyond the backlog. After
+// it is woken, it forwards all connections.
 const LISTEN_AND_FREEZE = `
   const { parentPort, workerData: { address, port, to, sleeping } } = require('node:worker_threads');
   const { connect, createServer } = require('node:net');
@@ -45,7 +45,7 @@ const LISTEN_AND_FREEZE = `
   });`;
 const FULL_AFTER_MS = 200;
 
-/** A dead end that comes to life: from then on, connections go to the port `to` of 127.0.0.1. */
+/** A dead end that can be woken: from then on, connections go to the port `to` of 127.0.0.1. */
 export type SlowEnd = DeadEnd & { wake(): void };
 
 /**
@@ -60,9 +60,9 @@ export async function fullBacklog({ address = '127.0.0.1', port = 0, to = 0 } = 
   for (let connected = true; connected;) {
     const filler = connect(listening!, address).on('error', () => {});
     fillers.push(filler);
-    // The filler that hangs is the proof that the next one will.
+    // If the last filler hangs, the next connection will hang too.
     await Promise.race([once(filler, 'connect'), sleep(FULL_AFTER_MS)]);
-    // After a pause of the process the time is over before anybody has looked at the socket.
+    // After a pause of the process, the time may be over before the socket was checked.
     await setImmediate();
     connected = !filler.connecting;
   }

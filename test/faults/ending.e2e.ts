@@ -11,7 +11,7 @@ import { failureOf, msisdnOf, startAccount, startFault, TEXT } from './account.j
 
 const GRACE_MS = 5_000;
 
-/** A gateway that does what the text says: `slow` is answered when the test says so, `unsaved` then by that it was not saved. */
+/** A gateway controlled by the text: `slow` is answered when the test allows it, `unsaved` then with `system_error`. */
 async function startGateway() {
   const texts: string[] = [];
   let release = () => undefined as void;
@@ -52,7 +52,7 @@ const outcomeOf = (send: Promise<unknown>) =>
   );
 
 describe('app.close()', () => {
-  it('takes no more, lets what has left finish, and tells the rest the truth', async () => {
+  it('rejects new sends, lets those in flight finish, and rejects the rest with the right outcome', async () => {
     const gateway = await startGateway();
     const { sms, app } = await startAccount(gateway, { connections: 2 });
     const send = (text: string) => outcomeOf(sms.send({ msisdn: msisdnOf(1), text }));
@@ -103,14 +103,14 @@ describe('app.close()', () => {
     expect(await slow).toBe('sent');
   });
 
-  it('repeats nothing any more', async () => {
+  it('does not retry any more', async () => {
     const gateway = await startGateway();
     const { sms, app } = await startAccount(gateway, { connections: 1, retry: { send: 10 } });
     const unsaved = failureOf(sms.send({ msisdn: msisdnOf(1), text: 'unsaved' }));
     await gateway.read('unsaved');
     const queued = failureOf(sms.send({ msisdn: msisdnOf(2), text: 'queued' }));
     const closing = app.close();
-    // By this one it is known that the end has begun.
+    // Its rejection shows that the shutdown has begun.
     expect(await queued).toMatchObject({ outcome: 'not_sent' });
     gateway.release();
     await closing;
@@ -122,14 +122,14 @@ describe('app.close()', () => {
     const server = await startFault(fault);
     const { sms, app } = await startAccount(server, { retry: { send: 10 } });
     const send = outcomeOf(sms.send({ msisdn: msisdnOf(1), text: TEXT }));
-    // Until it is on its way.
+    // Wait until it is in flight.
     await new Promise(setImmediate);
     expect(await lateBy(250, app.close())).toBeLessThan(250);
     expect(await send).toBe('not_sent RtSmsOverloadedError');
   });
 });
 
-/** Ends an application that is a process of its own; what became of its sends, how it ended and how long that took. */
+/** Ends an application in a separate process. Returns the outcomes of its sends, how it ended, and the duration. */
 async function endProcess(mode: 'signal' | 'close') {
   const gateway = await startGateway();
   const child = fork(new URL('../child/ending.ts', import.meta.url), [gateway.url, mode], {
@@ -143,7 +143,7 @@ async function endProcess(mode: 'signal' | 'close') {
   child.send('end');
   if (mode === 'signal') child.kill('SIGTERM');
   const took = timed(ended);
-  // Not before it has told that it takes no more, or the connection would be free for the next.
+  // Wait until it has reported that it rejects new sends, or the connection would be free for the next one.
   const said = { text: '' };
   child.stdout!.on('data', (data) => (said.text += String(data)));
   while (!/queued/.test(said.text) || !/paced/.test(said.text)) {
@@ -172,7 +172,7 @@ it('an application ends within the grace, by a signal and by its own close(), an
     expect(texts).toEqual(['never', 'slow']);
     expect(tookMs).toBeLessThan(GRACE_MS + 4_000);
   }
-  // Nest ends the process by the same signal; one that merely closed ends because nothing keeps it.
+  // Nest ends the process by the same signal; a process that only closed ends because nothing keeps it running.
   expect([bySignal.ended, byClose.ended]).toEqual([
     [null, 'SIGTERM'],
     [0, null],

@@ -21,9 +21,9 @@ import {
 
 const MSISDN = '79270000001';
 const OPEN_AFTER_MS = 50;
-/** For what never ends by itself. */
+/** Waiting time for faults that never end by themselves. */
 const QUICK_MS = 300;
-/** For what does, however busy the machine. */
+/** Waiting time for faults that end, also on a busy machine. */
 const PATIENT_MS = 20_000;
 const closers: (() => unknown)[] = [];
 
@@ -45,27 +45,27 @@ function rawPost(msisdn = MSISDN) {
 }
 
 interface Proof {
-  /** What must have arrived. Default: nothing at all. */
+  /** Expected data. Default: no data. */
   sees?: RegExp;
-  /** How many bytes must have arrived. */
+  /** Minimum number of received bytes. */
   bytes?: number;
-  /** The connection ends by FIN, by an error of this code, or is still open a while after the rest was seen. */
+  /** End of the connection: FIN, an error of this code, or still open some time after the rest was received. */
   ends: 'fin' | 'open' | (string & {});
-  /** How far it came before: to `nothing`, `connected` or `ready`, TLS included. Default: `ready`. */
+  /** Progress before the end: `nothing`, `connected` or `ready` (with TLS). Default: `ready`. */
   reaches?: string;
-  /** Talk TCP even to an https URL, where TLS would hide how the connection ended. */
+  /** Uses TCP even for an https URL, because TLS would hide how the connection ended. */
   over?: 'tcp';
 }
 
 const JSON_BODY = '\\{"result":\\{"uid":"message-id-[A-Za-z0-9]{12}"\\},"status":"ok"\\}';
-/** A whole answer with this status and body. */
+/** Matches a complete answer with this status and body. */
 const whole = (status: string, body = JSON_BODY) => new RegExp(`^HTTP/1.1 ${status}\r\n[^]*\r\n\r\n${body}$`);
 const HTML = '<html>.*</html>';
 const HALF = '\\{"result":\\{"uid":"message-id-';
 
 const PROOFS: Record<FaultName, Proof> = {
   refused: { ends: 'ECONNREFUSED', reaches: 'nothing' },
-  // A machine without a name server says that the name could not be looked up now.
+  // Without a name server, the machine reports a temporary failure of the lookup.
   unresolvable: { ends: 'ENOTFOUND|EAI_AGAIN', reaches: 'nothing' },
   'connect-hang': { ends: 'open', reaches: 'nothing' },
   'tls-reset': { ends: 'ECONNRESET', over: 'tcp' },
@@ -141,7 +141,7 @@ const PROOFS: Record<FaultName, Proof> = {
   'stale-keep-alive': { sees: whole('200 OK'), ends: 'open' },
 };
 
-/** Makes one POST with no HTTP stack between and watches what comes of it until the proof is there. */
+/** Makes one POST without an HTTP stack, and observes the connection until the proof is complete. */
 async function watch(server: FaultServer, proof: Proof) {
   const { hostname: host, port, protocol } = new URL(server.url);
   const tls = protocol === 'https:' && proof.over !== 'tcp';
@@ -163,7 +163,7 @@ async function watch(server: FaultServer, proof: Proof) {
   socket.on('data', (bytes) => {
     seen.bytes += bytes.length;
     if (seen.head.length < 100_000) seen.head += bytes.toString('latin1');
-    // What drips goes on after it was seen to.
+    // A dripping answer continues after the proof.
     if (proof.sees) seen.proven ||= seen.bytes >= (proof.bytes ?? 0) && proof.sees.test(seen.head);
     else seen.proven = false;
     if (proof.ends === 'open' && seen.proven) done.abort();
@@ -175,7 +175,7 @@ async function watch(server: FaultServer, proof: Proof) {
   socket.once('end', () => finish('fin'));
   socket.once('error', (error: NodeJS.ErrnoException) => finish(error.code ?? error.message));
   if (proof.ends === 'open') {
-    // Nothing is to be seen of a peer that keeps silent, so wait for what it read, if anything.
+    // A silent peer does not send anything, so wait for what it has read, if anything.
     if (proof.sees) await aborted(done.signal);
     else if (server.fault.expected.readsPost) await read;
     await sleep(OPEN_AFTER_MS);
@@ -193,7 +193,7 @@ interface Answer {
   body?: string;
 }
 
-/** One POST by undici, which tells whether it had begun to write when it failed. It gives up `giveUpMs` after that, or at 1 MB. */
+/** One POST by undici, which reports whether it had begun to write before the failure. It ends after `giveUpMs`, or at 1 MB. */
 function dispatch(
   pool: Dispatcher,
   path = '/api/v2/send_message',
@@ -258,7 +258,7 @@ const oneOf = (choices: string): unknown => expect.stringMatching(new RegExp(`^(
 describe.each(FAULTS.map((fault) => ({ ...fault })))(
   '$name: $description',
   ({ name, expected, orElse, scheme, level }) => {
-    it('does what it says', async () => {
+    it('behaves as described', async () => {
       const server = await start(name);
       const { ends, reaches = 'ready' } = PROOFS[name];
       const seen = await watch(server, PROOFS[name]);
@@ -283,7 +283,7 @@ function post(server: FaultServer, msisdn = MSISDN, path = new URL(server.url).p
   return dispatch(poolOf(server), path, msisdn, patienceWith(server, 'sendMs'));
 }
 
-/** One POST by Node's own client; the status, or the error's code. */
+/** One POST by Node's client. Returns the status, or the code of the error. */
 function nodePost(server: FaultServer, agent: Agent): Promise<number | string | undefined> {
   return new Promise((resolve) => {
     const request = server.url.startsWith('https:') ? httpsRequest : httpRequest;
@@ -343,7 +343,7 @@ describe('in health', () => {
     const server = await start('healthy', { record: true });
     const { hostname, port } = new URL(server.url);
     const socket = connectTcp(Number(port), hostname);
-    // In pieces: a character of the body is cut in two.
+    // Sent in pieces that split a character of the body.
     const raw = Buffer.from(rawPost());
     for (const [from, to] of [[0, 30], [30, raw.length - 5], [raw.length - 5]]) {
       await new Promise((resolve) => socket.write(raw.subarray(from, to), resolve));
@@ -401,7 +401,7 @@ describe('what it counts', () => {
 
 async function outcomesOf(server: FaultServer, sends: number) {
   const seen: string[] = [];
-  // A new connection for each, so that it makes no difference which level the fault is of.
+  // A new connection for each, so that the level of the fault makes no difference.
   while (seen.length < sends) seen.push(outcomeOf(await post(server)));
   return seen;
 }
@@ -442,21 +442,21 @@ describe('closeIdle', () => {
     const agent = tls ? new TlsAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
     closers.push(() => agent.destroy());
     expect(await nodePost(server, agent)).toBe(200);
-    // The socket is free again only after the 'end' of the answer.
+    // The socket is free only after the 'end' of the answer.
     await new Promise(setImmediate);
     expect(server.closeIdle(how)).toBe(1);
     expect(await nodePost(server, agent)).toEqual(oneOf('ECONNRESET|EPIPE'));
     expect(server.postsRead).toBe(1);
   });
 
-  // Only there the kernel's view of a connection is a file.
+  // Linux shows the state of a connection in a file.
   (process.platform === 'linux' ? it.each : it.skip.each)(ways)(
     'is through when it returns, %j',
     async ({ tls, how }) => {
       const server = await start('stale-keep-alive', { tls });
       await dispatch(poolOf(server));
       const port = Number(new URL(server.url).port).toString(16).toUpperCase().padStart(4, '0');
-      // Another client of this port may still linger there, from a server that had it before.
+      // A client of an earlier server on this port may still be listed.
       const stateOf = (client: string, state = '\\w\\w') =>
         new RegExp(`0100007F:(${client}) 0100007F:${port} (${state})`).exec(readFileSync('/proc/net/tcp', 'utf8')) ??
         [];
@@ -496,7 +496,7 @@ describe('close', () => {
     },
   );
 
-  it('is told when a client has gone', async () => {
+  it('emits an event when a client disconnects', async () => {
     const server = await start('silent');
     const { hostname, port } = new URL(server.url);
     const socket = connectTcp(Number(port), hostname);

@@ -14,47 +14,47 @@ const pem = (file: string) => readFileSync(new URL(`./certs/${file}`, import.met
 export const CERTIFICATES = { ca: pem('ca.pem'), clientCert: pem('client.pem'), clientKey: pem('client.key') };
 
 export interface FaultServerOptions {
-  /** Serve over TLS, with a good certificate. Faults with a `scheme` of their own ignore it. Default `false`. */
+  /** Serves over TLS with a valid certificate. Faults with a `scheme` ignore it. Default `false`. */
   tls?: boolean;
-  /** Only each n-th connection or request (by the fault's level) gets the fault, the rest good answers. Default 1: each. */
+  /** Applies the fault to each n-th connection or request (by its level); the others get good answers. Default 1: each. */
   every?: number;
-  /** The fault happens n times, then all is well. Default: no end. */
+  /** Number of times that the fault occurs. Default: no limit. */
   times?: number;
-  /** At request level: only requests of this method get the fault and count for `every`. Default: both. */
+  /** Restricts a fault at request level, and the count for `every`, to this method. Default: both. */
   method?: 'GET' | 'POST';
-  /** Keep the raw bytes of each request in `requests`. Default `false`. */
+  /** Keeps the raw bytes of each request in `requests`. Default `false`. */
   record?: boolean;
 }
 
-/** A request that was read whole. */
+/** A request that was read completely. */
 export interface ReadRequest {
   method: string;
   path: string;
-  /** Names as they were written, in order. */
+  /** Headers in their order, with names as written. */
   headers: [name: string, value: string][];
   body: string;
-  /** All of it, as it was on the wire. */
+  /** The raw bytes of the request. */
   raw: Buffer;
 }
 
 /**
- * A gateway that misbehaves exactly as told, on loopback. A message counts as *sent* once its POST has been read whole,
- * whatever the answer is; `reads` tells which were sent more than once.
+ * A gateway on loopback with configurable faults. A message counts as *sent* when its POST has been read completely,
+ * regardless of the answer; `reads` counts the sends of each message.
  *
  * Events to wait for with `once` of `node:events`: `connection` (accepted), `read` (a request was read whole), `disconnect`.
  */
 export class FaultServer extends EventEmitter<{ connection: []; read: [ReadRequest]; disconnect: [] }> {
-  /** POSTs read whole, on any path. */
+  /** Number of POSTs read completely, on any path. */
   postsRead = 0;
-  /** Status requests read whole. */
+  /** Number of status requests read completely. */
   getsRead = 0;
-  /** Connections accepted, since the start. */
+  /** Number of connections accepted since the start. */
   accepted = 0;
-  /** How often the POST of each msisdn was read whole. */
+  /** Number of completely read POSTs for each msisdn. */
   readonly reads = new Map<string, number>();
-  /** The uids that were answered, each with its message; also those in answers that no client could read. */
+  /** Messages by the uids that were answered, including answers that a client could not read. */
   readonly messages = new Map<string, { msisdn: string; text: string }>();
-  /** What was read, if `record` is on. */
+  /** The requests read, if `record` is on. */
   readonly requests: ReadRequest[] = [];
   /** The CA that the client has to trust. */
   readonly ca = CERTIFICATES.ca;
@@ -79,7 +79,7 @@ export class FaultServer extends EventEmitter<{ connection: []; read: [ReadReque
     return server;
   }
 
-  /** The URL to send messages to (§1.3), with the address instead of a name. */
+  /** URL for sending (§1.3), with the address instead of a name. */
   get url(): string {
     return `${this.secure ? 'https' : 'http'}://${this.peer.host}/api/v2/send_message`;
   }
@@ -101,7 +101,7 @@ export class FaultServer extends EventEmitter<{ connection: []; read: [ReadReque
   closeIdle(how: 'fin' | 'rst' = 'fin'): number {
     const count = this.idle.size;
     for (const tcp of this.idle.values()) {
-      // end() would shut down in a later turn only.
+      // end() would shut down only in a later turn.
       if (how === 'rst') tcp.resetAndDestroy();
       else tcp.destroy();
     }
@@ -171,7 +171,7 @@ export class FaultServer extends EventEmitter<{ connection: []; read: [ReadReque
     if (this.options.record) this.requests.push(request);
     this.idle.set(socket, tcp);
     const { fault, options } = this;
-    // The target of a redirect is in good health, or a client that follows would never get there.
+    // The target of a redirect is healthy, or a client that follows it would never reach it.
     const meant = request.path !== '/elsewhere' && (options.method ?? request.method) === request.method;
     if (fault.level === 'request' && meant && this.isFaultsTurn()) {
       fault.answer({ socket, json, reset: () => tcp.resetAndDestroy() });
@@ -212,7 +212,7 @@ export class FaultServer extends EventEmitter<{ connection: []; read: [ReadReque
 
 const HEAD_END = '\r\n\r\n';
 
-/** The first request in the bytes, if it is there whole. A body is told by its Content-Length. */
+/** The first request in the bytes, if it is complete. Content-Length gives the size of the body. */
 function takeRequest(bytes: Buffer): ReadRequest | undefined {
   const headEnd = bytes.indexOf(HEAD_END);
   if (headEnd < 0) return undefined;

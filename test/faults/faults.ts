@@ -4,7 +4,7 @@ import type { TlsOptions } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { fullBacklog, refusingPort, unresolvableHost, type DeadEnd } from './dead-ends.js';
 
-/** What a client must make of one send that meets the fault. */
+/** Expected result of one send that meets the fault. */
 export interface Expectation {
   outcome: 'sent' | 'not_sent' | 'rejected' | 'unknown';
   /** Name of the error's class; `null`: the send succeeds. */
@@ -16,24 +16,24 @@ export interface Expectation {
     | 'RtSmsAuthError'
     | null;
   retryable: boolean;
-  /** Whether the server reads the whole POST: the subscriber gets an SMS, whatever the answer is. */
+  /** True if the server reads the whole POST, so that the recipient gets an SMS regardless of the answer. */
   readsPost: boolean;
-  /** It will not heal by itself: a certificate, a wrong protocol. */
+  /** Set if retrying cannot help: a certificate, a wrong protocol. */
   permanent?: true;
 }
 
 interface FaultFacts {
   name: string;
-  /** One sentence, for tables: what the peer does. */
+  /** Behaviour of the peer, one sentence for tables. */
   description: string;
   expected: Expectation;
-  /** A second honest answer, where a race in the client's kernel decides. */
+  /** Second valid expectation, if a race in the client's kernel decides. */
   orElse?: Expectation;
-  /** The fault lies in the protocol, so the URL has this one; the rest go by the server's `tls` option. */
+  /** Scheme of the URL, if the fault is in the protocol; otherwise the server's `tls` option decides. */
   scheme?: 'http' | 'https';
-  /** The peer keeps silent or drips for ever; only this time-out of the client ends it. */
+  /** Time-out of the client that ends the fault, if the peer is silent or drips forever. */
   endsBy?: 'connectMs' | 'sendMs';
-  /** The gateway says that it did not save the message: the only case in which a POST that was read may be repeated. */
+  /** Set if the gateway reports that it did not save the message: only then may a POST that was read be retried. */
   repeatable?: true;
 }
 
@@ -47,18 +47,18 @@ export type Fault = FaultFacts &
 /** A connection that was accepted, before any byte of it is read. */
 export interface Connection {
   tcp: Socket;
-  /** Serves plain HTTP on it, in good health. */
+  /** Serves plain HTTP on it without faults. */
   serve(): void;
-  /** Shakes hands with a certificate of `certs/`, then serves HTTP in good health. */
+  /** Completes the TLS handshake with a certificate of `certs/`, then serves HTTP without faults. */
   secure(certificate: 'localhost' | 'wrong-host' | 'expired' | 'self-signed', options?: TlsOptions): void;
 }
 
-/** A request that was read whole, and the means to answer it badly. */
+/** A request that was read completely, and methods for a faulty answer. */
 export interface Exchange {
   socket: Socket;
-  /** The JSON of a healthy answer: the temptation in a bad one. */
+  /** JSON of a healthy answer, for use in a faulty one. */
   json: string;
-  /** RST, beneath TLS too. */
+  /** Sends RST, also below TLS. */
   reset: () => void;
 }
 
@@ -91,13 +91,13 @@ const chunk = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${te
 const half = (text: string) => text.slice(0, text.length / 2);
 const declares = (body: string, more = 0) => ({ 'Content-Length': String(Buffer.byteLength(body) + more) });
 
-/** Answers with this status and body; without a body, with the JSON of a healthy answer, to tempt. */
+/** Answers with this status and body; without a body, with the JSON of a healthy answer. */
 const answerWith =
   (status: string, body?: string | Buffer, headers?: Record<string, string | null>) =>
   ({ socket, json }: Exchange) =>
     void socket.write(response(status, body ?? json, headers));
 
-/** Writes the start of a good answer, then a byte now and then until the client has gone. */
+/** Writes the start of a good answer, then single bytes until the client has disconnected. */
 function drip(socket: Socket, start: string | Buffer, rest: Iterator<string>) {
   socket.write(start);
   const timer = setInterval(() => {
@@ -107,13 +107,13 @@ function drip(socket: Socket, start: string | Buffer, rest: Iterator<string>) {
   socket.once('close', () => clearInterval(timer));
 }
 
-/** JSON may end in white space, so the answer is never wrong, only never over. */
+/** JSON may end in white space, so the answer stays valid, but never ends. */
 function* jsonWithoutEnd(json: string): Generator<string> {
   yield* Array.from(json, chunk);
   for (;;) yield chunk(' ');
 }
 
-/** Good JSON with 64 MiB of white space behind it. */
+/** Valid JSON followed by 64 MiB of white space. */
 function writeHuge(
   { socket, json }: Exchange,
   headers: Record<string, string | null>,
@@ -150,7 +150,7 @@ const REJECTED: Expectation = {
 const DENIED: Expectation = { ...REJECTED, errorClass: 'RtSmsAuthError' };
 
 const TABLE = [
-  // It never left.
+  // The request never left.
   {
     name: 'refused',
     description: 'The port is closed.',
@@ -244,7 +244,7 @@ const TABLE = [
     accept: ({ tcp }) => tcp.once('data', () => tcp.end(response('400 Bad Request', HTML, HTML_TYPE))),
   },
 
-  // The connection opened, and then nobody read the request; a client cannot know that.
+  // The connection opened, but the request was not read; a client cannot detect that.
   {
     name: 'reset-at-accept',
     description: 'RST as soon as the connection is accepted.',
@@ -341,7 +341,7 @@ const TABLE = [
       socket.end(Buffer.concat([response('200 OK', '', CHUNKED), Buffer.from(chunk(json))])),
   },
 
-  // The request was read; the answer has no end.
+  // The request was read; the answer never ends.
   {
     name: 'silent',
     description: 'No answer at all.',
@@ -391,7 +391,7 @@ const TABLE = [
     answer: ({ socket, json }) => socket.write(response('200 OK', json, declares(json, 1))),
   },
 
-  // The request was read; the answer is none of HTTP.
+  // The request was read; the answer is not HTTP.
   {
     name: 'garbage-status-line',
     description: 'A status line of another protocol.',
@@ -437,7 +437,7 @@ const TABLE = [
       socket.write(Buffer.concat([Buffer.from('HTTP/1.1 100 Continue\r\n\r\n'), response('200 OK', json)])),
   },
 
-  // The request was read; the answer is HTTP, but says nothing that counts.
+  // The request was read; the answer is HTTP, but not a valid answer of the gateway.
   {
     name: 'huge-body',
     description: 'Good JSON with 64 MiB of white space behind it, of declared length.',
@@ -593,7 +593,7 @@ const TABLE = [
     answer: answerWith('504 Gateway Timeout'),
   },
 
-  // The gateway says no.
+  // The gateway rejects the request.
   {
     name: '401-html',
     description: '401 without JSON.',
@@ -638,7 +638,7 @@ const TABLE = [
     answer: answerWith('200 OK', '{"reason":"system_error","status":"error"}'),
   },
 
-  // Good answers in an unusual form.
+  // Valid answers in an unusual form.
   {
     name: 'healthy',
     description: 'A good answer.',
@@ -717,7 +717,7 @@ const TABLE = [
 
 export type FaultName = (typeof TABLE)[number]['name'];
 
-/** Every fault that the server knows, from those before the connection to odd but good answers. */
+/** All faults of the server, from those before the connection to unusual but valid answers. */
 export const FAULTS: readonly (Fault & { name: FaultName })[] = TABLE;
 
 /** The table of faults in Markdown. */

@@ -26,7 +26,7 @@ async function start(options?: AccountOptions, fault: Parameters<typeof startFau
   return { server, sms, app, http };
 }
 
-/** Each header once, or the test fails. */
+/** Headers by name; a repeated header fails the test. */
 function headersOf(request: ReadRequest | undefined): Record<string, string> {
   const entries = request!.headers.map(([name, value]) => [name.toLowerCase(), value] as const);
   expect(new Set(entries.map(([name]) => name)).size).toBe(entries.length);
@@ -68,7 +68,7 @@ describe.each(['header', 'body', 'both'] as const)('with credentials in the %s',
       'content-length': String(Buffer.byteLength(post!.body)),
       ...(credentials === 'body' ? {} : { authorization: BASIC }),
     });
-    // A GET has no body to carry them.
+    // A GET cannot carry them in a body.
     expect(headersOf(get)).toEqual({ ...common, authorization: BASIC });
     expect(get!.path).toBe(`/api/v2/send_message/${uid}`);
   });
@@ -158,7 +158,7 @@ describe('a request interceptor', () => {
     ['leaves no JSON', (config) => ({ ...config, data: TEXT })],
     ['points to another origin', (config) => ({ ...config, url: 'http://127.0.0.1:9/api/v2/send_message' })],
   ] as [string, (config: InternalAxiosRequestConfig) => InternalAxiosRequestConfig][])(
-    'that %s is told as not sent',
+    'that %s is reported as not sent',
     async (_, interceptor) => {
       const { server, sms, http } = await start();
       http.axiosRef.interceptors.request.use(interceptor);

@@ -1,17 +1,17 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 
-/** A TCP server on loopback, on a port of its own, whose connections end with it. */
+/** A TCP server on a free port of the loopback interface, whose connections end with it. */
 export class Listener {
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer({ noDelay: true }, (socket) => {
     this.sockets.add(socket);
-    // A peer that resets is what these servers are for; 'close' always follows.
+    // Resets are expected here; 'close' always follows.
     socket.on('error', () => {}).once('close', () => this.sockets.delete(socket));
     this.accept(socket);
   });
 
-  /** Address and port. */
+  /** Its address and port. */
   host = '';
 
   private constructor(private readonly accept: (socket: Socket) => void) {}

@@ -5,12 +5,12 @@ import { failureOf, LOGIN, msisdnOf, PASSWORD, startAccount, startFault, TEXT } 
 import { forbiddenForms, leaksIn, show, Watch } from '../privacy/watch.js';
 import { FAULT_VARIANTS, FAULTS, faultTable, type Expectation } from './fault-server.js';
 
-/** Short, for the faults that only a time-out ends: what hangs while connecting, and what hangs later. */
+/** Short time-outs for faults that only a time-out ends, while connecting or later. */
 const timeoutsOf = ({ endsBy }: { endsBy?: 'connectMs' | 'sendMs' }) => {
   if (endsBy === undefined) return {};
   return { timeouts: endsBy === 'connectMs' ? { connectMs: 150 } : { sendMs: 250, statusMs: 250 } };
 };
-/** For a request that is to come through. */
+/** Time-out for a request that must succeed. */
 const PATIENT = { timeoutMs: 20_000 };
 
 let watch: Watch;
@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 afterEach(() => watch.close());
 
-/** Neither the error nor anything that was written down meanwhile holds a part of the request. */
+/** Expects that neither the error nor the logs, spans and metrics contain a part of the request. */
 async function expectNoLeak(error: unknown, msisdn: string) {
   const { text, spans, metrics } = await watch.take();
   const forbidden = forbiddenForms({ login: LOGIN, password: PASSWORD, msisdn, text: TEXT });
@@ -29,11 +29,11 @@ async function expectNoLeak(error: unknown, msisdn: string) {
 
 describe.each(FAULT_VARIANTS)('$name over $over', (fault) => {
   const { name, tls, expected, orElse, repeatable } = fault;
-  /** The expectation that was met: where a race decides there are two. */
+  /** The expectation that was met; there are two if a race decides. */
   const met = (outcome: string): Expectation => (orElse?.outcome === outcome ? orElse : expected);
 
   it('is reported by class, outcome, retryable and attempts, and nothing of the request is written down', async () => {
-    // What has little time finds a connection that another message has opened: it is not to spend it on that.
+    // A send with little time uses a connection that another message has opened.
     const warm = fault.endsBy === 'sendMs';
     const server = await startFault(name, { tls, ...(warm && { every: 2 }) });
     // The credentials travel in the header, and over TLS in the body as well.
@@ -62,7 +62,7 @@ describe.each(FAULT_VARIANTS)('$name over $over', (fault) => {
   });
 });
 
-/** The faults that a status request can meet; the rest lie before it. */
+/** Faults that a status request can meet; the others occur before it. */
 const answered = FAULTS.filter(({ level }) => level === 'request');
 
 describe.each(answered.map((fault) => ({ ...fault })))('getStatus under $name', (fault) => {
@@ -78,7 +78,7 @@ describe.each(answered.map((fault) => ({ ...fault })))('getStatus under $name', 
   if (expected.outcome === 'sent') {
     it('is answered', async () => {
       const { server, uid, report } = await ask();
-      // Where a race decides, a repetition makes up for it.
+      // If a race decides, a retry makes up for it.
       await expect(report).resolves.toMatchObject({ uid, status: 'delivered' });
       expect(server.getsRead).toBeLessThanOrEqual(orElse ? 2 : 1);
     });
@@ -88,7 +88,7 @@ describe.each(answered.map((fault) => ({ ...fault })))('getStatus under $name', 
   const timesOut = expected.errorClass === 'RtSmsTimeoutError';
   const transient = expected.outcome === 'unknown' || expected.retryable;
 
-  it('is told by class and retryable, and repeated if it may heal', async () => {
+  it('is reported by class and retryable, and retried if it is transient', async () => {
     const { server, report } = await ask();
     const error = (await failureOf(report)) as RtSmsError;
     expect(error).toMatchObject({ name: expected.errorClass, operation: 'status', retryable: transient });
@@ -107,7 +107,7 @@ describe.each(answered.map((fault) => ({ ...fault })))('getStatus under $name', 
   }
 });
 
-it('is told in docs/guarantees.md as it is here', () => {
+it('is listed in docs/guarantees.md as here', () => {
   const path = new URL('../../docs/guarantees.md', import.meta.url);
   const document = readFileSync(path, 'utf8');
   const place = /(<!-- faults: .* -->\n)[^]*?(<!-- \/faults -->)/;

@@ -7,7 +7,7 @@ import { FAULT_VARIANTS, FAULTS, type FaultName, type FaultServerOptions } from 
 const SENDS = 100;
 const IN_FLIGHT = 20;
 
-/** Sends 100 messages, each to a number of its own, 20 in flight; what became of each, by its number. */
+/** Sends 100 messages to different numbers, 20 in flight. Returns the results by number. */
 async function storm<T>(send: (msisdn: string) => Promise<T>): Promise<Map<string, T>> {
   const became = new Map<string, T>();
   let next = 0;
@@ -21,7 +21,7 @@ async function storm<T>(send: (msisdn: string) => Promise<T>): Promise<Map<strin
   return became;
 }
 
-/** Each third connection or request has the fault. Connections are kept alive, so those faults need new ones now and then. */
+/** Applies the fault to each third connection or request. Connection faults need new connections from time to time. */
 async function startStorm(name: FaultName, options?: FaultServerOptions) {
   const { level } = FAULTS.find((fault) => fault.name === name)!;
   const server = await startFault(name, level === 'address' ? {} : { every: 3, ...options });
@@ -47,9 +47,9 @@ describe('100 sends with retries on, 20 in flight, while each third meets the fa
       ),
     );
     expect(outcomes.size).toBe(SENDS);
-    // A message that the gateway says it has not saved may be sent again, and its time may be over before that.
+    // A message that the gateway did not save may be sent again, and its deadline may pass before that.
     if (!repeatable) expect(server.twice).toEqual([]);
-    // And nothing is said that is not so.
+    // The reported outcomes match the gateway's records.
     for (const [msisdn, outcome] of outcomes) {
       const reads = server.reads.get(msisdn) ?? 0;
       if (outcome === 'sent' || outcome === 'rejected') expect([msisdn, reads > 0]).toEqual([msisdn, true]);

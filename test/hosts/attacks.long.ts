@@ -1,4 +1,4 @@
-// Applications that are set up in a way that a callback could stumble over, or be given away by.
+// Applications with settings that could break a callback, or reveal its route.
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -14,7 +14,7 @@ const WRONG = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx';
 const PATH = '/rt-sms/callback';
 const ACCOUNT = { login: 'shop', password: 'p', url: 'http://127.0.0.1:9/api/v2/send_message' };
 
-/** An application on this platform, and one without the module; the platform is known only after the modules are made. */
+/** Starts an application on this platform with the module, and one without it. */
 async function start(
   platform: () => ExpressAdapter | FastifyAdapter,
   setUp: (app: INestApplication) => void = () => undefined,
@@ -33,7 +33,7 @@ async function start(
   const heard: string[] = [];
   app!.get(RtSmsService).statuses$.subscribe(({ id }) => heard.push(id));
   const [url, blankUrl] = [await app!.getUrl(), await blank!.getUrl()];
-  /** The bytes of both answers, the date aside. */
+  /** The bytes of both answers without their dates. */
   const answers = (target: string) =>
     Promise.all(
       [url, blankUrl].map(async (base) => {

@@ -1,5 +1,5 @@
-// An application on one platform that takes callbacks: node --import ./test/child/ts.mjs <this> <platform> <secret>.
-// Tells its address, and whenever it is asked what it has emitted and logged since.
+// An application on one platform that receives callbacks: node --import ./test/child/ts.mjs <this> <platform> <secret>.
+// It sends its address, and on each message what it has emitted and logged since the last one.
 import 'reflect-metadata';
 import { Module, type LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -11,9 +11,9 @@ import { getRtSmsToken, OnRtSmsStatus, RtSmsModule, type RtSmsService, type RtSm
 export type Emitted = Pick<RtSmsStatusEvent, 'uid' | 'status' | 'gatewayStatus' | 'parts' | 'errorCode' | 'confirmed'>;
 export interface Told {
   emitted: Emitted[];
-  /** All messages that were given to Nest's logger, at every level. */
+  /** All messages to Nest's logger, at all levels. */
   logged: string[];
-  /** The lines of the stacks that came with them. */
+  /** Lines of their stack traces. */
   frames: string[];
 }
 
@@ -38,7 +38,7 @@ class Listener {
       ...(parts === undefined ? {} : { parts }),
       ...(errorCode === undefined ? {} : { errorCode }),
     });
-    // Its failure is logged, with what the callback said in the id of the event.
+    // Its failure is logged with the id of the event, which contains data from the callback.
     if (status === 'unknown') throw new Error('a handler that fails');
   }
 }
@@ -58,7 +58,7 @@ const app = await NestFactory.create(AppModule, platform === 'express' ? new Exp
   logger,
 });
 await app.listen(0, '127.0.0.1');
-// Both are there, so that a mistake of the one may show at the other.
+// Both accounts exist, so that a mistake of one can show at the other.
 app.get<RtSmsService>(getRtSmsToken('open'));
 process.on('message', () => {
   process.send!(told);

@@ -1,5 +1,5 @@
-// Every application of hosts.ts on one platform, each with the module and without it. A plain process, not Jest's: some of
-// what these applications import cannot be loaded there. Tells their addresses, and what each has heard whenever it is asked.
+// All applications of hosts.ts on one platform, with the module and without it. A plain process instead of Jest: some of
+// their imports cannot be loaded there. It sends their addresses, and on each message the events that each has received.
 import 'reflect-metadata';
 import { Module, type ModuleMetadata } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -10,7 +10,7 @@ import { getRtSmsToken, RtSmsModule, type RtSmsService } from 'nestjs-rt-sms';
 import type { Platform } from '../platforms.js';
 import { HOSTS, OrdersController, type Host, type HostName } from './hosts.js';
 
-/** What the parent is told first. */
+/** First message to the parent process. */
 export type Addresses = Record<HostName, { url: string; blank: string }>;
 
 const [platform, secret, otpSecret] = process.argv.slice(2) as [Platform, string, string];
@@ -29,7 +29,7 @@ async function start({ metadata, options, fastify, setUp }: Host, imports: NonNu
 const heard: Partial<Record<HostName, string[]>> = {};
 const addresses: Partial<Addresses> = {};
 for (const [name, host] of Object.entries(HOSTS) as [HostName, Host][]) {
-  // Nothing is sent, so nothing is asked for.
+  // Nothing is sent, so nothing is polled.
   const account = { login: 'shop', password: 'p', url: 'http://127.0.0.1:9/api/v2/send_message', ...host.sms };
   const { app, url } = await start(host, [
     EventEmitterModule.forRoot(),

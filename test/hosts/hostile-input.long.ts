@@ -10,7 +10,7 @@ const PATH = `/rt-sms/callback/${SECRET}`;
 const FUZZED = 50_000;
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_261_123);
 
-/** What may stand in a query besides what is documented, as it goes over the wire. */
+/** Raw parts of a query other than the documented ones. */
 const CORPUS = [
   'a&b',
   '[]',
@@ -67,7 +67,7 @@ const CORPUS = [
 ];
 const piece = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom(...CORPUS) },
-  // Any character that Node takes in a request line.
+  // Any character that Node accepts in a request line.
   {
     weight: 2,
     arbitrary: fc.string({
@@ -78,7 +78,7 @@ const piece = fc.oneof(
       maxLength: 12,
     }),
   },
-  // Any character, encoded as it should be.
+  // Any character, correctly encoded.
   {
     weight: 2,
     arbitrary: fc.string({ unit: 'binary', maxLength: 6 }).map((text) => encodeURIComponent(text)),
@@ -86,7 +86,7 @@ const piece = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 0, max: 255 }).map((byte) => `%${byte.toString(16).padStart(2, '0')}`) },
 );
 const noise = fc.array(piece, { maxLength: 3 }).map((pieces) => pieces.join(''));
-/** A good word, left alone or spoilt at its end, its beginning or altogether. */
+/** A valid word, unchanged or damaged at its end, at its beginning or completely. */
 const spoilt = (word: fc.Arbitrary<string>) =>
   fc.oneof(
     { weight: 3, arbitrary: word },
@@ -97,18 +97,18 @@ const spoilt = (word: fc.Arbitrary<string>) =>
 const STATUSES = ['delivered', 'awaiting_report', 'failed', 'insufficient_balance', 'rejected', 'sent', 'DELIVERED'];
 
 interface Fuzzed extends RawRequest {
-  /** The right secret and the right path: what the query says counts. */
+  /** True for the right secret and path, so that the query counts. */
   authentic: boolean;
 }
-/** The n-th request: each has a number of its own. */
+/** Makes the n-th request, with a number that no other request has. */
 type Make = (n: number) => Fuzzed;
 const get = (target: string, authentic = false): Fuzzed => ({ method: 'GET', target, authentic });
 
-/** Stands for the number of the request, where the noise has left it. */
+/** Placeholder for the number of the request, where the noise has not replaced it. */
 const N = '424242';
 const numbered = (text: string, n: number) => text.replaceAll(N, String(n));
 
-/** Right secret, hostile query. */
+/** Requests with the right secret and a hostile query. */
 const authentic: fc.Arbitrary<Make> = fc
   .record({
     id: spoilt(fc.constantFrom(N, `message-id-${N}`)),
@@ -132,7 +132,7 @@ const authentic: fc.Arbitrary<Make> = fc
     return (n) => get(numbered(target, n), true);
   });
 
-/** How a path comes to another one, with the secret and without. */
+/** Variations of the path, with the secret and without. */
 const PATHS = [
   (secret: string) => `//rt-sms/callback/${secret}`,
   (secret: string) => `/rt-sms//callback/${secret}`,
@@ -183,7 +183,7 @@ const forged: fc.Arbitrary<Make> = fc.tuple(path, wrongSecret, noise).map(
     (n) =>
       get(`${path(secret)}?id=forged-${n}&status=delivered&${more}`),
 );
-/** Where whoever knows the secret comes by another way, an event may come of it or not. */
+/** Requests with the right secret by another path, which may or may not cause an event. */
 const otherWay: fc.Arbitrary<Make> = path.map((path) => (n) => get(`${path(SECRET)}?id=known-${n}&status=delivered`));
 const withoutSecret: fc.Arbitrary<Make> = fc.tuple(fc.constantFrom('', '/'), noise).map(
   ([slash, more]) =>
@@ -215,7 +215,7 @@ const anyRequest = fc.oneof(
   { weight: 1, arbitrary: otherMethod },
 );
 
-/** A value as the platforms decode it; nothing where they leave an escape as it came. */
+/** A value as the platforms decode it; `undefined` if they leave an escape undecoded. */
 function decoded(text: string): string | undefined {
   try {
     const value = decodeURIComponent(text.replaceAll('+', ' '));
@@ -230,15 +230,15 @@ const readable = (value: string | undefined): value is string =>
   Array.from(value).length <= 64 &&
   !/[\p{C}\p{M}\uFFFD]|(?! )\p{Z}/u.test(value);
 
-/** What a query says, read once more and from the document alone; nothing if it says nothing certain. */
-/** What may be a number, as it is or in Base64, or has the login of the account in it, is not passed on. */
+/** The word, or `unrecognised` if it may be a number, plain or in Base64, or contains the account's login. */
 const passed = (word: string) =>
   [word, Buffer.from(word, 'base64').toString('latin1')].some((text) => text.replace(/\P{Nd}/gu, '').length >= 9) ||
   /shop/i.test(word.replace(/[^\p{L}\p{N}]/gu, ''))
     ? 'unrecognised'
     : word;
 
-function wordsOf(target: string): Emitted | undefined {
+/** Reads a query independently, by the document alone; `undefined` if the result is not certain. */
+function eventOf(target: string): Emitted | undefined {
   const fields = new Map<string, (string | undefined)[]>();
   for (const field of target.slice(target.indexOf('?') + 1).split('&')) {
     const at = field.includes('=') ? field.indexOf('=') : field.length;
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('callbacks on %s, whatever comes', (platform) => {
   function expectSoundLines({ logged, frames }: Told) {
     const unsound = (line: string) => /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u.test(line) || line.includes(SECRET);
     expect(logged.filter(unsound).slice(0, 5)).toEqual([]);
-    // A stack has a line for each frame, and no other.
+    // A stack trace has one line for each frame, and no others.
     expect(frames.filter((line) => unsound(line) || !line.startsWith('    at ')).slice(0, 5)).toEqual([]);
     expect([output, ended]).toEqual(['', false]);
   }
@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('callbacks on %s, whatever comes', (platform) => {
     const requests = fc.sample(anyRequest, { numRuns: FUZZED, seed: SEED }).map((make, n) => make(n));
     await tell();
     const statuses = await sendAll(url, requests);
-    /** The first few requests with an answer that they must not have. */
+    /** The first requests with a wrong answer. */
     const wrong = (is: (request: Fuzzed, status: number) => boolean) =>
       requests
         .flatMap((request, n) =>
@@ -311,7 +311,7 @@ describe.each(PLATFORMS)('callbacks on %s, whatever comes', (platform) => {
     const authentic = requests.filter(({ authentic }) => authentic);
     const told = await tell();
     const { emitted, logged } = told;
-    const said = authentic.flatMap(({ target }) => wordsOf(target) ?? []);
+    const said = authentic.flatMap(({ target }) => eventOf(target) ?? []);
     const owed = new Map<string, Emitted[]>();
     for (const words of said) owed.set(words.uid, [...(owed.get(words.uid) ?? []), words]);
     const known = (uid: string) => /^message-id-known-\d+$/.test(uid);
@@ -325,7 +325,7 @@ describe.each(PLATFORMS)('callbacks on %s, whatever comes', (platform) => {
       (event) => !known(event.uid) && !owed.get(event.uid)?.some((words) => same(words, event)),
     );
     expect(untrue.slice(0, 5)).toEqual([]);
-    // Of several about one message the later ones may be steps back.
+    // With several callbacks about one message, the later ones may be steps back.
     const heard = new Set(emitted.map(({ uid }) => uid));
     expect([...owed.keys()].filter((uid) => !heard.has(uid)).slice(0, 5)).toEqual([]);
     expect(owed.size).toBeGreaterThan(FUZZED / 8);
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('callbacks on %s, whatever comes', (platform) => {
     const told = await tell();
     expect(told.emitted).toEqual([]);
     expectSoundLines(told);
-    // It is still there.
+    // The application still answers.
     expect((await fetch(`${url}${PATH}?id=424242&status=delivered`)).status).toBe(200);
     expect((await tell()).emitted).toHaveLength(1);
   });

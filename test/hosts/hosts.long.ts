@@ -15,15 +15,15 @@ const status = async (url: string, init?: RequestInit) => (await fetch(url, init
 const header = (name: string, headers?: Record<string, string>) => async (url: string) =>
   (await fetch(url, { headers: headers ?? {} })).headers.get(name);
 
-/** How a host is called, and by what its own route `/orders` shows that its habit is in force. */
+/** How to call a host, and how its route `/orders` shows that its setting is active. */
 interface Visit {
-  /** Before the path of the callback. */
+  /** Prefix of the callback's path. */
   prefix?: string;
-  /** Before that of the host's own route, where it is another. */
+  /** Prefix of the host's own route, if it differs. */
   orders?: string;
-  /** What a callback carries when it arrives. */
+  /** Headers of a callback when it arrives. */
   headers?: Record<string, string>;
-  /** The same, from somebody who is not allowed. */
+  /** Headers of a callback from an address that is not allowed. */
   forged?: Record<string, string>;
   shows: (orders: string) => Promise<unknown>;
   shown: unknown;
@@ -74,7 +74,7 @@ const VISITS: Record<HostName, Visit> = {
   },
 };
 
-/** The bytes of an answer, the date aside. */
+/** The bytes of an answer without its date. */
 async function bytesFrom(url: string, target: string, headers: Record<string, string>): Promise<string> {
   const lines = Object.entries({ connection: 'close', ...headers }).map((line) => `${line.join(': ')}\r\n`);
   const answer = await answerTo(url, bytesOf({ method: 'GET', target, headers: lines.join('') }));
@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('%s, an application with', (platform) => {
     const { prefix = '', orders = prefix, headers = {}, forged, shows, shown } = visit;
     const [first, otp] = [`${prefix}/rt-sms/callback`, `${prefix}/rt-sms/otp/callback`];
 
-    it('is such a one', async () => {
+    it('has that setting', async () => {
       expect(await shows(`${addresses[name].url}${orders}/orders`)).toEqual(shown);
     });
 

@@ -34,11 +34,11 @@ import type { RtSmsExtras, RtSmsOptions } from 'nestjs-rt-sms';
 import { map, type Observable } from 'rxjs';
 import type { Platform } from '../platforms.js';
 
-/** An application with habits of its own, and what its author does so that callbacks arrive all the same. */
+/** An application with special settings, and what its author does so that callbacks arrive. */
 export interface Host {
   metadata?: () => ModuleMetadata;
   options?: NestApplicationOptions;
-  /** Of the Fastify adapter; Express is told in `setUp`. */
+  /** Options of the Fastify adapter; Express is configured in `setUp`. */
   fastify?: NonNullable<ConstructorParameters<typeof FastifyAdapter>[0]>;
   setUp?: (app: INestApplication, platform: Platform) => void | Promise<void>;
   sms?: Partial<RtSmsOptions & RtSmsExtras>;
@@ -50,7 +50,7 @@ class OrdersQuery {
   @IsOptional() @IsString() page?: string;
 }
 
-/** A route of the application's own. */
+/** A route of the application. */
 @Controller('orders')
 export class OrdersController {
   @Get()
@@ -110,7 +110,7 @@ const throttler = (limit: number) => ({
   providers: [{ provide: APP_GUARD, useClass: ThrottlerGuard }],
 });
 const strictPipe = () => new ValidationPipe({ whitelist: true, forbidNonWhitelisted: true, transform: true });
-// Fastify's plugins see the routes that come after them.
+// Fastify's plugins affect only the routes that are registered after them.
 async function compress(app: INestApplication, platform: Platform) {
   if (platform === 'express') app.use(compression());
   else await (app as NestFastifyApplication).register(fastifyCompress);

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-/** A request as it goes over the wire, one byte a character. */
+/** A raw request, one byte per character. */
 export interface RawRequest {
   method: string;
   target: string;
-  /** Header lines, each with its CR LF. */
+  /** Header lines, each with CR LF. */
   headers?: string;
   body?: string;
 }
@@ -16,7 +16,7 @@ const CONNECTIONS = 8;
 export const bytesOf = ({ method, target, headers = '', body = '' }: RawRequest) =>
   `${method} ${target} HTTP/1.1\r\nHost: shop.example\r\n${headers}${body && `Content-Length: ${body.length}\r\n`}\r\n${body}`;
 
-/** The whole answers at the beginning of these bytes, as status codes, and the bytes behind them. */
+/** Status codes of the complete answers at the beginning of these bytes, and the remaining bytes. */
 function readAnswers(bytes: string, requests: readonly RawRequest[]): { statuses: number[]; rest: string } {
   const statuses: number[] = [];
   let rest = bytes;
@@ -52,7 +52,7 @@ async function exchange(socket: Socket, requests: readonly RawRequest[]): Promis
   return statuses;
 }
 
-/** Sends requests over kept-alive connections, many at once on each; the status code of each, 0 for no answer. */
+/** Sends requests over kept-alive connections, many at once on each. Returns the status codes, 0 for a missing answer. */
 export async function sendAll(url: string, requests: readonly RawRequest[]): Promise<number[]> {
   const { hostname, port } = new URL(url);
   const statuses: number[] = Array.from({ length: requests.length });
@@ -63,7 +63,7 @@ export async function sendAll(url: string, requests: readonly RawRequest[]): Pro
       const from = next;
       const end = (next = Math.min(requests.length, next + BATCH));
       let at = from;
-      // One after a connection that was closed goes alone, so that it is known whose answer is missing.
+      // A request after a closed connection is sent alone, so that a missing answer can be attributed.
       let alone = false;
       while (at < end) {
         if (!socket || socket.destroyed) {
@@ -85,14 +85,14 @@ export async function sendAll(url: string, requests: readonly RawRequest[]): Pro
   return statuses;
 }
 
-/** What comes back for these bytes until the server closes the connection; the client does not. */
+/** Sends these bytes and returns the answer up to the close by the server; the client does not close. */
 export async function answerTo(url: string, bytes: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname).on('error', () => undefined);
   let answer = '';
   socket.setEncoding('latin1').on('data', (data: string) => (answer += data));
   socket.write(bytes, 'latin1');
-  // Not by once(), which a reset would make fail.
+  // once() is not used here, because a reset would make it fail.
   await new Promise((resolve) => socket.on('close', resolve));
   return answer;
 }

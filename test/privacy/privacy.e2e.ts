@@ -13,7 +13,7 @@ import { atEnd } from '../platforms.js';
 import { forbiddenForms, leaksIn, show, Watch } from './watch.js';
 
 const MSISDN = '79271234567';
-/** As a person types it. */
+/** The number as a person types it. */
 const TYPED = '8 (927) 123-45-67';
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
 const UID = 'message-id-VvkmLHkfhCX9';
@@ -35,7 +35,7 @@ async function account(at: { url: string; ca?: string }, options: AccountOptions
   return started;
 }
 
-/** Nothing of what was written down, nor of what the caller got, says more than it may. */
+/** Expects that logs, spans, metrics and the given values do not leak anything. */
 async function expectNoLeak(...seen: unknown[]) {
   const { text, ...amounts } = await watch.take();
   expect(leaksIn([text, ...seen.map(show)].join('\n'), FORBIDDEN)).toEqual([]);
@@ -100,7 +100,7 @@ describe('the grep', () => {
   });
 });
 
-/** A gateway that says back what it was told, in every place that an error is made of. */
+/** A gateway that echoes the request in all places that errors are built from. */
 async function echo(
   answer: (request: IncomingMessage, body: string, response: ServerResponse) => void,
 ): Promise<string> {
@@ -151,7 +151,7 @@ describe('a gateway that says back what it was told', () => {
     await expectNoLeak(await failureOf(sms.send(MESSAGE)), await failureOf(sms.getStatus(UID)));
   });
 
-  /** Letters and digits alone: in whatever way something is said back, this is in it. */
+  /** Letters and digits only, which every form of an echo contains. */
   const bare = (text: string) =>
     text
       .normalize('NFKD')
@@ -174,7 +174,7 @@ describe('a gateway that says back what it was told', () => {
     'in hexadecimal form': (value) => Buffer.from(value).toString('hex').slice(0, 32),
     'percent-encoded': encodeURIComponent,
   };
-  /** As the document has it: a message that is asked about is known by its answer only. */
+  /** A status answer as in the document; only this answer has the message's data. */
   const RESULT = { uid: UID, msisdn: MSISDN, text: TEXT };
   const places: Record<string, (said: string) => { status?: number; reason?: string; result?: object; id?: string }> = {
     reason: (said) => ({ reason: said }),
@@ -206,7 +206,7 @@ describe('a gateway that says back what it was told', () => {
           fc.pre(bare(mutated).length >= 5);
           const said = before + mutated + after;
           answer = places[place]!(/id/.test(place) ? said.replace(/[^\x20-\x7e]/g, '') : said);
-          // Nothing is known of the message in an error about a uid.
+          // An error about a uid does not have data of the message to compare with.
           const isKnown = answer.result !== undefined || (value !== MSISDN && value !== TEXT);
           const status = isKnown ? await sms.getStatus(UID).catch((error: unknown) => error) : {};
           const { msisdn: _, text: __, ...told } = status as { msisdn?: string; text?: string };
@@ -333,7 +333,7 @@ describe('what an application does', () => {
     const { app, sms } = await account(await startFault('healthy'));
     const { axiosRef } = app.get<HttpService>(getRtSmsHttpToken());
     axiosRef.interceptors.request.use(({ method }) => {
-      // Of a message that is asked about only the uid is known.
+      // A status request has only the uid of its message.
       const text = method === 'post' ? TEXT : '';
       throw new TypeError(`${PASSWORD}, ${TYPED}, +${MSISDN}: ${text}`, { cause: MESSAGE });
     });
@@ -354,7 +354,7 @@ describe('what an application does', () => {
         });
       });
       await sms.enqueue(MESSAGE, { id: 'order-1' });
-      // One that is kept until the gateway takes this process again has no event.
+      // A message that waits until the gateway accepts this process again does not have an event.
       if (name !== '403-wrong-ip') await settled;
       else await failureOf(sms.send(MESSAGE));
       const { lines } = await expectNoLeak(...heard);

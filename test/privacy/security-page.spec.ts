@@ -12,7 +12,7 @@ const rows = page
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| threat'));
 
-/** What a row names: each file of tests, and the titles in its last cell. */
+/** The test files that a row names, and the titles in its last cell. */
 const proofsOf = (row: string) => ({
   files: [...row.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e|long)\.ts)\)/g)].map(([, file]) => file!),
   titles: [
@@ -24,8 +24,8 @@ const proofsOf = (row: string) => ({
 });
 
 /**
- * The titles of the tests that run in this source: not of what is a comment, is skipped or to be done, by itself or by what
- * it is in; none if one of them alone is to run.
+ * Titles of the tests that run in this source, without comments, skipped tests and todos, also if a parent is skipped; an
+ * empty list if `only` is used.
  */
 function titlesIn(source: string): string[] {
   const titles: (string | undefined)[] = [];
@@ -43,7 +43,7 @@ function titlesIn(source: string): string[] {
   return only ? [] : titles.filter((title) => title !== undefined);
 }
 
-/** `it.each(rows)` is it and each. */
+/** The names in a call: `it.each(rows)` has it and each. */
 function namesOf(node: ts.Expression): string[] {
   if (ts.isIdentifier(node)) return [node.text];
   if (ts.isPropertyAccessExpression(node)) return [...namesOf(node.expression), node.name.text];
@@ -51,7 +51,7 @@ function namesOf(node: ts.Expression): string[] {
   return ts.isTaggedTemplateExpression(node) ? namesOf(node.tag) : [];
 }
 
-/** What a template puts into its title is `…`. */
+/** The title of a test, with `…` for the values of a template. */
 function titleOf(node: ts.Expression | undefined): string | undefined {
   if (!node || ts.isStringLiteralLike(node)) return node?.text;
   if (!ts.isTemplateExpression(node)) return undefined;
@@ -68,7 +68,7 @@ it.each(rows.map((row) => [row.split(' | ')[0]!.slice(2), row]))('a test proves 
   expect(titles.filter((title) => !run.includes(title))).toEqual([]);
 });
 
-/** What a sentence beside the table names: a file of tests, and one of its titles. */
+/** The test file and the title that a sentence outside of the table names. */
 const sentences = [...page.matchAll(/\]\(\.\.\/([^)]+\.(?:spec|e2e|long)\.ts)\): \*([^*]+)\*/g)]
   .filter(([found]) => !rows.some((row) => row.includes(found)))
   .map(([, file, title]) => [file!, title!] as const);

@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 
-/** Everything that an application would write down: its log, its spans and its metrics. */
+/** Collects everything that an application records: log, spans and metrics. */
 export class Watch {
   private readonly logged: string[] = [];
   private readonly spans = new InMemorySpanExporter();
@@ -23,14 +23,14 @@ export class Watch {
     metrics.setGlobalMeterProvider(this.meters);
   }
 
-  /** Takes over Nest's logger, at every level. */
+  /** Replaces Nest's logger, at all levels. */
   takeLog(): void {
     const keep = (...words: unknown[]) => void this.logged.push(words.map((word) => show(word)).join(' '));
     Logger.overrideLogger(['verbose', 'debug', 'log', 'warn', 'error', 'fatal']);
     Logger.overrideLogger({ verbose: keep, debug: keep, log: keep, warn: keep, error: keep, fatal: keep });
   }
 
-  /** What was written down since the last time, and how much of each. */
+  /** Returns what was recorded since the last call, and the counts. */
   async take(): Promise<{ text: string; lines: number; spans: number; metrics: number }> {
     await this.meters.forceFlush();
     const lines = this.logged.splice(0);
@@ -61,7 +61,7 @@ export class Watch {
   }
 }
 
-/** All that a logger, a reporter of errors or a curious person gets to see of a value. */
+/** All representations of a value that a logger or an error reporter could show. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return value;
   const chain: Error[] = [];
@@ -74,7 +74,7 @@ export function show(value: unknown): string {
   ].join('\n');
 }
 
-/** A text that must not be there, in whatever form it may have got there. */
+/** All forms of a text that must not appear. */
 export function formsOf(text: string): string[] {
   const bytes = Buffer.from(text);
   return [
@@ -94,14 +94,14 @@ export function formsOfNumber(msisdn: string): string[] {
   return [`${area}${a}${b}${c}`, `${area} ${a}-${b}-${c}`, `(${area}) ${a}-${b}-${c}`, `${area} ${a} ${b} ${c}`];
 }
 
-/** Which of the forbidden words are in the text, by their names. */
+/** Names of the forbidden words that are in the text. */
 export function leaksIn(text: string, forbidden: Record<string, readonly string[]>): string[] {
   return Object.entries(forbidden).flatMap(([name, forms]) =>
     forms.some((form) => text.includes(form)) ? [name] : [],
   );
 }
 
-/** What must not be written down of an account and its message, in all its forms. */
+/** All forms of the data of an account and its message that must not be recorded. */
 export function forbiddenForms(about: {
   login: string;
   password: string;

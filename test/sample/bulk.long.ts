@@ -24,7 +24,7 @@ describe('a file of messages', () => {
       const response = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body });
       return { status: response.status, body: (await response.json()) as BulkProgress & Record<string, unknown> };
     };
-    /** Resolves with the first progress that `test` likes, as the events tell it. */
+    /** Resolves with the first progress event that passes `test`. */
     const progress = async (id: string, test: (progress: BulkProgress) => boolean): Promise<BulkProgress> => {
       const aborting = new AbortController();
       const { body } = await fetch(`${url}/bulk/${id}/events`, { signal: aborting.signal });
@@ -45,7 +45,7 @@ describe('a file of messages', () => {
     return { gateway, url, post, progress, rows };
   }
 
-  it('is checked as a whole, sent when told to, and followed', async () => {
+  it('is checked as a whole, sent on request, and tracked', async () => {
     const { gateway, url, post, progress, rows } = await startSample();
     const { status, body } = await post('/bulk?shortcode=MINE', `${ROWS}\n=1+1;formula\n79270000100;" "\n`);
     expect(status).toBe(201);
@@ -77,7 +77,7 @@ describe('a file of messages', () => {
     expect(results).toMatch(new RegExp(`^\\d+;\\d+;rejected;${gateway.messages[7]!.uid};11;;\r$`, 'm'));
   });
 
-  it('stops when told to: what is on its way settles, the rest stays unsent', async () => {
+  it('stops on request: messages in flight settle, the rest stays unsent', async () => {
     const { gateway, post, progress } = await startSample({ latencyMs: 300 });
     const { id } = (await post('/bulk', ROWS)).body;
     const seen = gateway.waitForMessage(({ text }) => text === 'Row 20');
@@ -91,8 +91,8 @@ describe('a file of messages', () => {
     expect((counts.accepted ?? 0) + (counts.refused ?? 0) + (counts.ready ?? 0)).toBe(100);
   });
 
-  it('leaves no message in the air when it is stopped before the turn of one', async () => {
-    // So slow that the next message is always being written when the end comes.
+  it('does not leave a message as sending when it is stopped before its turn', async () => {
+    // So slow that the next message is always being written when sending stops.
     class SlowJournal extends InMemoryJournal {
       override async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
         const begun = await super.beginMany(messages);
@@ -104,7 +104,7 @@ describe('a file of messages', () => {
     const { gateway, post, progress } = await startSample({}, journal);
     const { id } = (await post('/bulk', ROWS)).body;
     const seen = gateway.waitForMessage(({ text }) => text === 'Row 3');
-    // Whoever presses the button twice sends once.
+    // Two clicks on the button send the file once.
     await Promise.all([post(`/bulk/${id}/start`, ''), post(`/bulk/${id}/start`, '')]);
     await seen;
     await post(`/bulk/${id}/stop`, '');
@@ -115,7 +115,7 @@ describe('a file of messages', () => {
     expect(last).toMatchObject({ status: 'refused', error: { code: 'RT_SMS_ABORTED', outcome: 'not_sent' } });
   });
 
-  it('stops by itself where the gateway refuses the account, and says why', async () => {
+  it('stops with the reason if the gateway rejects the account', async () => {
     const { gateway, post, progress } = await startSample();
     gateway.nextSend('wrong_credentials', Infinity);
     const { id } = (await post('/bulk', ROWS)).body;
@@ -151,7 +151,7 @@ describe('a file of messages', () => {
     ]);
   });
 
-  it('refuses what it cannot read, and names the row', async () => {
+  it('rejects an unreadable file, and names the row', async () => {
     const { url, post } = await startSample();
     await expect(post('/bulk', '79270000001;a\n79270000002;"b')).resolves.toMatchObject({
       status: 422,

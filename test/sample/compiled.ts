@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { compile, compiledFolder, compileLibrary } from '../compile.js';
 import { atEnd } from '../platforms.js';
 
-/** Compiles the sample and the libraries that it imports: they find each other by package.json as they would once installed. */
+/** Compiles the sample and its libraries, which resolve each other by package.json as after installation. */
 export async function compileSample(): Promise<{ main: string; remove: () => Promise<void> }> {
   const { folder, remove } = await compiledFolder('sample', 'apps/sample');
   await compile('apps/sample/src', join(folder, 'app'));
@@ -15,7 +15,7 @@ export async function compileSample(): Promise<{ main: string; remove: () => Pro
   return { main: join(folder, 'app/main.js'), remove };
 }
 
-/** A running sample, and what it has printed. */
+/** A running sample with its output. */
 export class SampleProcess {
   stdout = '';
   stderr = '';
@@ -36,7 +36,7 @@ export class SampleProcess {
     atEnd(() => this.child.kill('SIGKILL'));
   }
 
-  /** Resolves with the match once it was printed. */
+  /** Resolves with the match when it was printed. */
   async printed(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.stdout);
@@ -46,7 +46,7 @@ export class SampleProcess {
     }
   }
 
-  /** Where it listens. */
+  /** Resolves with its address. */
   async url(): Promise<string> {
     const [, url = ''] = await this.printed(/Messages +(http:\S+)\/messages\n/);
     return url;

@@ -7,7 +7,7 @@ import { startStore, type Service } from '../durable/services.js';
 import { atEnd } from '../platforms.js';
 import { compileSample, SampleProcess } from './compiled.js';
 
-// Processes start on a busy machine, and some of them are killed.
+// Long, because processes start on a busy machine, and some of them are killed.
 jest.setTimeout(180_000);
 
 interface Listed {
@@ -34,7 +34,7 @@ async function startGateway(): Promise<RtSmsSimulator> {
   return gateway;
 }
 
-/** A process of the sample with the account of that gateway, which is told by callbacks that are but hints. */
+/** Starts a sample process with the account of this gateway. Its callbacks are only hints. */
 function startSample(gateway: RtSmsSimulator, variables: Record<string, string>): SampleProcess {
   const { login, password, url } = gateway.options;
   const account = { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url, RT_SMS_SHORTCODE: 'SHOP' };
@@ -51,7 +51,7 @@ const json = async (address: string) => (await fetch(address)).json();
 const list = async (url: string) => (await json(`${url}/messages`)) as Listed[];
 const rowsOf = async (url: string) => (await list(url)).filter(({ text }) => text.startsWith('Row '));
 
-/** Looks again and again, for what changes is in another process. */
+/** Polls until `look` returns a value, because the state is in another process. */
 async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> {
   for (;;) {
     const found = await look();
@@ -81,10 +81,10 @@ describe('the sample with a durable engine', () => {
     await statusIs(url, one.id, 'awaiting_report');
     const before = await list(url);
     await expect(first.end('SIGKILL')).resolves.toBe('SIGKILL');
-    // Nobody hears of this one.
+    // No process receives this callback.
     await gateway.report(gateway.messages.find(({ text }) => text === 'Two')!.uid, 'delivered');
 
-    // As if it had been killed between its journal and the queue.
+    // As if the process had been killed after writing the journal and before enqueueing.
     const three = randomUUID();
     const client = new Client({ connectionString: DATABASE_URL });
     await client.connect();
@@ -131,7 +131,7 @@ describe('the sample with a durable engine', () => {
     await halfway;
     await worker.end('SIGKILL');
     const other = startSample(gateway, { ...urls, QUEUE_ROLE: 'worker' });
-    // What the first one had in its hands at that moment, ten at most, waits for its lock to run out.
+    // The jobs of the killed worker, at most ten, wait until their locks expire.
     const sent = await until(async () => {
       const accepted = (await rowsOf(url)).filter(({ uid }) => uid !== undefined);
       return accepted.length >= 140 && accepted;
@@ -141,7 +141,7 @@ describe('the sample with a durable engine', () => {
 
     await Promise.all(sent.map(({ uid }) => gateway.report(uid!, 'delivered')));
     await until(async () => (await rowsOf(url)).filter(({ status }) => status === 'delivered').length === sent.length);
-    // The page of the one is told of what the other learns, and so are the rows of the file.
+    // Changes on one replica reach the page of the other, and the rows of its file.
     const [{ id: last }] = sent as [Listed];
     await until(async () => told.includes(`"id":"${last}"`) && /"status":"delivered"/.test(told));
     await until(async () => {
@@ -183,7 +183,7 @@ describe('the sample with a durable engine', () => {
       return /"completed":1/.test(shown) && shown;
     });
     expect(done).not.toMatch(/79270000001|Between us/);
-    // To look, not to touch.
+    // The dashboard is read-only.
     const pausing = await fetch(`${url}/queues/api/queues/rt-sms-default-send/pause`, { method: 'PUT' });
     expect(pausing.status).toBe(405);
     expect(gateway.messages).toHaveLength(1);

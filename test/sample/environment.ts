@@ -3,7 +3,7 @@ import { atEnd } from '../platforms.js';
 
 export const SECRET = 'a-secret-of-sixteen';
 
-/** Starts a gateway and describes its account in the environment, as the sample reads it; nothing else of RT_SMS_* is left. */
+/** Starts a gateway and sets the variables of its account for the sample; all other RT_SMS_* variables are removed. */
 export async function gatewayInEnvironment(
   options: RtSmsSimulatorOptions = {},
   variables: Record<string, string> = { RT_SMS_CALLBACK_SECRETS: SECRET },

@@ -7,7 +7,7 @@ import { atEnd } from '../platforms.js';
 import { compileSample, SampleProcess } from './compiled.js';
 import { SECRET } from './environment.js';
 
-// A process that starts on a busy machine takes its time; what must be quick is measured.
+// This limit is for starting on a busy machine; speed is measured separately.
 jest.setTimeout(90_000);
 
 let sample: Awaited<ReturnType<typeof compileSample>>;
@@ -44,7 +44,7 @@ describe('npm start', () => {
     for (const path of ['messages', 'events', 'docs', 'health', 'metrics'])
       expect(running.stdout).toMatch(`${url}/${path}\n`);
     expect(running.stdout).toMatch(/Gateway +http:\/\/127\.0\.0\.1:\d+\/api\/v2\/send_message\n/);
-    // It ends in what a person wants to open, and both can be opened.
+    // The output ends with the addresses to open, and both respond.
     const [, sample = '', inbox = ''] = await running.printed(
       /\n {2}Sample {2}(http:\S+)\n {2}Inbox {3}(http:\S+)\n\n$/,
     );
@@ -54,7 +54,7 @@ describe('npm start', () => {
       expect(answer.headers.get('content-type')).toMatch('text/html');
       await expect(answer.text()).resolves.toMatch('<script type="module"');
     }
-    // What a newcomer reads, and no word of the framework's between.
+    // The output for newcomers does not contain lines of the framework.
     expect(running.stdout).not.toMatch(/Mapped|dependencies initialized/);
     expect(running.stderr).toBe('');
 
@@ -109,7 +109,7 @@ describe('npm start', () => {
       const [events] = (await once(get(`${url}/${path}`), 'response')) as [IncomingMessage];
       events.resume().on('error', () => undefined);
     }
-    // Neither is answered: the gateway took the one, and has not saved the other.
+    // Both are unanswered: the gateway saved one of them, and did not save the other.
     const onTheirWay = ['79990000020', '79990000021'].map((msisdn) => {
       const sending = request(`${url}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' } });
       sending.on('error', () => undefined).end(JSON.stringify({ msisdn, text: 'Hello' }));
@@ -121,7 +121,7 @@ describe('npm start', () => {
 
     const began = performance.now();
     await expect(running.end('SIGINT')).resolves.toBe(0);
-    // Each of those that it must not wait for would take five seconds.
+    // Waiting for any of them would take five seconds.
     expect(performance.now() - began).toBeLessThan(4_000);
     expect(running.stderr).not.toMatch(/ at .*\.js:/);
   });
@@ -153,7 +153,7 @@ describe('npm start', () => {
       'postgres://me:password@127.0.0.1:1/db',
       /PostgreSQL of DATABASE_URL cannot be used: .*ECONNREFUSED/,
     ],
-  ])('says in one line what is wrong with %s %s', async (variable, value, what) => {
+  ])('prints in one line what is wrong with %s %s', async (variable, value, what) => {
     const running = startSample({ [variable]: value });
     await expect(running.end()).resolves.toBe(1);
     expect(running.stderr).toMatch(what);
@@ -182,13 +182,13 @@ describe('npm start', () => {
     },
   );
 
-  it('says in one line what is no port', async () => {
+  it('prints an invalid port in one line', async () => {
     const running = startSample({ PORT: '70000' });
     await expect(running.end()).resolves.toBe(1);
     expect(running.stderr).toBe("PORT must be a port, 0 to 65535 (0: any free one), not '70000'\n");
   });
 
-  it('says what is wrong with the options, without a stack trace', async () => {
+  it('prints the problems of the options, without a stack trace', async () => {
     const running = startSample({ RT_SMS_LOGIN: 'shop', RT_SMS_RATE_PER_SECOND: 'many' });
     await expect(running.end()).resolves.toBe(1);
     expect(running.stderr).toMatch(/cannot start:/);
@@ -198,7 +198,7 @@ describe('npm start', () => {
   });
 });
 
-describe('a foreign page', () => {
+describe('a page of another origin', () => {
   async function startPaid(variables: Record<string, string> = {}) {
     const gateway = await RtSmsSimulator.start({ lifecycle: false });
     atEnd(() => gateway.close());
@@ -211,7 +211,7 @@ describe('a foreign page', () => {
       ...variables,
     });
     const url = new URL(await running.url());
-    // fetch lets nobody say what Host is.
+    // fetch does not allow setting the Host header.
     const call = async (path: string, headers: Record<string, string> = {}, body?: string): Promise<number> => {
       const calling = request(new URL(path, url), {
         method: body === undefined ? 'GET' : 'POST',
@@ -219,7 +219,7 @@ describe('a foreign page', () => {
         agent: false,
       });
       const [answer] = (await once(calling.end(body), 'response')) as [IncomingMessage];
-      // The rest of it, that of events above all, is not waited for.
+      // Does not wait for the rest of the body, because event streams do not end.
       answer.destroy();
       return answer.statusCode!;
     };
@@ -241,7 +241,7 @@ describe('a foreign page', () => {
     { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
   ];
 
-  it('neither orders nor reads anything', async () => {
+  it('cannot send or read anything', async () => {
     const { gateway, call, order } = await startPaid();
     for (const headers of FOREIGN) {
       const codes = [await order(headers)];

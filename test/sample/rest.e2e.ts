@@ -55,7 +55,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await expect(ask('/messages')).resolves.toEqual({ status: 200, body: [second.body, known.body] });
   });
 
-  it('has no message of an unknown uid', async () => {
+  it('returns 404 for an unknown uid', async () => {
     await gatewayInEnvironment();
     const { ask } = await startSample();
     await expect(ask('/messages/message-id-VvkmLHkfhCX9')).resolves.toMatchObject({ status: 404 });
@@ -70,7 +70,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     ['a blank text', { ...MESSAGE, text: ' ' }],
     ['a blank sender', { ...MESSAGE, shortcode: '' }],
     ['a field that is none of ours', { ...MESSAGE, shortCode: 'SHOP' }],
-  ])('refuses a wrong message: %s', async (_, message) => {
+  ])('rejects an invalid message: %s', async (_, message) => {
     const gateway = await gatewayInEnvironment();
     const { ask, post } = await startSample();
     const { status, body } = await post(message);
@@ -84,7 +84,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await expect(ask('/messages')).resolves.toMatchObject({ body: [] });
   });
 
-  it('names each field that is wrong, whoever finds it', async () => {
+  it('names each invalid field, found by the pipe or by the service', async () => {
     await gatewayInEnvironment();
     const { post } = await startSample();
     const found = async (message: object) => (await post(message)).body as { problems: { field?: string }[] };
@@ -120,7 +120,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     });
   });
 
-  it('answers 503 where the gateway cannot be reached', async () => {
+  it('answers 503 if the gateway cannot be reached', async () => {
     const gateway = await gatewayInEnvironment({}, { RT_SMS_SEND_TIMEOUT_MS: '10000' });
     const { post } = await startSample();
     await gateway.close();
@@ -189,7 +189,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     await expect(response.json()).resolves.toEqual(countSegments(TEXT));
   });
 
-  it('shows what is measured, as Prometheus reads it', async () => {
+  it('serves the metrics in the format of Prometheus', async () => {
     await gatewayInEnvironment();
     const { url } = await startSample();
     metrics.getMeter('test').createCounter('rt_sms.tried').add(3);
@@ -200,7 +200,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     expect(text).toMatch(/^target_info\{service_name="sample"\} 1$/m);
   });
 
-  it('is healthy while the gateway takes its login', async () => {
+  it('is healthy while the gateway accepts its login', async () => {
     await gatewayInEnvironment();
     const { ask } = await startSample();
     await expect(ask('/health')).resolves.toMatchObject({
@@ -218,8 +218,8 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     });
   });
 
-  it('follows the messages that the journal has open', async () => {
-    // Without a secret a callback is but a hint, and one about a message that nobody follows is dropped.
+  it('tracks the open messages of the journal', async () => {
+    // Without a secret a callback is only a hint, and hints about untracked messages are dropped.
     const gateway = await gatewayInEnvironment({}, {});
     const first = await startSample();
     const { uid } = (await first.post(MESSAGE)).body as { uid: string };

@@ -7,9 +7,9 @@ const { nestAdd } = createRequire(import.meta.url)('../../libs/rt-sms/schematics
   nestAdd: (options: { sourceRoot?: string; skipInstall?: boolean }) => Rule;
 };
 
-// In applications that the Nest CLI generated it is tried by test/compat/generated.mjs.
+// test/compat/generated.mjs runs it in applications of the Nest CLI.
 
-/** Runs the schematic on these files; what it says and whether it wants an installation is told beside them. */
+/** Runs the schematic on these files. Returns the files with its log and its tasks. */
 function add(files: Record<string, string>, options: Parameters<typeof nestAdd>[0] = {}) {
   const tree = {
     exists: (path: string) => path in files,
@@ -81,7 +81,7 @@ export class AppModule {}
     expect(said).toContain('.env.example');
   });
 
-  it('done twice is done once', () => {
+  it('does not change anything when run again', () => {
     const { files } = add(app(MODULE));
     const before = { ...files };
     expect(add(files)).toMatchObject({ files: before, tasks: [] });
@@ -103,7 +103,7 @@ export class AppModule {}
     expect(dependencies).not.toHaveProperty('axios');
   });
 
-  it('names every variable that the module reads, and no other', () => {
+  it('names exactly the variables that the module reads', () => {
     const text = add(app(MODULE)).files['.env.example' as never] as string;
     const named = [...text.matchAll(/^#?(RT_SMS_\w+)=/gm)].map((match) => match[1]!);
     const read: string[] = [];
@@ -117,7 +117,7 @@ export class AppModule {}
     expect(named.toSorted()).toEqual([...new Set(read)].toSorted());
   });
 
-  it('quotes what may hold # or $, so that it is read as it is', () => {
+  it('quotes values that may contain # or $', () => {
     const text = add(app(MODULE)).files['.env.example' as never] as string;
     const filled = text.replaceAll(/^#?(RT_SMS_(?:PASSWORD|TLS_PASSPHRASE))=''$/gm, "$1='pa#ss$HOME'");
     const secrets = { RT_SMS_PASSWORD: 'pa#ss$HOME', RT_SMS_TLS_PASSPHRASE: 'pa#ss$HOME' };
@@ -127,7 +127,7 @@ export class AppModule {}
     expect(parseEnv(text)).toMatchObject({ RT_SMS_LOGIN: '', RT_SMS_PASSWORD: '' });
   });
 
-  it('adds its variables behind those of others', () => {
+  it('adds its variables after existing ones', () => {
     const text = add(app(MODULE, { '.env.example': 'PORT=3000' })).files['.env.example' as never] as string;
     expect(text).toMatch(/^PORT=3000\n\n# nestjs-rt-sms.*\nRT_SMS_LOGIN=\n/);
   });
@@ -149,7 +149,7 @@ export class AppModule {}
       '  providers: [{ imports: [] }],\n  imports: [X.forRootAsync({ imports: [Y] })],\n',
       /providers: \[\{ imports: \[\] \}\],\n {2}imports: \[\n {4}ConfigModule/,
     ],
-  ])('finds the place: %s', (_, body, expected) => {
+  ])('finds the place for its imports: %s', (_, body, expected) => {
     const text = moduleOf(MODULE.replace('  imports: [],\n', body))!;
     expect(text.replace(/,\s*\n?(?=UsersModule)/, ',')).toMatch(expected);
     expect(text.match(/RtSmsModule\.forRootAsync/g)).toHaveLength(1);
@@ -180,7 +180,7 @@ export class AppModule {}
   it.each([
     ['there is no app.module.ts', { 'package.json': manifest('^12.0.1') }],
     ['its imports are no list', app(MODULE.replace('[]', 'modules'))],
-  ])('says what to write where %s, and does the rest', (_, files) => {
+  ])('prints what to add if %s, and does the rest', (_, files) => {
     const { said, tasks } = add({ ...files });
     expect(said).toContain('No list of imports was found in src/app.module.ts.');
     expect(said).toContain(

@@ -28,9 +28,9 @@ afterAll(() => program.remove());
 const bulk = (args: string[], env: Record<string, string>) => runToEnd(program.bin, ['bulk', ...args], env);
 const bulkHere = (args: string[], env: Record<string, string>) => runHere(['bulk', ...args], env);
 const numberOf = (n: number) => `7927${String(n).padStart(7, '0')}`;
-/** Rows 1 to `count`, without a header: a number and a text of its own each. */
+/** Rows 1 to `count` without a header, each with a different number and text. */
 const rows = (count: number) => Array.from({ length: count }, (_, n) => `${numberOf(n + 1)},Заказ ${n + 1}\n`).join('');
-/** How often each number was accepted. */
+/** Number of accepted messages by phone number. */
 function accepted(gateway: RtSmsSimulator): Map<string, number> {
   const times = new Map<string, number>();
   for (const { msisdn } of gateway.messages) times.set(msisdn, (times.get(msisdn) ?? 0) + 1);
@@ -43,7 +43,7 @@ const rowsThat = (outcomes: Map<number, string>, outcome: string) =>
 describe('a run that is ended', () => {
   const COUNT = 300;
 
-  /** Killed at the moment at which the gateway has taken the 100th message and not answered it. */
+  /** Kills a run when the gateway has received the 100th message and has not answered it. */
   async function killed() {
     const { gateway, env } = await startGateway({ latencyMs: 10 });
     const { write } = await temporary();
@@ -62,14 +62,14 @@ describe('a run that is ended', () => {
     const { gateway, env, file, results, inFlight } = await killed();
     expect(inFlight.length).toBeGreaterThan(0);
     expect(inFlight.length).toBeLessThanOrEqual(10);
-    // A torn line, as a sudden end may leave it.
+    // An incomplete line, as a crash may leave it.
     await writeFile(results, '300,79', { flag: 'a' });
 
     const second = await bulk([file, '--json'], env);
     expect(second.code).toBe(3);
     expect(JSON.parse(second.stdout)).toMatchObject({ rows: COUNT, unknown: 0, skipped: { unknown: inFlight.length } });
     expect(twice(gateway)).toBe(0);
-    // Nothing is missing but what nobody can know about.
+    // Only messages with an unknown outcome are missing.
     const times = accepted(gateway);
     const missing = Array.from({ length: COUNT }, (_, n) => n + 1).filter((row) => !times.has(numberOf(row)));
     expect(inFlight).toEqual(expect.arrayContaining(missing));
@@ -77,7 +77,7 @@ describe('a run that is ended', () => {
     const outcomes = await outcomesIn(results);
     expect(rowsThat(outcomes, 'sent')).toHaveLength(COUNT - inFlight.length);
 
-    // A third one has nothing to do; only when told to does it risk the doubt.
+    // A third run has nothing to send; only --resend-unknown sends unknown rows again.
     const before = gateway.messages.length;
     await expect(bulk([file], env)).resolves.toMatchObject({ code: 3, stdout: expect.stringMatching(/^sent 0, /) });
     expect(gateway.messages).toHaveLength(before);
@@ -93,7 +93,7 @@ describe('a run that is ended', () => {
     expect(twice(gateway)).toBeGreaterThanOrEqual(100);
   });
 
-  it('by Ctrl-C: finishes what is on its way, and goes on next time', async () => {
+  it('by Ctrl-C: finishes messages in flight, and continues in the next run', async () => {
     const { gateway, env } = await startGateway({ latencyMs: 10 });
     const { write } = await temporary();
     const file = await write('orders.csv', rows(COUNT));
@@ -116,7 +116,7 @@ describe('a run that is ended', () => {
     expect(twice(gateway)).toBe(0);
   });
 
-  it('by Ctrl-C at any moment: leaves nobody in doubt', async () => {
+  it('by Ctrl-C at any moment: does not leave unknown outcomes', async () => {
     const { write } = await temporary(tmpdir());
     for (let at = 1; at <= 12; at++) {
       const { gateway, env } = await startGateway();
@@ -141,13 +141,13 @@ describe('the file', () => {
     expect(stderr).toContain('m.csv (windows-1251): 1 row, 1 to send in 1 segment\n');
     expect(code).toBe(0);
     expect(gateway.messages).toMatchObject([{ msisdn: '79270000001', text: 'Привет; мир', shortcode: 'SHOP' }]);
-    // The row as a spreadsheet counts; neither text nor number.
+    // The file has the row as a spreadsheet counts it, without text and full number.
     await expect(readFile(file.replace('.csv', '.results.csv'), 'utf8')).resolves.toMatch(
       /^row,msisdn,outcome,uid,error\n3,7927\*{5}01,sending,,\n3,7927\*{5}01,sent,message-id-\w{12},\n$/,
     );
   });
 
-  it('has its bad rows named before anything is sent; the good ones are sent on demand', async () => {
+  it('has its invalid rows named before anything is sent; --skip-invalid sends the others', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', '79270000001,Hello\n\n123,Hello\n79270000003,Hello, Ivan\n79270000005,Bye\n');
@@ -183,7 +183,7 @@ describe('before a file is sent', () => {
     ],
     ['an open quote', '79270000001,"Hello\n', /Row 1: a quote/],
     ['no rows', 'phone,text\n', /there are no messages in this file/],
-  ])('one with %s is refused, and leaves no result file behind', async (_, content, problem) => {
+  ])('a file with %s is rejected, without creating a result file', async (_, content, problem) => {
     const { gateway, env } = await startGateway();
     const { folder, write } = await temporary();
     const file = await write('m.csv', content);
@@ -265,7 +265,7 @@ describe('before a file is sent', () => {
 });
 
 describe('the result file', () => {
-  it('is left as it is, and nothing is sent, if it is something else or another run has it', async () => {
+  it('is not changed, and nothing is sent, if it is another file or another run uses it', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
@@ -278,7 +278,7 @@ describe('the result file', () => {
     await gateway.waitForMessage();
     const second = await bulkHere([file], env);
     expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining(`is in use by process ${first.pid};`) });
-    // Once it is gone, even by force, its lock is in nobody's way.
+    // After the process ended, even by force, its lock is ignored.
     first.kill('SIGKILL');
     await first.ended;
     gateway.adjust({ latencyMs: 0 });
@@ -286,7 +286,7 @@ describe('the result file', () => {
     expect(twice(gateway)).toBe(0);
   });
 
-  it('that takes no more ends the run, and stays whole', async () => {
+  it('ends the run when it cannot be written to, and stays valid', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(300));
@@ -338,7 +338,7 @@ describe('a gateway', () => {
     expect(twice(gateway)).toBe(0);
   });
 
-  it('whose answers say nothing: gives up before all is in doubt', async () => {
+  it('without usable answers: the run gives up before all outcomes are unknown', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
@@ -355,7 +355,7 @@ describe('a gateway', () => {
     expect(twice(gateway)).toBe(0);
   });
 
-  it('that refuses the password: ends at once, and goes on with the right one', async () => {
+  it('that rejects the password: the run ends at once, and continues with the right one', async () => {
     const { gateway, env } = await startGateway();
     const { write } = await temporary();
     const file = await write('m.csv', rows(200));
@@ -374,7 +374,7 @@ describe('much', () => {
   it('20,000 rows are sent in a heap of 64 MB, of which their texts alone would take 40', async () => {
     const COUNT = 20_000;
     let count = 0;
-    // The simulator, which looks at everything, would take most of the time.
+    // The simulator checks each request, which would take most of the time.
     const server = createHttpServer((request, response) => {
       request.resume().once('end', () => response.end(`{"result":{"uid":"message-id-${++count}"},"status":"ok"}`));
     }).listen(0, '127.0.0.1');

@@ -15,7 +15,7 @@ import {
 
 jest.setTimeout(90_000);
 
-/** Closed until the test is over: nobody else gets it meanwhile. */
+/** A port that stays closed during the test and cannot be taken by another process. */
 async function closedPort(): Promise<string> {
   const { host, close } = await refusingPort();
   atEnd(close);
@@ -30,7 +30,7 @@ describe('as a process', () => {
   }, 120_000);
   afterAll(() => program.remove());
 
-  it('sends, and asks what became of it', async () => {
+  it('sends, and requests the status', async () => {
     const { gateway, env } = await startGateway();
     const sent = await runToEnd(program.bin, ['send', '8 927 000-00-01', 'Привет'], env);
     const [{ uid, ...message }] = gateway.messages as [(typeof gateway.messages)[number]];
@@ -55,7 +55,7 @@ describe('as a process', () => {
     const variables = Object.entries({ ...rest, RT_SMS_SHORTCODE: 'another' });
     const file = await write('.env', variables.map(([name, value]) => `${name}=${value}\n`).join(''));
     const args = ['send', '79270000001', 'Hi', '--env', file];
-    // What the environment has goes first.
+    // Variables of the environment take precedence.
     await expect(runToEnd(program.bin, args, { RT_SMS_SHORTCODE: shortcode })).resolves.toMatchObject({ code: 0 });
     expect(gateway.messages).toMatchObject([{ shortcode }]);
     for (const missing of [
@@ -69,7 +69,7 @@ describe('as a process', () => {
     expect(gateway.messages).toHaveLength(1);
   });
 
-  it('says which version it is', async () => {
+  it('prints its version', async () => {
     const { version } = json(await readFile('libs/rt-sms/package.json', 'utf8'));
     const told = { code: 0, stdout: `${String(version)}\n`, stderr: '' };
     await expect(runToEnd(program.bin, ['--version'])).resolves.toEqual(told);
@@ -77,7 +77,7 @@ describe('as a process', () => {
     expect(json(stdout)).toEqual({ version });
   });
 
-  it('reports a wrong flag before it loads the framework', async () => {
+  it('reports an invalid flag before it loads the framework', async () => {
     const { code, stdout, stderr } = await runToEnd(program.bin, ['send', '--shrotcode', 'x', '79270000001', 'Hi']);
     expect(stderr).toBe("Unknown option '--shrotcode'\n(Did you mean --shortcode?)\nHelp: nestjs-rt-sms send --help\n");
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -124,7 +124,7 @@ describe('as a process', () => {
     expect(gateway.requests.post).toBe(0);
   });
 
-  it('on Ctrl-C says that a message on its way may have been sent', async () => {
+  it('on Ctrl-C prints that a message in flight may have been sent', async () => {
     const { gateway, env } = await startGateway();
     gateway.nextSend({ fault: 'timeout', accepted: true });
     const running = new TerminalProcess(program.bin, ['send', '79270000001', 'Hi'], env);
@@ -134,7 +134,7 @@ describe('as a process', () => {
     expect(running.stderr).toMatch(/while waiting for the answer\. The message may have been sent/);
   });
 
-  it('on Ctrl-C while it waits for the final status still gives the uid', async () => {
+  it('on Ctrl-C while it waits for the final status still prints the uid', async () => {
     const { gateway, env } = await startGateway();
     const running = new TerminalProcess(program.bin, ['send', '79270000001', 'Hi', '--wait'], env);
     await running.said(/Waiting for the final status, at most 300 s\n/);
@@ -147,7 +147,7 @@ describe('as a process', () => {
 });
 
 describe('send', () => {
-  it('takes another sender, and tells programs all but the number', async () => {
+  it('uses another sender, and masks the number in the JSON', async () => {
     const { gateway, env } = await startGateway();
     const { code, stdout } = await runHere(['send', '+79270000001', 'Hi', '--shortcode', 'BANK', '--json'], env);
     const [{ uid }] = gateway.messages as [(typeof gateway.messages)[number]];
@@ -171,7 +171,7 @@ describe('send', () => {
     ['7999', 2, 'not_sent', 'RT_SMS_VALIDATION'],
   ])('to %s ends with %d', async (msisdn, code, outcome, error) => {
     const { env } = await startGateway();
-    // Only where nothing else ends it; and so much that a message has left before.
+    // A limit only for faults that need one; it is long enough for the message to leave.
     const limited = error === 'RT_SMS_TIMEOUT' ? { ...env, RT_SMS_SEND_TIMEOUT_MS: '1500' } : env;
     const ended = await runHere(['send', msisdn, 'Hi', '--json'], limited);
     expect(json(ended.stdout)).toMatchObject({ outcome, error: { code: error, message: expect.any(String) } });
@@ -205,7 +205,7 @@ describe('send --wait', () => {
     expect(gateway.messages).toHaveLength(2);
   });
 
-  it('ends with 4 where no final status arrives in time, and with the code of a send that failed', async () => {
+  it('ends with 4 if the final status does not arrive in time, and with the code of a failed send', async () => {
     const { gateway, env } = await startGateway({ lifecycle: { awaitingMs: 0, finalMs: 60_000 } });
     const late = await runHere(['send', '79270000001', 'Hi', '--timeout', '2', '--json'], env);
     expect(late.code).toBe(4);
@@ -230,12 +230,12 @@ describe('status', () => {
     await runHere(['send', '79270000001', 'Hi'], env);
     const { uid } = gateway.messages[0]!;
     await gateway.report(uid, status, status === 'rejected' ? { err: '11' } : {});
-    // Without the prefix, too.
+    // The uid without its prefix works too.
     const ended = await runHere(['status', uid.replace('message-id-', '')], env);
     expect(ended).toMatchObject({ code, stdout: expect.stringMatching(says), stderr: '' });
   });
 
-  it('that nobody knows ends with 1, that cannot be asked for with 3, of what is no uid with 2', async () => {
+  it('of an unknown uid ends with 1, of an unreachable gateway with 3, of an invalid uid with 2', async () => {
     const { env } = await startGateway();
     await expect(runHere(['status', 'message-id-1'], env)).resolves.toMatchObject({ code: 1 });
     await expect(runHere(['status', 'a/b'], env)).resolves.toMatchObject({ code: 2 });
@@ -245,7 +245,7 @@ describe('status', () => {
 });
 
 describe('the account', () => {
-  it('is asked for by the names of its variables, all at once', async () => {
+  it('is reported by the names of all missing variables', async () => {
     const { code, stderr } = await runHere(['send', '79270000001', 'Hi'], {
       RT_SMS_PASSWORD: PASSWORD,
       RT_SMS_SEND_TIMEOUT_MS: 'soon',
@@ -270,7 +270,7 @@ describe('the account', () => {
   });
 });
 
-it('makes a secret, and the address for the cabinet', async () => {
+it('generates a secret, and the address for the cabinet', async () => {
   const { code, stdout } = await runHere(['secret', '--url', 'https://shop.example/api/sms/', '--json']);
   const { secret, url } = json(stdout) as { secret: string; url: string };
   expect(secret).toMatch(/^[\w-]{32}$/);
@@ -289,7 +289,7 @@ it('makes a secret, and the address for the cabinet', async () => {
     await expect(runHere(['secret', '--url', wrong])).resolves.toMatchObject({ code: 2 });
 });
 
-describe('a wrong command line', () => {
+describe('an invalid command line', () => {
   it.each([
     ['', 'A command is missing\n\nUsage: nestjs-rt-sms '],
     ['frob', "Unknown command 'frob'\nCommands: send, status, bulk, doctor, secret\nHelp: nestjs-rt-sms --help"],
@@ -319,7 +319,7 @@ describe('a wrong command line', () => {
     expect(stderr).not.toMatch(/7927000|today/);
   });
 
-  it('is JSON for programs', async () => {
+  it('is JSON with --json', async () => {
     const { code, stdout } = await runHere(['sned', '--json']);
     expect(json(stdout)).toMatchObject({
       error: { code: 'USAGE', message: expect.stringContaining("Unknown command 'sned'") },
@@ -327,7 +327,7 @@ describe('a wrong command line', () => {
     expect(code).toBe(2);
   });
 
-  it('takes flags anywhere, and a text that begins with - after --', async () => {
+  it('accepts flags anywhere, and a text that begins with - after --', async () => {
     const { gateway, env } = await startGateway();
     const args = ['--json', 'send', '--shortcode=BANK', '79270000001', '--', '--json'];
     await expect(runHere(args, env)).resolves.toMatchObject({ code: 0, stdout: expect.stringMatching(/^\{/) });
@@ -340,7 +340,7 @@ it.each([
   [['79'], /The number as typed has 2 digits: 79\n$/],
   [['+7 (927) 000'], /The number as typed has 7 digits\n$/],
   [['12-34'], /The number as typed has 4 digits: 12-34\n$/],
-])('says of the number %j what it has read', async ([number = ''], text) => {
+])('prints the number %j as it was read', async ([number = ''], text) => {
   const { env } = await startGateway();
   const { code, stderr } = await runHere(['send', number, 'Hi'], env);
   expect(stderr).toMatch(text);

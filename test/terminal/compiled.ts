@@ -10,7 +10,7 @@ import { runTerminal } from '../../libs/rt-sms/terminal/program.js';
 import { compile, compiledFolder } from '../compile.js';
 import { atEnd } from '../platforms.js';
 
-/** Compiles the library and the program over it: they lie as they would once installed. */
+/** Compiles the library and the program into the layout of an installation. */
 export async function compileTerminal(): Promise<{ bin: string; remove: () => Promise<void> }> {
   const { folder, remove } = await compiledFolder('terminal', 'libs/rt-sms');
   const library = join(folder, 'node_modules/nestjs-rt-sms');
@@ -23,7 +23,7 @@ export async function compileTerminal(): Promise<{ bin: string; remove: () => Pr
 export const PASSWORD = 'hush-hush-hush';
 export const SECRET = 'a-secret-of-sixteen';
 
-/** A gateway, and the variables of its account. */
+/** Starts a gateway, and returns the variables of its account. */
 export async function startGateway(
   options: RtSmsSimulatorOptions = {},
 ): Promise<{ gateway: RtSmsSimulator; env: Record<string, string> }> {
@@ -36,10 +36,10 @@ export function environment(url: string): Record<string, string> {
   return { RT_SMS_LOGIN: 'shop', RT_SMS_PASSWORD: PASSWORD, RT_SMS_URL: url, RT_SMS_SHORTCODE: 'SHOP' };
 }
 
-// Where that is possible: the program waits for the disk before it sends.
+// In memory if possible, because the program waits for the disk before it sends.
 const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
-/** A folder of the test's own; `write` gives the path of a new file in it. */
+/** Creates a folder for the test; `write` creates a file in it and returns its path. */
 export async function temporary(where = MEMORY): Promise<{
   folder: string;
   write: (name: string, content: string | Buffer) => Promise<string>;
@@ -69,7 +69,7 @@ export interface ProcessOptions {
   readonly input?: string | Buffer;
 }
 
-/** The running program, and what it has said. */
+/** The running program with its output. */
 export class TerminalProcess {
   stdout = '';
   stderr = '';
@@ -77,7 +77,7 @@ export class TerminalProcess {
   readonly ended: Promise<unknown>;
   private readonly child: ChildProcess;
 
-  /** `before` is a line of the shell, such as one that sets a limit; without `input`, standard input is empty. */
+  /** @param before shell line that runs first, such as one that sets a limit; without `input`, standard input is empty */
   constructor(
     bin: string,
     args: readonly string[],
@@ -105,12 +105,12 @@ export class TerminalProcess {
     this.child.kill(signal);
   }
 
-  /** Resolves once it was said on stderr. */
+  /** Resolves when stderr matches the pattern. */
   async said(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.stderr)) await this.more('stderr', pattern);
   }
 
-  /** Of stdout. */
+  /** Resolves with the first line of stdout. */
   async firstLine(): Promise<string> {
     while (!this.stdout.includes('\n')) await this.more('stdout', /\n/);
     return this.stdout.split('\n')[0]!;
@@ -129,7 +129,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Runs the program to its end. Whatever it says, it shows no password. */
+/** Runs the program to its end, and checks that its output does not contain the password. */
 export async function runToEnd(
   bin: string,
   args: readonly string[],
@@ -141,7 +141,7 @@ export async function runToEnd(
   return confidential({ code, stdout: running.stdout, stderr: running.stderr });
 }
 
-/** The same within this process: a tenth of the time. */
+/** Runs the program in this process, which takes a tenth of the time. */
 export async function runHere(args: readonly string[], variables: Record<string, string> = {}): Promise<Ended> {
   for (const name of Object.keys(process.env)) if (name.startsWith('RT_SMS_')) delete process.env[name];
   Object.assign(process.env, variables);

@@ -30,7 +30,7 @@ interface Finding {
   text: string;
   fix?: string;
 }
-/** What was found, by check. */
+/** Findings by the name of the check. */
 function findings({ stdout }: Ended): Record<string, Finding> {
   const { checks } = JSON.parse(stdout) as { checks: ({ check: string } & Finding)[] };
   return Object.fromEntries(checks.map(({ check, ...finding }) => [check, finding]));
@@ -116,7 +116,7 @@ describe('the gateway', () => {
     ['expired.pem', 'CERT_HAS_EXPIRED'],
     ['wrong-host.pem', 'ERR_TLS_CERT_ALTNAME_INVALID'],
     ['self-signed.pem', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
-  ])('with the certificate %s fails at TLS, and nothing is asked', async (certificate, code) => {
+  ])('with the certificate %s fails at TLS, without a request', async (certificate, code) => {
     const env = { ...(await gatewayOverTls(certificate)), NODE_EXTRA_CA_CERTS: join(CERTIFICATES, 'ca.pem') };
     const ended = await runToEnd(program.bin, ['doctor', '--json'], env);
     const found = findings(ended);
@@ -148,7 +148,7 @@ describe('the gateway', () => {
   it.each([
     ['a wrong password', { password: 'another' }, 'credentials', 'wrong_credentials', 'IP list'],
     ['an address that is not listed', { allowFrom: ['10.0.0.1'] }, 'IP list', 'wrong_ip', 'credentials'],
-  ])('tells %s from all else', async (_, options, failed, reason, unseen) => {
+  ])('distinguishes %s from other problems', async (_, options, failed, reason, unseen) => {
     const { gateway, env } = await startGateway(options);
     const found = await examine(env);
     expect(found.code).toBe(1);
@@ -158,7 +158,7 @@ describe('the gateway', () => {
     expect(gateway.requests).toEqual({ post: 0, get: 1 });
   });
 
-  it('that refuses the password: says how a .env file may have changed it', async () => {
+  it('that rejects the password: the text explains how a .env file may have changed it', async () => {
     const { env } = await startGateway({ password: 'pa#ss' });
     const { write } = await temporary();
     const file = await write('.env', 'RT_SMS_PASSWORD=pa#ss\n');
@@ -184,7 +184,7 @@ describe('the gateway', () => {
     });
   });
 
-  it('whose answer says nothing has not taken the credentials', async () => {
+  it('without a usable answer has not accepted the credentials', async () => {
     const { gateway, env } = await startGateway();
     gateway.nextStatus({ status: 503 }, Infinity);
     const found = await examine(env);
@@ -192,7 +192,7 @@ describe('the gateway', () => {
   });
 
   it.each([
-    // What the answer takes on its way adds to the one and is taken from the other.
+    // The time of the answer's transport adds to one difference and is subtracted from the other.
     [-120, 'failed', /^(119|12\d) s ahead of that of the gateway$/],
     [90, 'failed', /^(8\d|90|91) s behind that of the gateway$/],
     [10, 'ok', /^-\d+ s from/],
@@ -217,7 +217,7 @@ it('names the variables that are missing', async () => {
   expect(code).toBe(1);
 });
 
-it('names the variable of the account that is asked about', async () => {
+it('names the variable of the given account', async () => {
   const { env } = await startGateway();
   const { RT_SMS_SHORTCODE: _, ...rest } = env;
   const otp = Object.entries(rest).map(([name, value]) => [name.replace('RT_SMS_', 'RT_SMS_OTP_'), value]);
@@ -232,7 +232,7 @@ it.each([
   ['МАГАЗИН', 'warning'],
   ['A{B}', 'warning'],
   ['', 'warning'],
-])('of the sender %j only the form can be seen: %s', async (name, result) => {
+])('checks only the form of the sender %j: %s', async (name, result) => {
   const { env } = await startGateway();
   const found = await examine({ ...env, RT_SMS_SHORTCODE: name });
   expect(found).toMatchObject({ code: 0, sender: { result } });
@@ -240,7 +240,7 @@ it.each([
 
 describe('the callback', () => {
   const OPTIONS = { login: 'shop', password: PASSWORD, shortcode: 'SHOP' };
-  /** An application, and how many callbacks of it came to an event or to a question. */
+  /** Starts an application with a gateway that counts its status requests. */
   async function application(secrets?: string) {
     const { gateway, env } = await startGateway();
     const { url } = await start('express', {
@@ -257,7 +257,7 @@ describe('the callback', () => {
   it('that accepts the secret and no other passes, and nothing changes in the application', async () => {
     const { gateway, env, url } = await application(SECRET);
     const known = { ...env, RT_SMS_CALLBACK_SECRETS: SECRET };
-    // With the secret at its end, as it stands in the cabinet, too.
+    // Also with the secret at its end, as in the cabinet.
     for (const given of [url, `${url}/`, `${url}/${SECRET}`])
       await expect(callbackOf(known, given)).resolves.toMatchObject({
         result: 'warning',
@@ -266,7 +266,7 @@ describe('the callback', () => {
     expect(gateway.requests.get).toBe(3);
   });
 
-  it('with another secret, or none, is told apart', async () => {
+  it('with another secret, or without one, is distinguished', async () => {
     const { env, url } = await application(SECRET);
     const other = { ...env, RT_SMS_CALLBACK_SECRETS: 'another-secret-of-sixteen' };
     await expect(callbackOf(other, url)).resolves.toMatchObject({
@@ -310,7 +310,7 @@ describe('the callback', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('that nobody serves fails', async () => {
+  it('without a server fails', async () => {
     const { env } = await startGateway();
     const dead = await callbackOf(env, 'http://127.0.0.1:65535/x');
     expect(dead).toMatchObject({ result: 'failed', text: 'http://127.0.0.1:65535: ECONNREFUSED' });

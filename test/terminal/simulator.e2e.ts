@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { compiledFolder, compileLibrary } from '../compile.js';
 import { runToEnd, temporary, TerminalProcess } from './compiled.js';
 
-/** Compiles the simulator as it lies once it is installed. */
+/** Compiles the simulator into the layout of an installation. */
 async function install(folder: string): Promise<string> {
   const library = join(folder, 'node_modules/nestjs-rt-sms-testing');
   await compileLibrary('rt-sms-testing', library);
@@ -24,7 +24,7 @@ describe('nestjs-rt-sms-testing, as a process', () => {
 
   it('prints its version, also where it is run by a link', async () => {
     const { version } = JSON.parse(await readFile('libs/rt-sms-testing/package.json', 'utf8')) as { version: string };
-    // Elsewhere, as that of a global installation.
+    // In another folder, like the link of a global installation.
     const { folder } = await temporary();
     const link = join(folder, 'nestjs-rt-sms-testing');
     await symlink(bin, link);

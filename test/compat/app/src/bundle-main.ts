@@ -12,7 +12,7 @@ import { OrdersService } from './orders.service.js';
 })
 class BundledModule {}
 
-/** What an application in one file does: sends a message, and learns from the gateway that it was delivered. */
+/** The application in one file: it sends a message and waits until the gateway reports the delivery. */
 export async function main(): Promise<void> {
   const app = await NestFactory.create(BundledModule, { logger: ['error', 'warn'] });
   await app.listen(0, '127.0.0.1');

@@ -10,7 +10,7 @@ import { OrdersService } from './orders.service.js';
 
 export const SECRET = 'a-secret-of-sixteen';
 
-/** What has to come of it, in every application and on both platforms. */
+/** Expected result, in all applications and on both platforms. */
 export const EXPECTED = {
   sent: ['79270000001'],
   delivered: ['42 by callback'],
@@ -19,7 +19,7 @@ export const EXPECTED = {
   engine: 'function',
 };
 
-/** A message goes out, its callback comes in, and the application hears of it. */
+/** Sends a message, receives its callback and waits for the event. */
 export async function mainJob(
   platform: 'express' | 'fastify',
   module: Type = AppModule,
@@ -48,7 +48,7 @@ export async function mainJob(
       delivered: orders.delivered,
       healthy: health.ok,
       refusal: isRtSmsError(refusal) ? String(refusal.outcome) : 'no RtSmsError',
-      // It is made here, and used by the tests of the engine: a store is too much for an application of this kind.
+      // The engine is created but not used, because an application of this kind does not have a store.
       engine: typeof bullMq({ connection: 'redis://127.0.0.1:6379' }),
     };
   } finally {

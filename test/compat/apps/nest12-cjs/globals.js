@@ -1,4 +1,4 @@
-// For `node --test`: the names that Jest has as globals.
+// Defines Jest's global names for `node --test`.
 const { it } = require('node:test');
 const { expect } = require('expect');
 Object.assign(globalThis, { it, expect });

@@ -1,4 +1,4 @@
-// The main job with @nestjs/observe, as `nest new` sets it up, and a collector of our own in place of its vendor's.
+// The main job with @nestjs/observe, as `nest new` sets it up, and a test collector in place of its vendor's.
 import 'reflect-metadata';
 import { deepStrictEqual, strictEqual } from 'node:assert';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import { AppModule } from './app.module.js';
 import { EXPECTED, mainJob, SECRET } from './main-job.js';
 
 type Ignore = { ignore: RegExp[] };
-/** As docs/going-live.md has it. */
+/** The setting that docs/going-live.md shows. */
 const DOCUMENTED: Ignore = { ignore: [/\/rt-sms\//] };
 
 @Controller('a-marker')
@@ -22,7 +22,7 @@ class MarkerController {
   }
 }
 
-/** Runs the main job, and returns all that the collector was sent until then. */
+/** Runs the main job, and returns everything that the collector has received until then. */
 async function reported(platform: 'express' | 'fastify', http: Ignore | undefined): Promise<string> {
   let text = '';
   const collector = createServer((request, response) => {
@@ -54,7 +54,7 @@ async function reported(platform: 'express' | 'fastify', http: Ignore | undefine
   })
   class ObservedModule {}
   const done = await mainJob(platform, ObservedModule, { instrument: ObserveInstrument }, async (url) => {
-    // What comes after the callback is reported after it.
+    // The marker is reported after the callback, because it was requested later.
     await fetch(`${url}/a-marker`);
     while (!text.includes('/a-marker')) await once(collector, 'told');
   });
