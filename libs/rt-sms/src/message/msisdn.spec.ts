@@ -52,7 +52,7 @@ describe('normalizeMsisdn', () => {
     '7\u2010927\u2011000\u201200\u201301',
     '7\u2014927\u2015000\u22120001\u00AD',
     '927-000-00-01',
-  ])('takes the separators of %j', (value) => {
+  ])('accepts the separators of %j', (value) => {
     expect(normalizeMsisdn(value)).toBe('79270000001');
   });
 
@@ -82,7 +82,7 @@ describe('normalizeMsisdn', () => {
     ['95 9 212 34 56', '+7 959 … (Russia)', '+95 92… (Myanmar)'],
     ['131 0555 1234', '+86 13… (China)', '+1 310… (US)'],
     ['(51) 91234-5678', '+55 51… (Brazil)', '+51 91… (Peru)'],
-  ])('refuses %s and names both readings', (value, one, other) => {
+  ])('rejects %s and names both readings', (value, one, other) => {
     expect(parseMsisdn(value)).toEqual({
       problem: `can be read two ways, as ${one} and as ${other}: write it with + and the country code`,
     });
@@ -104,11 +104,11 @@ describe('normalizeMsisdn', () => {
     ['79270000001 или +79270000002', /more than one phone number/],
     ['+79270000001+79270000002', /more than one phone number/],
     ['79270000001\n79270000002', /is it more than one\?/],
-    ['7927+0000001', /a \+ that is not at its beginning/],
-    ['++79270000001', /a \+ that is not at its beginning/],
-    ['＋79270000001', /a sign that does not belong/],
-    ['"79270000001"', /a sign that does not belong/],
-    ['7927*0000001', /a sign that does not belong/],
+    ['7927+0000001', /a \+ that is not at the start/],
+    ['++79270000001', /a \+ that is not at the start/],
+    ['＋79270000001', /a character that does not belong/],
+    ['"79270000001"', /a character that does not belong/],
+    ['7927*0000001', /a character that does not belong/],
     ['７９２７０００００01', /digits of another script/],
     ['٧٩٢٧٠٠٠٠٠٠١', /digits of another script/],
     ['7927000000𝟏', /digits of another script/],
@@ -130,13 +130,13 @@ describe('normalizeMsisdn', () => {
     ['8 800 555 35 35', /dialled within Russia/],
     ['00375291234567', /dialling prefix/],
     ['0501234567', /dialling prefix/],
-    ['901234567', /no country code for certain/],
-    [901234567, /no country code for certain/],
-    ['951234567', /no country code for certain/],
-    ['299221234', /no country code for certain/],
-    ['(202) 555-0123', /no country code for certain/],
-    ['290-21-34', /no country code for certain/],
-    ['380111234567', /not a number of any country/],
+    ['901234567', /may lack its country code/],
+    [901234567, /may lack its country code/],
+    ['951234567', /may lack its country code/],
+    ['299221234', /may lack its country code/],
+    ['(202) 555-0123', /may lack its country code/],
+    ['290-21-34', /may lack its country code/],
+    ['380111234567', /not a valid number of any country/],
     ['3 (752) 912-345-67', /divide the country code \+375/],
     ['+3 75 29 123 45 67', /divide the country code \+375/],
     ['(37529) 1234567', /divide the country code \+375/],
@@ -161,13 +161,13 @@ describe('normalizeMsisdn', () => {
     [Object('79270000001'), /not object/],
     [() => '79270000001', /not function/],
     [Symbol('79270000001'), /not symbol/],
-  ])('refuses %p', (value, problem) => {
+  ])('rejects %p', (value, problem) => {
     expect(parseMsisdn(value)).toEqual({ problem: expect.stringMatching(problem) });
     expect(isMsisdn(value)).toBe(false);
     expect(() => Reflect.apply(normalizeMsisdn, undefined, [value])).toThrow(RtSmsValidationError);
   });
 
-  it('names the field in what it throws, and masks the number', () => {
+  it('throws an error that names the field and masks the number', () => {
     expect(() => normalizeMsisdn('+375291')).toThrow(/msisdn \*{6} is not a possible phone number/);
     expect(() => normalizeMsisdn('+375291234567890')).toThrow(/msisdn 3752\*{9}90 is not a possible phone number/);
   });
@@ -176,7 +176,7 @@ describe('normalizeMsisdn', () => {
 const mobiles = getCountries(metadata).map((country) => getExampleNumber(country, examples, metadata)!);
 
 describe('the mobile number of every country', () => {
-  it('passes unchanged behind a plus, unless its groups divide the country code', () => {
+  it('is accepted unchanged after a plus, unless its groups divide the country code', () => {
     for (const { number, countryCallingCode: code } of mobiles) {
       const digits = number.slice(1);
       const [area, rest] = [digits.slice(code.length, -4), digits.slice(-4)];
@@ -191,7 +191,7 @@ describe('the mobile number of every country', () => {
     }
   });
 
-  it('without the plus is the same, that of ten digits in Russia, or refused', () => {
+  it('without the plus gives the same number, the Russian number of its ten digits, or a rejection', () => {
     for (const { number, countryCallingCode: code } of mobiles) {
       const digits = number.slice(1);
       const parsed = parseMsisdn(digits);
@@ -201,14 +201,14 @@ describe('the mobile number of every country', () => {
     }
   });
 
-  it('without its country code is refused, or Russian in its form', () => {
+  it('without its country code is rejected, unless it has the form of a Russian number', () => {
     for (const { nationalNumber } of mobiles) {
       const parsed = parseMsisdn(nationalNumber);
       if ('msisdn' in parsed) expect(nationalNumber).toMatch(/^(?:9\d{9}|8[79]\d{9}|7\d{10})$/);
     }
   });
 
-  it('passes without the plus for the neighbours of Russia', () => {
+  it('is accepted without the plus for the neighbours of Russia', () => {
     const neighbours = [
       'AM',
       'AZ',
@@ -254,18 +254,18 @@ describe('a Russian area code', () => {
     '+8 XXX 1234567',
     '+(8XXX) 1234567',
     '(+8) XXX 123 45 67',
-  ])('after 8, or without anything, is never taken for a number: %s', (form) => {
+  ])('after 8, or without a prefix, is never accepted: %s', (form) => {
     const sent = codes.map((code) => form.replace('XXX', code)).filter(isMsisdn);
     expect(sent).toEqual([]);
   });
 
-  it('after +7 is', () => {
+  it('is accepted after +7', () => {
     for (const code of codes) expect(normalizeMsisdn(`+7 (${code}) 123-45-67`)).toBe(`7${code}1234567`);
   });
 });
 
-describe('the verdict', () => {
-  it('is that of the phone library for Russian and Kazakh numbers, which are not asked of it', () => {
+describe('the result', () => {
+  it('equals that of the phone library for Russian and Kazakh numbers, for which the library is not used', () => {
     fc.assert(
       fc.property(digitsOf(10), (rest) => library(`7${rest}`) && isMsisdn(`7${rest}`) && isMsisdn(`+7${rest}`)),
       { numRuns: 2_000 },
@@ -273,13 +273,13 @@ describe('the verdict', () => {
     fc.assert(fc.property(digitsOf(9), (rest) => library(`79${rest}`) && normalizeMsisdn(`79${rest}`) === `79${rest}`));
   });
 
-  it('is that of the phone library for +7 with any other number of digits, but for its service numbers of 15', () => {
+  it('equals that of the phone library for +7 with any other number of digits, except its service numbers of 15', () => {
     const wrongLength = fc.oneof(digitsOf(0, 9), digitsOf(11, 13), digitsOf(15, 30));
     fc.assert(fc.property(wrongLength, (rest) => !library(`7${rest}`) && !isMsisdn(`+7${rest}`)));
     fc.assert(fc.property(digitsOf(14), (rest) => !isMsisdn(`+7${rest}`)));
   });
 
-  it('is that of the phone library for every other country, up to the 15 digits of E.164', () => {
+  it('equals that of the phone library for every other country, up to the 15 digits of E.164', () => {
     const digits = digitsOf(1, 17).filter((d) => !d.startsWith('7'));
     fc.assert(
       fc.property(digits, (d) => isMsisdn(`+${d}`) === (d.length <= 15 && library(d))),
@@ -287,7 +287,7 @@ describe('the verdict', () => {
     );
   });
 
-  /** The contract in other words: all that bare digits can mean, and whether that is one thing. */
+  /** Independent version of the contract: lists all meanings of bare digits and returns the number if there is only one. */
   function meaningOf(digits: string): string | undefined {
     const start = digits.slice(0, 2);
     if (digits.length === 11 && (digits[0] === '7' || start === '89' || start === '87')) return `7${digits.slice(1)}`;
@@ -300,14 +300,14 @@ describe('the verdict', () => {
       const atHome = parsePhoneNumberFromString(`+${code}${digits}`, metadata);
       if (digits.length === 11 && atHome?.getType() === 'MOBILE') meanings.add(code + digits);
     }
-    // As one dials abroad from Russia.
+    // The prefix of calls abroad from Russia.
     if (digits.startsWith('810')) meanings.add('8-10');
-    // What is shorter is a number within some country.
+    // Fewer digits are a national number in some country.
     if (digits.length < 11) meanings.add('');
     return meanings.size === 1 && meanings.has(digits) && library(digits) ? digits : undefined;
   }
 
-  it('on bare digits is that of a list of all their meanings', () => {
+  it('on bare digits equals that of a list of all their meanings', () => {
     const starts = fc.constantFrom(
       '8',
       '84',
@@ -331,12 +331,12 @@ describe('the verdict', () => {
         const parsed = parseMsisdn(start + rest);
         expect('msisdn' in parsed ? parsed.msisdn : undefined).toBe(meaningOf(start + rest));
       }),
-      // The example is a number of Japan, if 8-10 is not the dialling prefix that it is in Russia.
+      // The example is a number in Japan if 8-10 is not read as Russia's prefix of calls abroad.
       { numRuns: 5_000, examples: [['8', '10037000000']] },
     );
   });
 
-  it('lets digits only through, keeps international ones, and is stable behind a plus', () => {
+  it('gives digits only, keeps international numbers, and is stable after a plus', () => {
     fc.assert(
       fc.property(
         fc.oneof(digitsOf(6, 15), fc.string({ unit: fc.constantFrom(...Array.from('+789012 -().')) })),
@@ -383,7 +383,7 @@ describe('countryOf', () => {
     ['375291234567', 'BY'],
     ['84951234567', 'VN'],
     ['870773123456', undefined],
-  ])('%s is of %s', (msisdn, country) => {
+  ])('%s belongs to %s', (msisdn, country) => {
     expect(countryOf(msisdn)).toBe(country);
   });
 });

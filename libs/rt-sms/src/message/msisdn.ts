@@ -5,41 +5,42 @@ import { readWritten, type WrittenNumber } from './written-number.js';
 
 const RUSSIAN_MOBILE = /^79\d{9}$/;
 const E164_DIGITS = 15;
-/** Digits of a Russian number with its country code. Of fewer, without a `+`, none can be the country code for certain. */
+/** Number of digits of a Russian number with its country code. A shorter number without a `+` may lack its country code. */
 const FULL_DIGITS = 11;
-/** Digits of any number that an error shows. */
+/** Number of leading digits that an error shows of a number. */
 const SHOWN_DIGITS = 4;
-/** Countries where a mobile number is written as 11 digits without any prefix: `131…` of China looks like one of +1. */
+/** Countries whose mobile numbers have 11 digits without any prefix: `131…` in China looks like a number of +1. */
 const WRITTEN_WITH_11_DIGITS: readonly CountryCode[] = ['CN', 'BR'];
 const FIX = 'write it with + and the country code';
 
-/** What a number may look like, for the texts of problems: without digits that could be taken for somebody's number. */
+/** Description of an accepted number for problem texts. It contains no digits that look like a real number. */
 export const ACCEPTED_MSISDN =
   'a phone number: + and country code (or the same digits without +, if they have one meaning only), or a Russian one as 8 9XX…, 8 7XX… or 9XX…';
 
 type Parsed = { msisdn: string } | { problem: string };
 
 /**
- * The number as the gateway takes it (§1.4, §2.1.1): digits only, country code first, `7…` for Russia.
+ * Converts a phone number to the form that the gateway accepts (§1.4, §2.1.1): digits only, country code first, `7…` for
+ * Russia.
  *
- * - `+` first: international, the digits are kept.
- * - 11 digits `89…` or `87…`: the `8` becomes `7`. 10 digits `9…`: a `7` is put before them. 11 digits `7…` are kept.
- * - Other bare digits are international only if they have that one meaning: 11 or more digits, a valid number of one
- *   country, `375291234567`.
- * - What can be read two ways is refused and both readings are named. `8 (495) 123-45-67` is a landline in Moscow to whoever
- *   has typed it, and a mobile number in Vietnam to the gateway. `8` and a Russian area code (3XX, 4XX, 8XX), such ten digits
- *   without the `8`, and groups or brackets that divide a country code are always refused without a `+`; groups and brackets
- *   that divide the country code are refused with it, too: `+8 (495) …`.
+ * - A number with a leading `+` is international, and its digits are kept.
+ * - In 11 digits `89…` or `87…` the `8` becomes `7`. 10 digits `9…` get a `7` in front. 11 digits `7…` are kept.
+ * - Other digits without a `+` are international only if that is their single meaning: 11 or more digits that are a valid
+ *   number of one country, such as `375291234567`.
+ * - A number that can be read two ways is rejected, and the error names both readings. `8 (495) 123-45-67` is a landline in
+ *   Moscow for the person who typed it and a mobile number in Vietnam for the gateway. Always rejected without a `+`: `8` with
+ *   a Russian area code (3XX, 4XX, 8XX), the same ten digits without the `8`, and groups or brackets that divide a country
+ *   code. Groups and brackets that divide the country code are rejected with a `+` as well: `+8 (495) …`.
  *
- * Spaces and line ends of all kinds, hyphens and dashes, parentheses and dots may stand between the digits. Invisible
- * characters are dropped. Digits of other scripts are refused. A JS number is read as its digits; it must be a safe integer.
- * Whether a spreadsheet has rounded a JS number cannot be seen; the text `7.927E+10` is refused.
+ * Spaces and line ends of all kinds, hyphens and dashes, parentheses and dots may separate the digits. Invisible characters
+ * are dropped. Digits of other scripts are rejected. A JS number is read as its digits and must be a safe integer. The module
+ * cannot detect a JS number that a spreadsheet has rounded; the text `7.927E+10` is rejected.
  *
- * Normalise once: the result is not input. `+960 771-23-45` (Maldives) gives `9607712345`, and these ten digits alone
- * would be read as a Russian number. To pass a result through again, put `+` before it.
+ * Normalise once, because the result is not valid input: `+960 771-23-45` (Maldives) gives `9607712345`, and these ten
+ * digits alone are read as a Russian number. To normalise a result again, put `+` in front of it.
  *
- * @throws {RtSmsValidationError} if it is not a possible phone number or has two meanings; the error never holds the full
- * number.
+ * @throws {RtSmsValidationError} if the value is not a possible phone number or has two meanings. The error never contains
+ * the full number.
  */
 export function normalizeMsisdn(value: string | number): string {
   const parsed = parseMsisdn(value);
@@ -47,7 +48,7 @@ export function normalizeMsisdn(value: string | number): string {
   return parsed.msisdn;
 }
 
-/** {@link normalizeMsisdn} that never throws. A problem reads on from the name of the field. */
+/** Variant of {@link normalizeMsisdn} that never throws. A problem continues a sentence that starts with the field's name. */
 export function parseMsisdn(value: unknown): Parsed {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value) || value <= 0) {
@@ -64,14 +65,14 @@ export function parseMsisdn(value: unknown): Parsed {
   if (digits === '') return { problem: `is empty; it must be ${ACCEPTED_MSISDN}` };
   if (digits.length > E164_DIGITS) {
     return {
-      problem: `has ${digits.length} digits, and a phone number has at most ${E164_DIGITS}: is it more than one?`,
+      problem: `has ${digits.length} digits, but a phone number has at most ${E164_DIGITS}: is it more than one?`,
     };
   }
   if (digits.startsWith('7')) return russian(digits);
   return international ? readInternational(written) : readBare(written);
 }
 
-/** `7927*****01`: the first 4 and the last 2 characters are shown; of fewer than 10, none. */
+/** Masks a number: `7927*****01`. The first 4 and the last 2 characters are shown; fewer than 10 are masked completely. */
 export function maskMsisdn(msisdn: string): string {
   const { length } = msisdn;
   return length < 10
@@ -79,40 +80,40 @@ export function maskMsisdn(msisdn: string): string {
     : msisdn.slice(0, SHOWN_DIGITS) + '*'.repeat(length - SHOWN_DIGITS - 2) + msisdn.slice(-2);
 }
 
-/** ISO 3166 code of the country of a normalised number; `undefined` if it has none, as a satellite phone. */
+/** ISO 3166 code of a normalised number's country; `undefined` for a number without one, such as a satellite phone. */
 export function countryOf(msisdn: string): string | undefined {
   if (RUSSIAN_MOBILE.test(msisdn)) return 'RU';
   const number = possibleNumber(msisdn);
   return number?.country ?? (number?.countryCallingCode === '7' ? 'RU' : undefined);
 }
 
-/** `Vietnam` for `VN`. */
+/** English name of a country by its ISO 3166 code: `Vietnam` for `VN`. */
 export function countryName(country: string): string {
   return new Intl.DisplayNames('en', { type: 'region', style: 'short' }).of(country) ?? country;
 }
 
-/** For the texts of problems. */
+/** Name of a value's type for problem texts. */
 export function typeName(value: unknown): string {
   return value === null ? 'null' : typeof value;
 }
 
 /**
- * Any 10 digits are possible after +7, so the phone library need not be asked. It takes 14 too: service numbers, which get no
- * SMS, and so would let a mobile number with an extension of four digits pass.
+ * Reads a number of +7. Any 10 digits are possible after +7, so the phone library is not needed. The library also accepts 14
+ * digits (service numbers, which cannot receive SMS), and with that a mobile number with an extension of four digits.
  */
 function russian(digits: string): Parsed {
   if (digits.length === FULL_DIGITS) return { msisdn: digits };
   return {
-    problem: `${maskMsisdn(digits)} has ${digits.length} digits, and numbers of +7 have ${FULL_DIGITS}: ${FIX}`,
+    problem: `${maskMsisdn(digits)} has ${digits.length} digits, but a number of +7 has ${FULL_DIGITS}: ${FIX}`,
   };
 }
 
-/** Digits without a `+`. A wrong guess costs money and reaches a stranger, so there is none. */
+/** Reads digits without a `+`. It never guesses, because a wrong guess costs money and reaches a stranger. */
 function readBare(written: WrittenNumber): Parsed {
   const { digits, breaks } = written;
   const [, trunk, mobile] = /^(8(?=[79])|(?=9))(\d{10})$/.exec(digits) ?? [];
   if (trunk !== undefined) {
-    // The three digits of a Russian code stay together: `95 9 212 34 56` is how one writes a number of Myanmar.
+    // The three digits of a Russian code are never separated: `95 9 212 34 56` is the usual form of a number in Myanmar.
     const divided = breaks.some((at) => at === trunk.length + 1 || at === trunk.length + 2);
     return divided && possibleNumber(digits)?.isValid() ? twoReadings(`7${mobile}`, digits) : { msisdn: `7${mobile}` };
   }
@@ -121,9 +122,9 @@ function readBare(written: WrittenNumber): Parsed {
   if (/^(?:0|810)/.test(digits)) return { problem: `${maskMsisdn(digits)} has a dialling prefix (0, 8-10): ${FIX}` };
   const number = possibleNumber(digits);
   if (!number) return impossible(digits);
-  if (digits.length < FULL_DIGITS) return { problem: `${maskMsisdn(digits)} has no country code for certain: ${FIX}` };
+  if (digits.length < FULL_DIGITS) return { problem: `${maskMsisdn(digits)} may lack its country code: ${FIX}` };
   if (!number.isValid()) {
-    return { problem: `${maskMsisdn(digits)} is not a number of any country as it stands: ${FIX}` };
+    return { problem: `${maskMsisdn(digits)} is not a valid number of any country: ${FIX}` };
   }
   for (const defaultCountry of WRITTEN_WITH_11_DIGITS) {
     const other = parsePhoneNumberFromString(digits, { defaultCountry, extract: false }, metadata);
@@ -151,11 +152,11 @@ function readInternational(written: WrittenNumber): Parsed {
   };
 }
 
-/** The number, if it is a possible one of some country. */
+/** Parses the digits as an international number; `undefined` if no country has such a number. */
 function possibleNumber(digits: string): PhoneNumber | undefined {
   const number = parsePhoneNumberFromString(`+${digits}`, { extract: false }, metadata);
-  // The library drops prefixes of domestic dialling. If it were followed in that, 8-10-375…, as one dials abroad from
-  // Russia, would go to Japan (+81).
+  // The library drops prefixes of domestic dialling. Without the second check 8-10-375…, which is dialled in Russia for
+  // calls abroad, would become a number in Japan (+81).
   return number?.isPossible() && number.number === `+${digits}` ? number : undefined;
 }
 
@@ -165,16 +166,16 @@ function impossible(digits: string): Parsed {
   return { problem: `${maskMsisdn(digits)} ${why}; it must be ${ACCEPTED_MSISDN}` };
 }
 
-/** Names how the digits can be read; the second reading only if it is a possible number. */
+/** Problem text that names how the digits can be read; the second reading only if it is a possible number. */
 function twoReadings(domestic: string, international: string): Parsed {
   const first = shown(domestic);
   if (!possibleNumber(international)) {
-    return { problem: `is a number as it is dialled within Russia, where it means ${first}: ${FIX}` };
+    return { problem: `is in the form dialled within Russia, where it means ${first}: ${FIX}` };
   }
   return { problem: `can be read two ways, as ${first} and as ${shown(international)}: ${FIX}` };
 }
 
-/** `+7 495 … (Russia)`, `+84 95… (Vietnam)`. */
+/** Start of a number with its country, for problem texts: `+7 495 … (Russia)`, `+84 95… (Vietnam)`. */
 function shown(digits: string): string {
   const code = possibleNumber(digits)?.countryCallingCode ?? '';
   const country = countryOf(digits);

@@ -8,7 +8,7 @@ const BASIC =
 
 describe('countSegments', () => {
   it.each<[string, string, ReturnType<typeof countSegments>]>([
-    ['nothing', '', { encoding: 'gsm7', segments: 0, characters: 0, perSegment: 160 }],
+    ['an empty text', '', { encoding: 'gsm7', segments: 0, characters: 0, perSegment: 160 }],
     ['160 Latin', 'a'.repeat(160), { encoding: 'gsm7', segments: 1, characters: 160, perSegment: 160 }],
     ['161 Latin', 'a'.repeat(161), { encoding: 'gsm7', segments: 2, characters: 161, perSegment: 153 }],
     ['306 Latin', 'a'.repeat(306), { encoding: 'gsm7', segments: 2, characters: 306, perSegment: 153 }],
@@ -40,7 +40,7 @@ describe('countSegments', () => {
     expect(countSegments(character).encoding).toBe('ucs2');
   });
 
-  it('takes the 127 basic characters for one septet and the 10 of the extension table for two', () => {
+  it('counts the 127 basic characters as one septet and the 10 of the extension table as two', () => {
     expect(new Set(BASIC).size).toBe(127);
     for (const character of BASIC) expect(countSegments(character)).toMatchObject({ encoding: 'gsm7', characters: 1 });
     for (const character of '\f^{}\\[~]|€') {
@@ -78,23 +78,23 @@ describe('against sms-segments-calculator', () => {
           theirs.encodingName === 'GSM-7' ? 'gsm7' : 'ucs2',
           theirs.segmentsCount,
         ]);
-        // It counts graphemes in UCS-2 and septets in GSM-7; the limit is in UTF-16 code units and septets.
+        // The calculator counts graphemes in UCS-2 and septets in GSM-7; the limit is in UTF-16 code units and septets.
         expect(ours.characters).toBe(ours.encoding === 'gsm7' ? theirs.numberOfCharacters : value.length);
       }),
       { numRuns: 60 },
     );
   });
 
-  // Networks cut between code units and the phone joins the parts again, so only a surrogate pair needs to stay whole.
-  // The calculator keeps whole graphemes together (a family is 11 units, a flag 4), and so now and then counts one more.
-  it('differs where it will not cut a grapheme of several code points', () => {
+  // Networks split between code units and the phone joins the parts again, so only surrogate pairs must not be split.
+  // The calculator keeps whole graphemes together (a family is 11 units, a flag 4) and sometimes counts one more.
+  it('differs where the calculator does not split a grapheme of several code points', () => {
     const family = '👨‍👩‍👧‍👦';
     const text = 'я'.repeat(61) + family + 'я'.repeat(62);
     expect(countSegments(text)).toMatchObject({ segments: 2, characters: 134 });
     expect(new SegmentedMessage(text, 'auto', false).segmentsCount).toBe(3);
   });
 
-  it('differs for an empty text: one empty segment there, none here', () => {
+  it('differs for an empty text: the calculator counts one segment, this module none', () => {
     expect(new SegmentedMessage('', 'auto', false).segmentsCount).toBe(1);
     expect(countSegments('').segments).toBe(0);
   });

@@ -4,26 +4,26 @@ const BASIC =
   '¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà';
 const EXTENSION = '\f^{}\\[~]|€';
 
-/** Septets by UTF-16 code unit; 0: not in the alphabet. An extension character takes two, the escape and its own. */
+/** Septets by UTF-16 code unit; 0 outside the alphabet. An extension character takes two: the escape and the character. */
 const SEPTETS = new Uint8Array('€'.charCodeAt(0) + 1);
 for (const character of BASIC) SEPTETS[character.charCodeAt(0)] = 1;
 for (const character of EXTENSION) SEPTETS[character.charCodeAt(0)] = 2;
 
-/** What `countSegments` says of a text. */
+/** Result of `countSegments`. */
 export interface SmsSegments {
-  /** `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for the whole text. */
+  /** Encoding of the text: `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for the whole text. */
   encoding: 'gsm7' | 'ucs2';
-  /** SMS that are sent and paid for; 0 for an empty text, of which there is nothing to send. */
+  /** Number of SMS that are sent and charged; 0 for an empty text. */
   segments: number;
-  /** What counts against the limit: septets (`€[]{}\^|~` are two) or UTF-16 code units (an emoji is two or more). */
+  /** Length that counts against the limit: septets (`€[]{}\^|~` are two) or UTF-16 code units (an emoji is two or more). */
   characters: number;
-  /** The limit per segment that applied: 160 or 70 for one segment, 153 or 67 for each of several. */
+  /** Limit per segment that applied: 160 or 70 for one segment, 153 or 67 for each of several. */
   perSegment: number;
 }
 
 /**
- * In how many SMS a text goes out. An escape pair and a surrogate pair are never split over a boundary, so that a segment
- * may be one unit short. The gateway's own count comes with the delivery report (`parts`).
+ * Counts the SMS of a text. An escape pair and a surrogate pair are never split between two segments, so a segment may be one
+ * unit short. The gateway reports its count with the delivery status (`parts`).
  */
 export function countSegments(text: string): SmsSegments {
   let septets = 0;
@@ -49,7 +49,7 @@ function countUcs2(text: string): SmsSegments {
   let segments = 1;
   for (let start = 0; characters - start > 67; segments++) {
     start += 67;
-    // Where a pair straddles the boundary, the code point that begins before it does not fit into one unit.
+    // A code point above 0xFFFF that starts before the boundary is a pair that crosses it.
     if (text.codePointAt(start - 1)! > 0xffff) start--;
   }
   return { encoding: 'ucs2', segments, characters, perSegment: 67 };

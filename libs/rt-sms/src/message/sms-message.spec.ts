@@ -18,7 +18,7 @@ describe('a key that looks like a misspelt field', () => {
     ['short_code', 'shortcode'],
     ['shotrcode', 'shortcode'],
     ['Ref', 'ref'],
-  ])('is refused by name: %s', (key, meant) => {
+  ])('is rejected by name: %s', (key, meant) => {
     expect(checkMessage({ ...message, [key]: 'x' }, 'SHOP')).toEqual({
       problems: [`message has no key '${key}'; did you mean ${meant}?`],
     });
@@ -30,7 +30,7 @@ describe('a key that looks like a misspelt field', () => {
     ['Text', 'text'],
     ['MSISDN', 'msisdn'],
     ['misdn', 'msisdn'],
-  ])('is named beside the field that is missing: %s', (key, meant) => {
+  ])('is named together with the missing field: %s', (key, meant) => {
     const { [meant as 'text']: value, ...rest } = message;
     expect(checkMessage({ ...rest, [key]: value }, 'SHOP')).toEqual({
       problems: [expect.stringMatching(`^${meant} `), `message has no key '${key}'; did you mean ${meant}?`],
@@ -38,7 +38,7 @@ describe('a key that looks like a misspelt field', () => {
   });
 
   it.each(['id', 'order', 'createdAt', 'test', 'sender', 'segments', 'toString'])(
-    'any other is yours, such as %s',
+    'any other key is accepted, such as %s',
     (key) => expect(checkMessage({ ...message, [key]: 'x' }, 'SHOP')).not.toHaveProperty('problems'),
   );
 });
@@ -60,7 +60,7 @@ describe('checkMessage', () => {
     });
   });
 
-  it("takes the message's sender name before the default one", () => {
+  it("prefers the message's sender name to the default", () => {
     const { shortcode: _, ...anonymous } = good;
     expect(checkMessage(good, 'Other')).toMatchObject({ shortcode: 'AVARIA' });
     expect(checkMessage(anonymous, 'Other')).toMatchObject({ shortcode: 'Other' });
@@ -88,10 +88,14 @@ describe('checkMessage', () => {
   });
 
   it.each<[string, object, RegExp]>([
-    ['a text of nothing', { text: '' }, /^text is blank/],
+    ['an empty text', { text: '' }, /^text is blank/],
     ['a text of white space', { text: ' \n\t\u00A0\uFEFF' }, /^text is blank/],
     ['a text that is null', { text: null }, /^text must be .* not null/],
-    ['a text with an own toString', { text: { toString: () => 'text' } }, /^text must be .* not object/],
+    [
+      'an object with a toString method as the text',
+      { text: { toString: () => 'text' } },
+      /^text must be .* not object/,
+    ],
     ['half an emoji', { text: 'Код \uD83D 1234' }, /^text has an unpaired surrogate/],
     ['halves in the wrong order', { text: '\uDE00\uD83D' }, /^text has an unpaired surrogate/],
     ['256 segments', { text: 'я'.repeat(67 * 255 + 1) }, /^text takes 256 segments/],
@@ -102,19 +106,19 @@ describe('checkMessage', () => {
     ['half an emoji in the sender name', { shortcode: 'A\uD83D' }, /^shortcode has .* unpaired surrogate/],
     ['a long ref', { ref: 'r'.repeat(257) }, /^ref has 257 characters/],
     ['a ref that is null', { ref: null }, /^ref must be .* not null/],
-    ['no possible number', { msisdn: '+792700000012' }, /^msisdn 7927\*{6}12 has 12 digits/],
-  ])('refuses %s', (_, fault, problem) => {
+    ['an impossible number', { msisdn: '+792700000012' }, /^msisdn 7927\*{6}12 has 12 digits/],
+  ])('rejects %s', (_, fault, problem) => {
     expect(problemsOf({ ...good, ...fault }, 'Default')).toEqual([expect.stringMatching(problem)]);
   });
 
-  it('takes the longest text that can be concatenated, and the longest ref', () => {
+  it('accepts the longest text that can be concatenated, and the longest ref', () => {
     expect(checkMessage({ ...good, text: 'я'.repeat(67 * 255), ref: 'r'.repeat(256) })).toMatchObject({
       segments: 255,
     });
     expect(checkMessage({ ...good, text: 'a'.repeat(153 * 255) })).toMatchObject({ segments: 255 });
   });
 
-  it('checks the default sender name too', () => {
+  it('checks the default sender name as well', () => {
     expect(problemsOf({ msisdn: good.msisdn, text: good.text }, '')).toEqual([
       expect.stringMatching(/^shortcode is blank/),
     ]);
@@ -168,7 +172,7 @@ describe('checkMessage', () => {
 });
 
 describe('SmsMessageDto', () => {
-  it('names what is accepted and shows no value', () => {
+  it('names the accepted values and shows no input', () => {
     const faults = validateSync(plainToInstance(SmsMessageDto, { msisdn: '792700000012', text: ' ' }));
     expect(faults.map((fault) => fault.constraints)).toEqual([
       { isMsisdn: expect.stringMatching(/^msisdn must be a phone number: /) },
@@ -177,7 +181,7 @@ describe('SmsMessageDto', () => {
     expect(JSON.stringify(faults.map((fault) => fault.constraints))).not.toContain('7927');
   });
 
-  it('gives the verdict of checkMessage', () => {
+  it('rejects the same fields as checkMessage', () => {
     const odd = fc.constantFrom<unknown>(
       undefined,
       null,
@@ -217,7 +221,7 @@ describe('@IsMsisdn and @IsSmsText', () => {
     body!: string;
   }
 
-  it('take the options of class-validator', () => {
+  it('accept the options of class-validator', () => {
     const fine = Object.assign(new Campaign(), { phones: ['79270000001', '+375291234567'], body: 'Код' });
     expect(validateSync(fine)).toEqual([]);
     const wrong = Object.assign(new Campaign(), { phones: ['79270000001', '12'], body: '' });

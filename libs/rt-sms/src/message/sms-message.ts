@@ -4,7 +4,7 @@ import { misspeltKeys } from '../unknown-keys.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
 import { countSegments } from './segments.js';
 
-/** The concatenation header of an SMS numbers its segments in one octet. */
+/** Limit of concatenation: the header of an SMS numbers its segments in one octet. */
 const MAX_SEGMENTS = 255;
 const MAX_REF = 256;
 
@@ -15,49 +15,52 @@ const ACCEPTED_REF = `a string of at most ${MAX_REF} characters`;
 
 const FIELDS = ['msisdn', 'text', 'shortcode', 'ref'];
 
-/** One message (§2.1.1). Other keys are yours, but one that looks like a misspelt field is refused. */
+/** One message (§2.1.1). You can add other keys; a key that looks like a misspelt field is rejected. */
 export interface SmsMessage {
-  /** The recipient: `+` and country code, or a Russian number in its usual forms; see `normalizeMsisdn`. */
+  /** Recipient: `+` and country code, or a Russian number in a usual form; see `normalizeMsisdn`. */
   msisdn: string | number;
   /**
-   * Not blank; any Unicode text. Its length decides in how many segments it is sent and paid for (`countSegments`).
-   * At most 255 segments, more cannot be concatenated; no unpaired surrogates, since UTF-8 cannot carry them.
+   * Text of the message: any Unicode text that is not blank. It is sent and charged by segments (`countSegments`). At most
+   * 255 segments, because more cannot be concatenated; no unpaired surrogates, because UTF-8 cannot encode them.
    */
   text: string;
   /**
-   * The sender name, agreed with the provider. Operators advise at most 11 ASCII characters.
+   * Sender name, agreed with the provider. Operators recommend at most 11 ASCII characters.
    * @default the option `shortcode`
    */
   shortcode?: string;
-  /** Yours, say an order number: on every event of this message while it is known; never sent. At most 256 characters. */
+  /**
+   * Your own reference, such as an order number, of at most 256 characters. It is never sent; every event of this message
+   * carries it while the module remembers the message.
+   */
   ref?: string;
 }
 
-/** A message that the gateway has taken (§2.1.2). */
+/** A message that the gateway has accepted (§2.1.2). */
 export interface SentSms {
-  /** The gateway's, `message-id-…`. */
+  /** The gateway's name for the message, `message-id-…`. */
   uid: string;
-  /** As it was sent: digits only. */
+  /** Recipient as it was sent: digits only. */
   msisdn: string;
-  /** The sender name that it was sent with. */
+  /** Sender name that the message was sent with. */
   shortcode: string;
-  /** In how many segments it will be paid for, by our count. */
+  /** Number of segments that are charged, as counted by `countSegments`. */
   segments: number;
-  /** The gateway's `x-request-id`. */
+  /** The gateway's `x-request-id`. The provider's support needs it. */
   requestId?: string;
-  /** Requests it took. */
+  /** Number of requests made. */
   attempts: number;
 }
 
-/** A message that may be sent: the number normalised, the sender decided. */
+/** A valid message with a normalised number and a sender name. */
 export interface CheckedSmsMessage extends CheckedMessage {
   segments: number;
   ref?: string;
 }
 
 /**
- * Checks a message before any I/O: all problems at once, each with the name of its field, what is wrong and what is
- * accepted, and without the text or the full number. Never throws, whatever it is given.
+ * Checks a message before any I/O and returns all problems at once: the field, the fault and the accepted values, without the
+ * text and the full number. Never throws.
  */
 export function checkMessage(message: unknown, defaultShortcode?: string): CheckedSmsMessage | { problems: string[] } {
   if (typeof message !== 'object' || message === null) {
@@ -70,7 +73,7 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
     fields = { msisdn, text, shortcode, ref };
     misspelt = misspeltKeys(message, FIELDS, 'message');
   } catch {
-    return { problems: ['message must be an object whose fields can be read; one of them threw'] };
+    return { problems: ['message must be an object with readable fields; reading one of them threw'] };
   }
   const msisdn = parseMsisdn(fields.msisdn);
   const text = parseText(fields.text);
@@ -86,46 +89,46 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
   return ref.ref === undefined ? checked : { ...checked, ref: ref.ref };
 }
 
-/** A property of a DTO that is an `msisdn` as {@link SmsMessage} takes it. */
+/** Decorator for a DTO property that holds an `msisdn` of {@link SmsMessage}. */
 export const IsMsisdn = rule('isMsisdn', parseMsisdn, ACCEPTED_MSISDN);
 
-/** A property of a DTO that is a `text` as {@link SmsMessage} takes it. */
+/** Decorator for a DTO property that holds a `text` of {@link SmsMessage}. */
 export const IsSmsText = rule('isSmsText', parseText, ACCEPTED_TEXT);
 
 const IsShortcode = rule('isShortcode', parseShortcode, ACCEPTED_SHORTCODE);
 const IsRef = rule('isRef', parseRef, ACCEPTED_REF);
-// Unlike IsOptional() it lets no null pass, which the service would refuse.
+// Unlike IsOptional() this rejects null, as the service does.
 const MayBeMissing = () => ValidateIf((_, value) => value !== undefined);
 
 /**
- * {@link SmsMessage} (§2.1.1) for a `ValidationPipe`. What it lets pass the service takes too, a message without `shortcode`
- * if the account has a default one.
+ * {@link SmsMessage} (§2.1.1) for a `ValidationPipe`. The service accepts every message that passes; one without `shortcode`
+ * only if the account has a default sender name.
  */
 export class SmsMessageDto implements SmsMessage {
-  /** The recipient: `+` and country code, or a Russian number in its usual forms. */
+  /** Recipient: `+` and country code, or a Russian number in a usual form. */
   @IsMsisdn()
   msisdn!: string | number;
 
-  /** Not blank, at most 255 segments. */
+  /** Text of the message: not blank, at most 255 segments. */
   @IsSmsText()
   text!: string;
 
-  /** The sender name. @default the option `shortcode` */
+  /** Sender name. @default the option `shortcode` */
   @MayBeMissing()
   @IsShortcode()
   shortcode?: string;
 
-  /** Yours, on every event of this message; never sent. At most 256 characters. */
+  /** Your own reference, of at most 256 characters. It is never sent; every event of this message carries it. */
   @IsRef()
   ref?: string;
 }
 
 interface Problem {
-  /** Reads on from the name of the field. */
+  /** Continues a sentence that starts with the field's name. */
   problem: string;
 }
 
-/** The service's own check as a class-validator decorator. One message for all values, so that none can get into it. */
+/** The service's check as a class-validator decorator. Its error is the same for all values, so it cannot contain one. */
 function rule(name: string, parse: (value: unknown) => object, accepted: string) {
   return (options?: ValidationOptions): PropertyDecorator =>
     ValidateBy(
@@ -151,7 +154,7 @@ function parseText(value: unknown): { text: string; segments: number } | Problem
 
 function parseShortcode(value: unknown): { shortcode: string } | Problem {
   if (value === undefined) {
-    return { problem: 'is missing: give the message a sender name, or set the option `shortcode` as the default' };
+    return { problem: 'is missing: add a sender name to the message, or set the default with the option `shortcode`' };
   }
   if (typeof value !== 'string') return { problem: `must be ${ACCEPTED_SHORTCODE}; not ${typeName(value)}` };
   if (!/\S/.test(value)) return { problem: `is blank; it must be ${ACCEPTED_SHORTCODE}` };

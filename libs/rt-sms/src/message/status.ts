@@ -1,6 +1,6 @@
 import { safeWord } from '../confidential.js';
 
-/** The statuses of the provider's table (§2.2.2, §3.1.1), and `unknown` for any word that is not in it. */
+/** Statuses of the provider's table (§2.2.2, §3.1.1), and `unknown` for any other status of the gateway. */
 export const SMS_STATUSES = [
   'delivered',
   'awaiting_report',
@@ -9,7 +9,7 @@ export const SMS_STATUSES = [
   'rejected',
   'unknown',
 ] as const;
-/** What became of a message (§2.2.2); `unknown` for a word that the document does not have. */
+/** Delivery status of a message (§2.2.2); `unknown` for a status that is not in the provider's document. */
 export type SmsStatus = (typeof SMS_STATUSES)[number];
 
 const FINAL: ReadonlySet<string> = new Set<SmsStatus>(['delivered', 'failed', 'rejected', 'insufficient_balance']);
@@ -18,31 +18,34 @@ const KNOWN: ReadonlySet<unknown> = new Set(SMS_STATUSES);
 /** True for a status after which nothing more is expected. */
 export const isFinal = (status: SmsStatus): boolean => FINAL.has(status);
 
-/** What the gateway or a callback says of a message: nothing in it is unchecked text. */
+/** Delivery status that the gateway or a callback reported. Every field has been validated. */
 export interface DeliveryReport {
-  /** The gateway's, `message-id-…`. */
+  /** The gateway's name for the message, `message-id-…`. */
   uid: string;
-  /** In this module's words. */
+  /** Status as the module classifies it. */
   status: SmsStatus;
-  /** The gateway's own word, at most 64 printable characters; `unrecognised` where it may repeat parts of the request. */
+  /** The gateway's own word, of at most 64 printable characters; `unrecognised` if it may repeat parts of the request. */
   gatewayStatus: string;
   /** Number of segments the message was split into, greater than 0. */
   parts?: number;
-  /** Only with `rejected`: at most 64 printable characters, whose meaning is not public; or `unrecognised`, as above. */
+  /**
+   * Error code, only with `rejected`: at most 64 printable characters, whose meaning is not public; `unrecognised` if it may
+   * repeat parts of the request.
+   */
   errorCode?: string;
 }
 
-// U+FFFD is what a decoder leaves of bytes that are no UTF-8.
+// U+FFFD replaces bytes that a decoder could not read as UTF-8.
 const MAX_PRINTABLE = 128;
 const PRINTABLE = /^(?! *$)(?!.*\uFFFD)[\p{L}\p{N}\p{P}\p{S} ]{1,64}$/u;
 
-/** A printable text of 1 to 64 characters, not all of them blank; nothing otherwise. */
+/** Returns a printable text of 1 to 64 characters that are not all blank; otherwise `undefined`. */
 export const printable = (value: unknown): string | undefined =>
   typeof value === 'string' && value.length <= MAX_PRINTABLE && PRINTABLE.test(value) ? value : undefined;
 
 /**
- * Reads a status word; nothing if it is missing, empty, unprintable or longer than 64 characters. One that is not in the
- * table and may repeat a value that is `confidential` is `unrecognised`.
+ * Reads a status; `undefined` if it is missing, empty, unprintable or longer than 64 characters. A status that is not in the
+ * table and may repeat one of the `confidential` values is `unrecognised`.
  */
 export function readStatus(
   value: unknown,
@@ -54,8 +57,8 @@ export function readStatus(
 }
 
 /**
- * A whole number greater than 0, of digits only and fewer of them than a phone number has; nothing otherwise (§3.1.1 `parts`,
- * §2.2.2 `pdu_count`).
+ * Reads a number of segments (§3.1.1 `parts`, §2.2.2 `pdu_count`): a whole number greater than 0, of digits only and with
+ * fewer of them than a phone number; otherwise `undefined`.
  */
 export function readParts(value: unknown): number | undefined {
   const text = typeof value === 'number' ? String(value) : value;
@@ -64,12 +67,12 @@ export function readParts(value: unknown): number | undefined {
 }
 
 const PREFIX = 'message-id-';
-// What may stand in a path segment, a log line and a key without being encoded; an id of dots would still be prefixed.
+// Characters that need no encoding in a path segment, a log line or a key. The prefix makes an id of dots harmless.
 const ID = /^[A-Za-z0-9._~:=@+-]{1,128}$/;
 
-/** The one form of a uid, `message-id-…` (§2.1.2), from either form; nothing if it cannot be one. Case is kept. */
+/** Reads a uid with or without its prefix and returns `message-id-…` (§2.1.2); `undefined` if it is not valid. Case is kept. */
 export function readUid(value: unknown): string | undefined {
-  // Beyond the safe integers it may be another number than the one that was sent.
+  // An unsafe integer may differ from the number that was sent.
   const text = Number.isSafeInteger(value) && (value as number) >= 0 ? String(value) : value;
   if (typeof text !== 'string') return undefined;
   const id = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : text;

@@ -12,13 +12,13 @@ import type { OpenUid } from '../options/rt-sms.options.js';
 
 type Operation = RtSmsErrorContext['operation'];
 
-/** What the options of each call may hold. */
+/** Keys that the options of each call accept. */
 const CALL_OPTIONS = ['signal', 'timeoutMs'];
 const ENQUEUE_OPTIONS = ['id', 'delayMs', 'expiresAt', 'priority'];
 const OPEN_UID = ['uid', 'sentAt', 'ref'];
 const CALLBACK_REQUEST = ['secret', 'ip'];
 
-/** What callers of an account give, checked before any I/O. Each throws one RtSmsValidationError with all problems. */
+/** Checks the input of an account's callers before any I/O. Each check throws one RtSmsValidationError with all problems. */
 export class InputValidator {
   constructor(
     private readonly account: string,
@@ -27,22 +27,22 @@ export class InputValidator {
 
   message(message: SmsMessage, limits: CallOptions): CheckedSmsMessage {
     const checked = checkMessage(message, this.shortcode);
-    if ('problems' in checked) return this.refuse(checked.problems);
+    if ('problems' in checked) return this.reject(checked.problems);
     this.limits(limits, 'send');
     return checked;
   }
 
-  /** One message of `enqueue`. */
+  /** Checks the message of `enqueue` and its options. */
   queued(message: SmsMessage, options: EnqueueOptions): EngineItem & CheckedSmsMessage {
     const checked = this.item(message, options, 'options');
-    return Array.isArray(checked) ? this.refuse(checked) : checked;
+    return Array.isArray(checked) ? this.reject(checked) : checked;
   }
 
-  /** The messages of `enqueueMany`, each with its options beside it. */
+  /** Checks the items of `enqueueMany`, each of which holds a message and its options. */
   items(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): (EngineItem & CheckedSmsMessage)[] {
-    if (!isIterable(items)) return this.refuse(['items must be an array, or another iterable']);
+    if (!isIterable(items)) return this.reject(['items must be an array or another iterable']);
     const results = Array.from(items, (item) => {
-      if (!isObject(item)) return ['must be an object with a message'];
+      if (!isObject(item)) return ['an item must be an object with a message'];
       const { message, ...options } = item;
       return this.item(message, options, 'it');
     });
@@ -53,28 +53,28 @@ export class InputValidator {
       if (Array.isArray(result)) problems.push(...result.map((problem) => place(index) + problem));
       else checked.push(result);
     }
-    return problems.length > 0 ? this.refuse(problems) : checked;
+    return problems.length > 0 ? this.reject(problems) : checked;
   }
 
-  /** What `track` takes: uids, or objects with one. */
+  /** Checks an item of `track`: a uid, or an object with one. */
   open(item: OpenUid): { uid: string; sentAt?: Date; ref?: string } {
-    const { uid, ...about } = isObject(item) ? item : { uid: item };
-    const known = this.uid(uid, 'status');
-    const problems = isObject(item) ? misspeltKeys(item, OPEN_UID, known) : [];
-    return problems.length > 0 ? this.refuse(problems, 'status') : { uid: known, ...about };
+    const { uid, ...rest } = isObject(item) ? item : { uid: item };
+    const checked = this.uid(uid, 'status');
+    const problems = isObject(item) ? misspeltKeys(item, OPEN_UID, checked) : [];
+    return problems.length > 0 ? this.reject(problems, 'status') : { uid: checked, ...rest };
   }
 
-  /** Who called back, for `handleCallback`. */
+  /** Checks the `request` of `handleCallback`. */
   callback(request: { secret?: string | undefined; ip?: string | undefined }): void {
     const problems = isObject(request)
       ? unknownKeys(request, CALLBACK_REQUEST, 'request')
       : ['request must be an object'];
-    if (problems.length > 0) this.refuse(problems, 'status');
+    if (problems.length > 0) this.reject(problems, 'status');
   }
 
   uid(uid: string, operation: Operation): string {
-    const problem = 'uid must be one that the gateway gave, such as message-id-VvkmLHkfhCX9';
-    return readUid(uid) ?? this.refuse([problem], operation);
+    const problem = 'uid must be a uid of the gateway, such as message-id-VvkmLHkfhCX9';
+    return readUid(uid) ?? this.reject([problem], operation);
   }
 
   limits(limits: CallOptions, operation: Operation): void {
@@ -85,7 +85,7 @@ export class InputValidator {
     if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS))
       problems.push(`timeoutMs must be a number of milliseconds from 1 to ${MAX_TIMER_MS}`);
     if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
-    if (problems.length > 0) this.refuse(problems, operation);
+    if (problems.length > 0) this.reject(problems, operation);
   }
 
   private item(
@@ -101,7 +101,7 @@ export class InputValidator {
     if (typeof id !== 'string' || id.length < 1 || id.length > 128)
       problems.push('id must be a string of 1 to 128 characters');
     if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= 31_536_000_000))
-      problems.push('delayMs must be a number from 0 to a year of milliseconds');
+      problems.push('delayMs must be a number of milliseconds from 0 to 31536000000 (one year)');
     if (expiresAt !== undefined && !(expiresAt instanceof Date && !Number.isNaN(expiresAt.getTime())))
       problems.push('expiresAt must be a valid Date');
     if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
@@ -111,7 +111,7 @@ export class InputValidator {
     return defined({ id, fresh, ...checked, ...times, priority });
   }
 
-  private refuse(problems: string[], operation: Operation = 'send'): never {
+  private reject(problems: string[], operation: Operation = 'send'): never {
     throw new RtSmsValidationError(problems, { operation, account: this.account });
   }
 }
