@@ -2,29 +2,28 @@ import { ValidateBy, ValidateNested, type ValidationArguments } from 'class-vali
 import ipaddr from 'ipaddr.js';
 import { isIP } from 'node:net';
 
-/** The longest that a timer of Node's can take. */
+/** Longest delay of a Node timer in milliseconds. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** What is wrong with an option; `says` reads on from its name, or from that of its variable. */
+/** An invalid option. */
 export interface Problem {
-  /** With its group: `timeouts.sendMs`. */
+  /** Name of the option with its group: `timeouts.sendMs`. */
   option: string;
-  says: string;
+  /** Continues a sentence that starts with the name of the option or of its variable. */
+  text: string;
 }
 
 export const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Checks a property; the message says what is accepted and, unless it may be a secret, what was given. */
+/** Checks a property. The message contains the accepted values and, unless it may be a secret, the value. */
 export const Is = (accepted: string, test: (value: unknown, options: object) => boolean, { required = false } = {}) =>
   ValidateBy({
     name: 'is',
     validator: {
       validate: (value, args) => (value === undefined && !required) || test(value, args!.object),
       defaultMessage: (args) =>
-        args!.value === undefined
-          ? `is missing; it must be ${accepted}`
-          : `must be ${accepted}, not ${describe(args!)}`,
+        args!.value === undefined ? `is missing; it must be ${accepted}` : `must be ${accepted}${describe(args!)}`,
     },
   });
 export const REQUIRED = { required: true };
@@ -36,15 +35,16 @@ export const Nested =
   };
 
 const CONFIDENTIAL = new Set(['login', 'password', 'secrets', 'proxy', 'url', 'ca', 'cert', 'key', 'passphrase']);
+const HIDDEN = ' (value hidden)';
 function describe({ property, value }: ValidationArguments): string {
-  if (value === '') return 'empty';
-  if (value === null) return 'null';
-  if (CONFIDENTIAL.has(property)) return 'what was given';
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  // A secret in the wrong place (`callback: secret`, `credentials: 'login:password'`) is longer, or has other characters.
-  if (typeof value === 'string') return /^[\p{L}\p{N}_ .,/+-]{1,15}$/u.test(value) ? `'${value}'` : 'what was given';
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'this array';
-  return `this ${typeof value}`;
+  if (value === '') return ', not empty';
+  if (value === null) return ', not null';
+  if (CONFIDENTIAL.has(property)) return HIDDEN;
+  if (typeof value === 'number' || typeof value === 'boolean') return `, not ${value}`;
+  // A secret in the wrong place (`callback: secret`, `credentials: 'login:password'`) is longer or has other characters.
+  if (typeof value === 'string') return /^[\p{L}\p{N}_ .,/+-]{1,15}$/u.test(value) ? `, not '${value}'` : HIDDEN;
+  if (Array.isArray(value)) return value.length === 0 ? ', not an empty array' : ', not this array';
+  return `, not this ${typeof value}`;
 }
 
 export const whole = (min: number, max: number) =>
@@ -63,7 +63,7 @@ export const oneOf = (...values: string[]) =>
 export const arrayOf =
   (test: (item: unknown) => boolean, min = 0) =>
   (value: unknown) =>
-    // Array.from: every() leaves out the holes of an array.
+    // Array.from, because every() skips the holes of an array.
     Array.isArray(value) && value.length >= min && Array.from(value).every(test);
 export const text = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && !/\p{Cc}/u.test(value) && value.isWellFormed();
@@ -84,7 +84,7 @@ export function isProxyUrl(value: unknown): boolean {
 export const isSecret = (value: unknown) => typeof value === 'string' && /^[A-Za-z0-9_-]{16,100}$/.test(value);
 export const isNetwork = (value: unknown) =>
   typeof value === 'string' &&
-  // The library alone would take '10.1/16' for 10.0.0.1/16.
+  // Checked first, because the library reads '10.1/16' as 10.0.0.1/16.
   isIP(value.replace(/\/.*/, '')) !== 0 &&
   (ipaddr.isValid(value) || ipaddr.isValidCIDR(value)) &&
   !value.includes('%');

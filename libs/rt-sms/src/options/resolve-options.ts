@@ -19,17 +19,17 @@ import { resolveTls, type TlsMaterial } from './tls-material.js';
 
 const DAY_MS = 24 * 3_600_000;
 
-/** The options of one account, checked, with every default filled in. */
+/** Valid options of one account with all defaults. */
 export type ResolvedOptions = ReturnType<typeof withDefaults> & {
   account: string;
   tls: TlsMaterial | undefined;
-  /** To be logged at the start: what works, but probably not as it was meant. */
+  /** Warnings to log at the start: settings that work, but probably not as intended. */
   warnings: readonly string[];
 };
 
-/** Says which variable an option with this value was read from. */
+/** Key of a function that returns the variable from which an option with this value was read. */
 export const READ_FROM = Symbol.for('nestjs-rt-sms:read-from');
-/** Options that `rtSmsConfig` has read; a copy by `...` keeps the symbol. */
+/** Options that `rtSmsConfig` has read. A copy by `...` keeps the symbol. */
 export interface ReadFromEnvironment {
   [READ_FROM]?: (option: string, value: unknown) => string | undefined;
 }
@@ -42,17 +42,17 @@ const NESTED = {
   tracking: RtSmsTracking,
   tls: RtSmsTls,
 };
-/** What shapes the module, and so stands outside of the factory. */
+/** Names of the options that belong next to the factory, because they change the module graph. */
 export const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
 
 /**
  * Checks the options of an account and fills in the defaults.
- * @throws RtSmsConfigError that lists every problem
+ * @throws RtSmsConfigError that lists all problems
  */
-export function resolveOptions(given: unknown, account: string, callbackMounted: boolean): ResolvedOptions {
-  if (!isObject(given))
+export function resolveOptions(input: unknown, account: string, callbackMounted: boolean): ResolvedOptions {
+  if (!isObject(input))
     throw new RtSmsConfigError(['the options must be an object; did the factory return nothing?'], account);
-  const options = Object.assign(new RtSmsOptions(), given);
+  const options = Object.assign(new RtSmsOptions(), input);
   for (const [key, Type] of Object.entries(NESTED) as [keyof typeof NESTED, new () => object][]) {
     const value: unknown = options[key];
     if (isObject(value)) Object.assign(options, { [key]: Object.assign(new Type(), value) });
@@ -65,28 +65,28 @@ export function resolveOptions(given: unknown, account: string, callbackMounted:
   if (callbackMounted && options.tracking === false && !options.callback?.secrets) {
     problems.push({
       option: 'callback.secrets',
-      says: 'is missing while tracking is false, so every callback would be dropped; set a secret, turn tracking on, or set callbackPath: false',
+      text: 'is missing and tracking is false, so every callback would be dropped; set a secret, enable tracking, or set callbackPath: false',
     });
   }
   const hasTls = !problems.some(({ option }) => option.startsWith('tls'));
   const { material: tls, warnings, ...read } = resolveTls(hasTls ? options.tls : undefined);
   problems.push(...read.problems);
   const variableOf = (option: string) =>
-    (given as ReadFromEnvironment)[READ_FROM]?.(option, valueAt(given, option)) ?? undefined;
+    (input as ReadFromEnvironment)[READ_FROM]?.(option, valueAt(input, option)) ?? undefined;
   if (problems.length > 0) {
-    const sentences = problems.map(({ option, says }) =>
-      [`${option}:`, variableOf(option), says].filter((part) => part !== undefined).join(' '),
+    const sentences = problems.map(({ option, text }) =>
+      [`${option}:`, variableOf(option), text].filter((part) => part !== undefined).join(' '),
     );
     throw new RtSmsConfigError(sentences, account);
   }
   if (account !== DEFAULT_ACCOUNT && options.shortcode === undefined) {
     const variable = variableOf('shortcode');
     warnings.push(
-      `shortcode: this account has no sender name of its own, and it does not inherit that of another one; ${variable ? `set ${variable}` : 'set it'}, or give one to each message`,
+      `shortcode: this account has no default sender name, and it does not inherit one from another account. Fix: set ${variable ?? 'the option'}, or add a sender name to each message`,
     );
   }
   const resolved = { ...withDefaults(options), tls, account, warnings };
-  // A logger that is given what holds them, the module for one, must not show the password.
+  // A logger that receives the module, which holds the options, must not print the password.
   const shown = { value: () => `RtSmsOptions { account: '${account}' }` };
   return Object.defineProperties(resolved, { [inspect.custom]: shown, toJSON: shown });
 }
@@ -107,18 +107,18 @@ const optionsOf = (target: object) => [
 function flatten(error: ValidationError, path = ''): Problem[] {
   const option = path + error.property;
   const own = Object.entries(error.constraints ?? {}).flatMap(([rule, message]) => {
-    // What is not an object is a problem by its own rule.
+    // A value that is not an object already is a problem of another rule.
     if (rule === 'nestedValidation') return [];
-    if (rule !== 'whitelistValidation') return { option, says: message };
-    const says = EXTRAS.includes(option)
-      ? `shapes the module, so it stands beside the factory in forRootAsync({ ${option}: … }), not in its result`
-      : `there is no such option${suggestion(error.property, optionsOf(error.target!))}`;
-    return { option, says };
+    if (rule !== 'whitelistValidation') return { option, text: message };
+    const text = EXTRAS.includes(option)
+      ? `belongs next to the factory, in forRootAsync({ ${option}: … }), not in the result of the factory`
+      : `unknown option${suggestion(error.property, optionsOf(error.target!))}`;
+    return { option, text };
   });
   return [...own, ...(error.children ?? []).flatMap((child) => flatten(child, `${option}.`))];
 }
 
-/** Defaults of `tracking`, where a secret is set; without one the first looks come sooner. */
+/** Defaults of `tracking` with a callback secret. Without a secret the first polls start sooner. */
 export const TRACKING = {
   schedule: [60_000, 120_000, 300_000, 900_000, 1_800_000, 3_600_000] as readonly number[],
   maxAgeMs: 3 * DAY_MS,
@@ -128,7 +128,7 @@ export const TRACKING = {
   open: undefined as RtSmsTracking['open'],
 };
 
-/** A ConfigModule namespace has keys that are there but undefined; for them, too, the defaults count. */
+/** Fills in the defaults, also for keys whose value is undefined, as in a namespace of ConfigModule. */
 function withDefaults(options: RtSmsOptions) {
   const { callback = {}, tracking = {} } = options;
   const secrets = callback.secrets === undefined ? [] : [callback.secrets].flat();

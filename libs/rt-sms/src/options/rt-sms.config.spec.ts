@@ -16,7 +16,7 @@ afterEach(() => {
 function env(variables: Record<string, string>): void {
   process.env = { ...before, ...variables };
 }
-/** What the variables come to, checked and with defaults. */
+/** Options that result from the variables, checked and with defaults. */
 const resolved = (options: unknown) => resolveOptions(options, 'default', true);
 function problems(options: unknown): readonly string[] {
   try {
@@ -29,7 +29,7 @@ function problems(options: unknown): readonly string[] {
 }
 
 const CERTIFICATE = join(import.meta.dirname, '../../../../test/faults/certs/ca.pem');
-// Variable without its prefix, its value, what the options hold then.
+// Variable without its prefix, its value, and the options that result.
 const VARIABLES: [string, string, Partial<RtSmsOptions>][] = [
   ['LOGIN', 'shop', { login: 'shop' }],
   ['PASSWORD', ' p:a,s s ', { password: ' p:a,s s ' }],
@@ -55,8 +55,8 @@ const VARIABLES: [string, string, Partial<RtSmsOptions>][] = [
   ['ALLOW_HTTP', '0', { allowHttp: false }],
 ];
 const REQUIRED = { RT_SMS_LOGIN: 'login', RT_SMS_PASSWORD: 'password' };
-/** Without what is there, but undefined. */
-const given = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+/** Copy without keys whose value is undefined. */
+const withoutUndefined = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 describe.each([
   ['rtSmsConfig', 'RT_SMS', rtSmsConfig],
@@ -66,20 +66,20 @@ describe.each([
   it.each(VARIABLES)(`reads ${prefix}_%s=%s`, (name, value, options) => {
     env({ [`${prefix}_${name}`]: value });
     const blank = { callback: {}, timeouts: {} };
-    expect(given(namespace())).toEqual({ ...blank, ...options });
+    expect(withoutUndefined(namespace())).toEqual({ ...blank, ...options });
     env({ [`${prefix}_LOGIN`]: 'x', [`${prefix}_PASSWORD`]: 'x', [`${prefix}_${name}`]: value });
     expect(problems(namespace())).toEqual([]);
   });
 
-  it('reads nothing of another account', () => {
+  it('does not read the variables of another account', () => {
     const others = ['RT_SMS', 'RT_SMS_OTP', 'RT_SMS_NIGHT_SHIFT', 'RTSMS', 'SMS'].filter((other) => other !== prefix);
     env(Object.fromEntries(others.flatMap((other) => VARIABLES.map(([name, value]) => [`${other}_${name}`, value]))));
-    expect(given(namespace())).toEqual({ callback: {}, timeouts: {} });
+    expect(withoutUndefined(namespace())).toEqual({ callback: {}, timeouts: {} });
   });
 });
 
 describe('rtSmsConfig', () => {
-  it('comes to the defaults where only login and password are set, or the rest is empty', () => {
+  it('gives the defaults if only login and password are set, or the other variables are empty', () => {
     env(REQUIRED);
     const defaults = resolveOptions({ login: 'login', password: 'password' }, 'default', true);
     expect(resolved(rtSmsConfig())).toEqual(defaults);
@@ -99,8 +99,8 @@ describe('rtSmsConfig', () => {
     ['SEND_TIMEOUT_MS', '-1', /^timeouts\.sendMs: {} .*not -1$/],
     ['SEND_TIMEOUT_MS', '30_000', /^timeouts\.sendMs: {} .*not '30_000'$/],
     ['STATUS_TIMEOUT_MS', 'Infinity', /^timeouts\.statusMs: {} .*not 'Infinity'$/],
-    // It may be the password, in the wrong line.
-    ['STATUS_TIMEOUT_MS', 'a-password-of-mine', /^timeouts\.statusMs: {} .*not what was given$/],
+    // The value may be a password in the wrong line.
+    ['STATUS_TIMEOUT_MS', 'a-password-of-mine', /^timeouts\.statusMs: {} .*\(value hidden\)$/],
     ['ALLOW_HTTP', 'yes', "allowHttp: {} must be true or false, not 'yes'"],
     ['CREDENTIALS', 'query', "credentials: {} must be 'header' or 'body' or 'both', not 'query'"],
     ['URL', 'http://sms.rt.ru/', /^url: {} must be an https address/],
@@ -111,7 +111,7 @@ describe('rtSmsConfig', () => {
     ['PROXY', 'proxy:3128', /^proxy: {} must be/],
     ['LOGIN', 'a:b', /^login: {} must be/],
     ['TLS_CA', '/no/such/ca.pem', "tls.ca: {} names a file that cannot be read: '/no/such/ca.pem' (ENOENT)"],
-  ])('RT_SMS_%s=%s is refused by the names of its option and its variable', (name, value, problem) => {
+  ])('RT_SMS_%s=%s is rejected with the names of its option and its variable', (name, value, problem) => {
     for (const [prefix, namespace] of [
       ['RT_SMS', rtSmsConfig],
       ['RT_SMS_OTP', rtSmsConfigFor('otp')],
@@ -126,18 +126,16 @@ describe('rtSmsConfig', () => {
     }
   });
 
-  it('misses login and password by the names of their options and variables', () => {
+  it('reports a missing login and password with the names of their options and variables', () => {
     expect(problems(rtSmsConfig())).toEqual([
       'login: RT_SMS_LOGIN is missing; it must be a non-empty string without ":"',
       'password: RT_SMS_PASSWORD is missing; it must be a non-empty string',
     ]);
     env({ RT_SMS_LOGIN: 'x', RT_SMS_PASSWORD: 'x', RT_SMS_TLS_CERT: CERTIFICATE });
-    expect(problems(rtSmsConfig())).toEqual([
-      'tls.key: RT_SMS_TLS_KEY is missing; the certificate of tls.cert needs its private key',
-    ]);
+    expect(problems(rtSmsConfig())).toEqual(['tls.key: RT_SMS_TLS_KEY is missing; set the private key of tls.cert']);
   });
 
-  it('names no variable of a value that was changed after it was read', () => {
+  it('does not name the variable of a value that was changed after it was read', () => {
     env({ ...REQUIRED, RT_SMS_SHORTCODE: 'SHOP', RT_SMS_SEND_TIMEOUT_MS: '5s' });
     const changed = { ...(rtSmsConfig() as RtSmsOptions), shortcode: '', timeouts: { sendMs: 0 } };
     expect(problems(changed)).toEqual([
@@ -146,19 +144,19 @@ describe('rtSmsConfig', () => {
     ]);
   });
 
-  it('reads no passphrase or password but as it was written', () => {
+  it('reads a password and a passphrase unchanged', () => {
     env({ ...REQUIRED, RT_SMS_PASSWORD: ' pa#ss$HOME ', RT_SMS_TLS_PASSPHRASE: ' ' });
     expect(rtSmsConfig()).toMatchObject({ password: ' pa#ss$HOME ', tls: { passphrase: ' ' } });
   });
 
-  it('is a namespace of its own for each account', () => {
+  it('is a separate namespace for each account', () => {
     expect(rtSmsConfig.KEY).toBe('CONFIGURATION(rtSms)');
     expect(rtSmsConfigFor('otp').KEY).toBe('CONFIGURATION(rtSms:otp)');
     expect(rtSmsConfig.asProvider()).toMatchObject({ imports: [expect.anything()], inject: [rtSmsConfig.KEY] });
   });
 });
 
-describe('a wrong variable stops the start with its name', () => {
+describe('an invalid variable stops the start with its name', () => {
   const config = ConfigModule.forRoot({ ignoreEnvFile: true, isGlobal: true, load: [rtSmsConfig] });
   it.each([
     ['asProvider()', RtSmsModule.forRootAsync(rtSmsConfig.asProvider())],
@@ -185,7 +183,7 @@ describe('a wrong variable stops the start with its name', () => {
   });
 });
 
-describe('two accounts in one application, both from the environment', () => {
+describe('two accounts of one application, both read from the environment', () => {
   const account = (name?: string) =>
     RtSmsModule.forRootAsync({
       ...(name === undefined ? rtSmsConfig : rtSmsConfigFor(name)).asProvider(),

@@ -5,7 +5,7 @@ import type { RtSmsOptions } from './rt-sms.options.js';
 
 type Namespace = ConfigFactory<RtSmsOptions> & ConfigFactoryKeyHost<RtSmsOptions>;
 
-// What cannot be read stays as it was written: the check of the options refuses it, and shows it.
+// A value that cannot be parsed stays unchanged, so that the check of the options rejects and shows it.
 const asNumber = (text: string) => (/^[+-]?\d+(\.\d+)?$/.test(text) ? Number(text) : text);
 const asFlag = (text: string) => (/^(true|1)$/i.test(text) ? true : /^(false|0)$/i.test(text) ? false : text);
 function asList(text: string): string[] | string {
@@ -14,7 +14,7 @@ function asList(text: string): string[] | string {
   return filled.length > 0 ? filled : text;
 }
 
-/** Only reads the environment; what it finds is checked with the options of the module, at start-up. */
+/** Reads the environment. The values are checked at the start, with the options of the module. */
 function read(prefix: string): RtSmsOptions {
   const sources = new Map<string, [variable: string, value: unknown]>();
   const take = (option: string, name: string, parse: (text: string) => unknown = (text) => text, trim = true) => {
@@ -24,9 +24,9 @@ function read(prefix: string): RtSmsOptions {
     sources.set(option, [variable, value]);
     return value;
   };
-  /** A group with nothing in it is absent. */
+  /** Returns nothing for a group without values. */
   const group = (values: object) => (Object.keys(defined(values)).length > 0 ? values : undefined);
-  // Neither a password nor a passphrase is trimmed: it may end in a space.
+  // A password or passphrase may end in a space, so it is not trimmed.
   const secret = (option: string, name: string) => take(option, name, undefined, false);
   const options = {
     login: take('login', 'LOGIN'),
@@ -54,27 +54,27 @@ function read(prefix: string): RtSmsOptions {
     proxy: take('proxy', 'PROXY'),
   };
   const source: ReadFromEnvironment = {
-    // Only of a value that is still the one of the variable: options may be changed after they were read.
+    // Names the variable only if the value is unchanged, because options may be changed after they were read.
     [READ_FROM]: (option, value) => {
       const [variable, was] = sources.get(option) ?? [];
       return was === value ? variable : undefined;
     },
   };
-  // Unchecked on purpose: a wrong value is reported with all the others, by the names of its option and its variable.
+  // Unchecked, so that an invalid value is reported together with all others, with its option and its variable.
   return { ...options, ...source } as unknown as RtSmsOptions;
 }
 
 /**
- * The namespace `rtSms` of `@nestjs/config`: reads `RT_SMS_LOGIN`, `RT_SMS_PASSWORD` and the other `RT_SMS_*` variables.
+ * Namespace `rtSms` of `@nestjs/config`. It reads `RT_SMS_LOGIN`, `RT_SMS_PASSWORD` and the other `RT_SMS_*` variables.
  * Use it as `RtSmsModule.forRootAsync(rtSmsConfig.asProvider())`.
  */
 export const rtSmsConfig: Namespace = registerAs('rtSms', () => read('RT_SMS'));
 
 /**
- * The same for a named account: `rtSmsConfigFor('otp')` is the namespace `rtSms:otp` and reads `RT_SMS_OTP_*`; `-` in the
- * name is `_` there.
+ * Namespace of a named account: `rtSmsConfigFor('otp')` is `rtSms:otp` and reads `RT_SMS_OTP_*`. A `-` in the name becomes
+ * `_` in the variables.
  */
 export function rtSmsConfigFor(account: string): Namespace {
-  // No dot: it would put this account's settings into those of `rtSms`, where it is no option.
+  // A colon, because a dot would nest this account's options in the namespace `rtSms`, where the name is an unknown option.
   return registerAs(`rtSms:${account}`, () => read(`RT_SMS_${account.toUpperCase().replaceAll('-', '_')}`));
 }

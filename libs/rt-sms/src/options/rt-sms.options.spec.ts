@@ -19,7 +19,7 @@ function problemsOf(options: unknown, mounted = true): readonly string[] {
   }
   return [];
 }
-/** `a.b` of options becomes `{ a: { b: … } }`; what else the group needs stands beside it. */
+/** Options with one value: `a.b` becomes `{ a: { b: … } }`. */
 function at(path: string, value: unknown): object {
   const [group, key] = path.split('.') as [string, string?];
   return key === undefined ? { [group]: value } : { [group]: { [key]: value } };
@@ -31,7 +31,7 @@ const CERTIFICATES = join(import.meta.dirname, '../../../../test/faults/certs');
 const pem = (file: string) => readFileSync(join(CERTIFICATES, file), 'utf8');
 const CA = pem('ca.pem');
 
-/** every() is true of it, whatever it asks. */
+/** Array of holes, for which every() always returns true. */
 const HOLES = Object.assign([], { length: 2 });
 const MS = 2 ** 31 - 1;
 const NO_MS = [0, -1, 1.5, MS + 1, Infinity, NaN, '5000', null, true, [5000]];
@@ -39,7 +39,7 @@ const NO_TEXT = ['', 7, null, true, ['x'], {}, 'two\nlines', 'nul\u0000', 'half 
 const noWhole = (min: number, max: number) => [min - 1, max + 1, min + 0.5, NaN, String(min), null, [min], {}];
 const NO_OBJECT = [null, false, true, 7, 'x', [], [{}], () => undefined];
 
-// Option, what is accepted in words, accepted values, refused values.
+// Option, description of the accepted values, accepted values, rejected values.
 const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
   ['login', /non-empty string without ":"/, ['shop', 'логин', 'a b', '"'], [...NO_TEXT, 'a:b']],
   ['password', /non-empty string/, ['x', 'a:b', 'пароль ', ' '], NO_TEXT],
@@ -156,7 +156,7 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
   ['engineLimit', /whole number from 1 to 10000000/, [1, 10_000], noWhole(1, 10_000_000)],
   ['idempotencyMs', /milliseconds, 1 or more/, [1, 72 * 3_600_000], [0, -1, NaN, Infinity, '1', null]],
   ['tls', /an object/, [{}], NO_OBJECT],
-  // What these hold is checked by tls-material.spec.ts.
+  // The content of these is tested in tls-material.spec.ts.
   ['tls.ca', /PEM/, [CA, Buffer.from(CA), [CA, Buffer.from(CA)]], ['', 7, null, [], [''], {}, HOLES]],
   ['tls.caOnly', /true or false/, [false], ['true', 1, null, '']],
   ['tls.cert', /PEM/, [], ['', 7, null, [CA], {}]],
@@ -181,29 +181,29 @@ const OPTIONS: [string, RegExp, unknown[], unknown[]][] = [
 ];
 
 describe.each(OPTIONS)('%s', (path, accepted, good, bad) => {
-  // Of some nothing is good alone.
+  // Some options have no value that is valid alone.
   const accepts = good.length > 0 ? it.each(good.map((value) => [value])) : it.skip;
   accepts('accepts %j', (value?: unknown) => {
     const resolved = resolve(at(path, value), false);
-    // It only says what `url` may be.
+    // This option only changes the check of `url`.
     if (path === 'allowHttp') return;
-    const given = path === 'callback.secrets' ? [value].flat() : path === 'url' ? new URL(value as string) : value;
+    const expected = path === 'callback.secrets' ? [value].flat() : path === 'url' ? new URL(value as string) : value;
     const isKept = !path.startsWith('tls') && (typeof value !== 'object' || Array.isArray(value));
-    if (isKept) expect(read(resolved, path)).toEqual(given);
+    if (isKept) expect(read(resolved, path)).toEqual(expected);
   });
 
-  it.each(bad.map((value) => [value]))('refuses %j', (value) => {
+  it.each(bad.map((value) => [value]))('rejects %j', (value) => {
     const problems = problemsOf({ ...REQUIRED, ...at(path, value) });
     const own = problems.filter((problem) => problem.startsWith(`${path}: `));
     expect(own).toHaveLength(1);
     expect(own[0]).toMatch(accepted);
-    expect(own[0]).toMatch(/(must be .+, not .+)|(is missing; it must be )/);
-    // No second sentence about the same thing, but for what is in an array that should be none.
+    expect(own[0]).toMatch(/(must be .+(, not .+| \(value hidden\)))|(is missing; it must be )/);
+    // One problem only, except for the items of an array in place of another value.
     if (!Array.isArray(value)) expect(problems).toEqual(own);
   });
 
   if (!['login', 'password', 'rate.perSecond'].includes(path)) {
-    it('undefined is as good as absent', () => {
+    it('undefined is the same as absent', () => {
       const resolved = resolve(at(path, undefined));
       expect(resolved).toEqual(resolve(path.startsWith('tls.') ? { tls: {} } : {}));
     });
@@ -246,15 +246,15 @@ describe('resolveOptions', () => {
     expect(resolve(groups)).toEqual(DEFAULTS);
   });
 
-  it('warns of a named account without a sender name, which it does not inherit', () => {
+  it('warns about a named account without a default sender name, which it does not inherit', () => {
     const warnings = (account: string, options: object) =>
       resolveOptions({ ...REQUIRED, ...options }, account, true).warnings;
-    expect(warnings('otp', {})).toEqual([expect.stringMatching(/^shortcode: this account has no sender name/)]);
+    expect(warnings('otp', {})).toEqual([expect.stringMatching(/^shortcode: this account has no default sender name/)]);
     expect(warnings('otp', { shortcode: 'SHOP' })).toEqual([]);
     expect(warnings('default', {})).toEqual([]);
   });
 
-  it('fills in the rest of a group', () => {
+  it('fills in the other defaults of a group', () => {
     expect(resolve({ timeouts: { sendMs: 1 }, retry: { status: 0 } })).toMatchObject({
       timeouts: { connectMs: 5_000, sendMs: 1, statusMs: 10_000 },
       retry: { send: 2, status: 0 },
@@ -262,7 +262,7 @@ describe('resolveOptions', () => {
     expect(resolve({ tracking: { limit: 5 } }).tracking).toEqual({ ...DEFAULTS.tracking, limit: 5 });
   });
 
-  it('looks first after 5 s, or after 60 s where a callback is expected, and in the end once an hour', () => {
+  it('polls first after 5 s, or after 60 s if a callback is expected, and finally once an hour', () => {
     for (const [callback, first] of [
       [{}, 5_000],
       [{ secrets: SECRET }, 60_000],
@@ -275,7 +275,7 @@ describe('resolveOptions', () => {
     }
   });
 
-  it('takes plain http from anywhere with allowHttp', () => {
+  it('accepts plain http on any host with allowHttp', () => {
     const url = 'http://gateway.example/api/v2/send_message';
     expect(resolve({ url, allowHttp: true }).url.href).toBe(url);
     expect(problemsOf({ ...REQUIRED, url, allowHttp: false })).toHaveLength(1);
@@ -283,7 +283,7 @@ describe('resolveOptions', () => {
     expect(problemsOf({ ...REQUIRED, url: `${url}?x=1`, allowHttp: true })).toHaveLength(1);
   });
 
-  it('takes an instance of a class of the application', () => {
+  it('accepts an instance of a class of the application', () => {
     class Mine {
       login = 'shop';
       password = 'x';
@@ -294,17 +294,17 @@ describe('resolveOptions', () => {
     expect(resolveOptions(new Mine(), 'otp', true)).toMatchObject({ login: 'shop', timeouts: { sendMs: 7 } });
   });
 
-  it('leaves what it was given as it was', () => {
-    const given = Object.freeze({ ...REQUIRED, timeouts: Object.freeze({ sendMs: 7 }), tracking: Object.freeze({}) });
-    resolveOptions(given, 'otp', true);
-    expect(given).toEqual({ ...REQUIRED, timeouts: { sendMs: 7 }, tracking: {} });
+  it('does not change its input', () => {
+    const input = Object.freeze({ ...REQUIRED, timeouts: Object.freeze({ sendMs: 7 }), tracking: Object.freeze({}) });
+    resolveOptions(input, 'otp', true);
+    expect(input).toEqual({ ...REQUIRED, timeouts: { sendMs: 7 }, tracking: {} });
   });
 
-  it.each([undefined, null, 'x', 7, [], () => REQUIRED])('what is no object: %p', (given) => {
-    expect(problemsOf(given)).toEqual([expect.stringMatching(/options must be an object; did the factory return/)]);
+  it.each([undefined, null, 'x', 7, [], () => REQUIRED])('rejects %p, which is not an object', (input) => {
+    expect(problemsOf(input)).toEqual([expect.stringMatching(/options must be an object; did the factory return/)]);
   });
 
-  it('lists all problems in one error, each by the name of its option', () => {
+  it('lists all problems in one error, each with the name of its option', () => {
     const problems = problemsOf({
       login: 'a:b',
       url: 'http://sms.rt.ru/',
@@ -331,8 +331,8 @@ describe('resolveOptions', () => {
   });
 
   it.each(['apiKey', 'callbackUrl', 'timeouts.idle', 'retry.delayMs', 'callback.path', 'tracking.interval', 'tls.pfx'])(
-    'there is no option %s',
-    (path) => expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([`${path}: there is no such option`]),
+    'rejects the unknown option %s',
+    (path) => expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toEqual([`${path}: unknown option`]),
   );
 
   it.each([
@@ -344,10 +344,8 @@ describe('resolveOptions', () => {
     ['callback.secret', 'secrets'],
     ['callback.allow_from', 'allowFrom'],
     ['tracking.maxAgeMS', 'maxAgeMs'],
-  ])('%s is answered with the option that was meant: %s', (path, meant) => {
-    expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toContain(
-      `${path}: there is no such option; did you mean ${meant}?`,
-    );
+  ])('rejects the unknown option %s and suggests %s', (path, meant) => {
+    expect(problemsOf({ ...REQUIRED, ...at(path, 'x') })).toContain(`${path}: unknown option; did you mean ${meant}?`);
   });
 
   it.each([
@@ -355,13 +353,13 @@ describe('resolveOptions', () => {
     ['isGlobal', true],
     ['callbackPath', false],
     ['callbackDecorators', []],
-  ])('%s stands beside the factory', (extra, value) => {
+  ])('rejects %s in the result of the factory', (extra, value) => {
     expect(problemsOf({ ...REQUIRED, [extra]: value })).toEqual([
-      expect.stringMatching(new RegExp(`^${extra}: .*beside the factory in forRootAsync`)),
+      expect.stringMatching(new RegExp(`^${extra}: belongs next to the factory, in forRootAsync`)),
     ]);
   });
 
-  it('a callback that can do nothing is an error', () => {
+  it('rejects a callback route that would drop every callback', () => {
     const options = { ...REQUIRED, tracking: false };
     expect(problemsOf(options)).toEqual([
       expect.stringMatching(/^callback\.secrets: .*tracking.*set a secret.*callbackPath: false/),
@@ -372,7 +370,7 @@ describe('resolveOptions', () => {
     expect(problemsOf({ ...options, callback: { allowFrom: ['127.0.0.1'], confirm: 'always' } })).toHaveLength(1);
   });
 
-  it('never prints the password, a secret or what else may hold one', () => {
+  it('never prints the password, a secret or a value that may hold one', () => {
     const HIDDEN = 'hunter-22';
     const wrong = [HIDDEN + '\n', 4815162342, [HIDDEN], { [HIDDEN]: HIDDEN }, true];
     for (const password of wrong) {
@@ -396,7 +394,7 @@ describe('resolveOptions', () => {
     }
   });
 
-  it('ends in a sentence whatever it is given', () => {
+  it('describes each problem of any input', () => {
     const names = OPTIONS.map(([path]) => path.split('.')[0]!);
     const values = fc.anything({ withNullPrototype: true, withBigInt: true, withDate: true });
     const options = fc.dictionary(fc.constantFrom(...names, 'pasword', 'toString'), values);

@@ -18,40 +18,40 @@ import {
   whole,
 } from './option-rules.js';
 
-/** The name of the account that is registered without one. */
+/** Name of an account that is registered without a name. */
 export const DEFAULT_ACCOUNT = 'default';
-/** The provider's address (§1.3). */
+/** Address of the provider's gateway (§1.3). */
 export const DEFAULT_URL = 'https://sms.rt.ru/api/v2/send_message';
 
 /** Deadlines in milliseconds. */
 export class RtSmsTimeouts {
-  /** To open a connection, TLS and proxy included. @default 5000 */
+  /** Time in milliseconds to open a connection, proxy and TLS included. @default 5000 */
   @Is(...timerMs) connectMs?: number;
-  /** For a whole `send`: queue, connection, answer, retries and the waits between them. @default 30000 */
+  /** Deadline in milliseconds of a `send`: queue, connection, answer, retries and the waits between them. @default 30000 */
   @Is(...timerMs) sendMs?: number;
-  /** The same for a status request. @default 10000 */
+  /** Deadline in milliseconds of a status request, with the same parts. @default 10000 */
   @Is(...timerMs) statusMs?: number;
 }
 
-/** Extra attempts; only what provably never left is sent again. */
+/** Numbers of retries. A send is retried only if the request certainly never left, or the gateway answered `system_error`. */
 export class RtSmsRetry {
-  /** Of a send. @default 2 */
+  /** Extra attempts of a send. @default 2 */
   @Is(...whole(0, 10)) send?: number;
-  /** Of a status request. @default 2 */
+  /** Extra attempts of a status request. @default 2 */
   @Is(...whole(0, 10)) status?: number;
 }
 
-/** How many sends may start. */
+/** Rate of sends. */
 export class RtSmsRate {
-  /** Sends that may start in any sliding second. */
+  /** Number of sends that may start in any sliding second. */
   @Is(...whole(1, 10_000), REQUIRED) perSecond!: number;
 }
 
-/** The provider's callbacks (§3.1). */
+/** Handling of the provider's callbacks (§3.1). */
 export class RtSmsCallbackOptions {
   /**
-   * What the last segment of the callback's path must be, 16 to 100 of `A-Z a-z 0-9 _ -` (Fastify reads no more); several
-   * while you change it. `newCallbackSecret()` makes one.
+   * Secret in the last segment of the callback's path, 16 to 100 characters of `A-Z a-z 0-9 _ -` (Fastify accepts at most
+   * 100). Set several while you change the secret. `newCallbackSecret()` generates one. @default none
    */
   @Is(
     'a secret, or a non-empty array of secrets, each of 16 to 100 characters A-Z a-z 0-9 _ -',
@@ -59,30 +59,37 @@ export class RtSmsCallbackOptions {
   )
   secrets?: string | readonly string[];
   /**
-   * Addresses and CIDRs that callbacks may come from, as the platform resolves them; narrows, never makes one believed.
-   * Stops the start where the platform believes an `X-Forwarded-For` of anybody.
+   * Addresses and CIDRs that callbacks may come from, compared with the address that the platform resolves. The list only
+   * narrows and does not replace the secret. The application does not start if the platform accepts `X-Forwarded-For` from any
+   * client. @default any address
    */
   @Is('an array of IP addresses and CIDRs', arrayOf(isNetwork)) allowFrom?: readonly string[];
-  /** `'always'`: ask the gateway even after a callback with the right secret. @default 'auto' */
+  /** Confirmation by a poll. `'always'`: the module polls even after a callback with the right secret. @default 'auto' */
   @Is(...oneOf('auto', 'always')) confirm?: 'auto' | 'always';
 }
 
-/** A uid to follow, and when its message was sent (now, where not given). */
+/** A uid to track, with the time when its message was sent (default: now) and its `ref`. */
 export type OpenUid = string | { uid: string; sentAt?: Date; ref?: string };
 
-/** How messages are followed until their final status. */
+/** Tracking of messages until their final status. */
 export class RtSmsTracking {
-  /** Milliseconds between status requests; the last repeats. @default from 60 s (5 s without a secret) growing to an hour */
+  /**
+   * Pauses in milliseconds between polls of one message. The last one repeats.
+   * @default 1, 2, 5, 15, 30 and 60 min; without a secret first 5 and 15 s
+   */
   @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(isTimerMs, 1)) schedule?: readonly number[];
-  /** After this a message without a final status is `rt-sms.unresolved`; above the cabinet's "Время жизни СМС". @default 72 h */
+  /**
+   * Time in milliseconds after which a message without a final status is `rt-sms.unresolved`. Set it above "Время жизни СМС"
+   * in the cabinet. @default 72 h
+   */
   @Is(...anyMs) maxAgeMs?: number;
-  /** Uids followed at once; beyond it the oldest becomes unresolved. @default 100000 */
+  /** Maximum number of messages tracked at once. Beyond it the oldest becomes unresolved. @default 100000 */
   @Is(...whole(1, 10_000_000)) limit?: number;
-  /** Settled uids kept, so that a repeated callback emits nothing. @default 100000 */
+  /** Number of settled messages to remember, so that a repeated callback emits nothing. @default 100000 */
   @Is(...whole(0, 10_000_000)) remember?: number;
-  /** Status requests of the tracker that may start in any second. @default 50 */
+  /** Number of polls that may start in any second. @default 50 */
   @Is(...whole(1, 10_000)) perSecond?: number;
-  /** Uids that are still open from an earlier run; read once after the start. */
+  /** Function that returns the unresolved uids of an earlier run. The module calls it once after the start. @default none */
   @Is('a function that returns uids', (value) => typeof value === 'function')
   open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
 }
@@ -90,84 +97,84 @@ export class RtSmsTracking {
 const PEM = 'PEM text, or the path of a file in PEM';
 
 /**
- * Certificates of TLS, each as PEM text (`\n` in place of line ends is fine) or as the path of a PEM file, which is read
- * once, at the start. Certificates of the gateway and of an https proxy are always checked, whatever
- * `NODE_TLS_REJECT_UNAUTHORIZED` says.
+ * Certificates and key for TLS, each as PEM text (`\n` may replace line ends) or as the path of a PEM file that is read once
+ * at the start. The certificates of the gateway and of an https proxy are always checked, regardless of
+ * `NODE_TLS_REJECT_UNAUTHORIZED`.
  */
 export class RtSmsTls {
-  /** Certificates of CAs to trust, one or several in each; added to Node's list, `NODE_EXTRA_CA_CERTS` included. */
+  /** CAs to trust in addition to Node's list and `NODE_EXTRA_CA_CERTS`. Each item holds one or several certificates. */
   @Is(`${PEM}, or a non-empty array of these`, (value) => pem(value) || arrayOf(pem, 1)(value))
   ca?: string | Buffer | readonly (string | Buffer)[];
-  /** Trusts the CAs of `ca` alone, and none of Node's list. @default false */
+  /** Trust in the CAs of `ca` only, without Node's list. @default false */
   @Is('true or false', (value) => typeof value === 'boolean') caOnly?: boolean;
-  /** The client certificate, followed by its intermediate ones; needs `key`. */
+  /** Client certificate, followed by its intermediate certificates. Requires `key`. */
   @Is(PEM, pem) cert?: string | Buffer;
-  /** The private key of `cert`. */
+  /** Private key of `cert`. */
   @Is(PEM, pem) key?: string | Buffer;
-  /** The passphrase of `key`, where that is encrypted. */
+  /** Passphrase of an encrypted `key`. */
   @Is('a string', (value) => typeof value === 'string') passphrase?: string;
 }
 
-/** What an account needs: two lines are required, the rest has defaults. Checked once, at start-up. */
+/** Options of an account. Only `login` and `password` are required. The module checks all options once, at the start. */
 export class RtSmsOptions {
   /** Login of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':'), REQUIRED)
   login!: string;
   /** Password of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string', text, REQUIRED) password!: string;
-  /** Where messages are sent to. @default 'https://sms.rt.ru/api/v2/send_message' */
+  /** Address of the gateway (§1.3), without credentials, query and fragment. @default 'https://sms.rt.ru/api/v2/send_message' */
   @Is(
     'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
     (value, options) => isGatewayUrl(value, (options as RtSmsOptions).allowHttp),
   )
   url?: string;
-  /** Lets `url` be plain http: the password crosses the network unencrypted. @default false */
+  /** Permission for plain http in `url`. The password then crosses the network unencrypted. @default false */
   @Is('true or false', (value) => typeof value === 'boolean') allowHttp?: boolean;
-  /** Default sender name, one agreed in the cabinet (§1.4). */
+  /** Default sender name, agreed in the cabinet (§1.4). @default none */
   @Is('a non-empty string', (value) => text(value) && value.trim() !== '') shortcode?: string;
-  /** Where a POST carries login and password: Basic auth (§1.2), its body (§2.1.1), or both. @default 'header' */
+  /** Place of login and password in a POST: Basic auth (§1.2), the body (§2.1.1), or both. @default 'header' */
   @Is(...oneOf('header', 'body', 'both')) credentials?: 'header' | 'body' | 'both';
-  /** Total deadlines. */
+  /** Deadlines of connections and calls. */
   @Nested() timeouts?: RtSmsTimeouts;
-  /** Kept-alive connections to the gateway. @default 10 */
+  /** Number of kept-alive connections to the gateway. @default 10 */
   @Is(...whole(1, 1000)) connections?: number;
-  /** Requests that may wait for a connection; one more is refused at once, not sent. @default 1000 */
+  /** Number of requests that may wait for a connection. One more fails at once with `not_sent`. @default 1000 */
   @Is(...whole(0, 1_000_000)) queueLimit?: number;
-  /** Extra attempts. */
+  /** Extra attempts of sends and status requests. */
   @Nested() retry?: RtSmsRetry;
-  /** How many sends may start. @default none */
+  /** Rate at which sends may start. @default no limit */
   @Nested() rate?: RtSmsRate;
-  /** Which callbacks are believed. */
+  /** Secrets and allowed addresses of callbacks (§3.1). */
   @Nested() callback?: RtSmsCallbackOptions;
-  /** Following messages until their final status; `false` turns it off. */
+  /** Polling of messages until their final status. `false` turns it off, and statuses come only by callback. */
   @Nested('false or an object', (value) => value === false || isObject(value))
   tracking?: false | RtSmsTracking;
-  /** What `enqueue` works with. @default in the memory of this process */
+  /** Engine of `enqueue`, such as `bullMq(…)`. @default the engine in the memory of this process */
   @Is('an engine, such as bullMq(…)', (value) => typeof value === 'function') engine?: SmsEngineFactory;
-  /** Unsent messages that the engine in memory holds. @default 10000 */
+  /** Maximum number of unsent messages in the engine in memory. @default 10000 */
   @Is(...whole(1, 10_000_000)) engineLimit?: number;
-  /** For how long after it settled an `id` of `enqueue` means the same message. @default 72 h */
+  /** Time in milliseconds after its outcome for which an `id` of `enqueue` means the same message. @default 72 h */
   @Is(...anyMs) idempotencyMs?: number;
-  /** CAs to trust, and a client certificate. @default Node's list, and none */
+  /** CAs to trust, and a client certificate. @default Node's list, no client certificate */
   @Nested() tls?: RtSmsTls;
-  /** An http or https proxy, with its credentials if it wants any; none is taken from the environment. */
+  /** Address of an http or https proxy, with its credentials if it needs any. `HTTP_PROXY` is not read. @default none */
   @Is('an http or https address without path, query and fragment', isProxyUrl) proxy?: string;
 }
 
-/** What stands beside the factory, because it shapes the module and not its behaviour. */
+/** Options that belong next to the factory, because Nest needs them before the factory runs. */
 export interface RtSmsExtras {
-  /** A named account, `[a-z][a-z0-9-]*`. */
+  /** Name of an additional account, `[a-z][a-z0-9-]*`. @default the account `default` */
   name?: string;
-  /** Exports the account to every module. @default false */
+  /** Global registration: every module can inject the account without importing it. @default false */
   isGlobal?: boolean;
-  /** Path of the callback controller; `false` mounts none. @default 'rt-sms/callback', 'rt-sms/<name>/callback' */
+  /** Path of the callback controller. `false` mounts no controller. @default 'rt-sms/callback', 'rt-sms/<name>/callback' */
   callbackPath?: string | false;
   /** Class decorators for the callback controller, such as `Public()` or `SkipThrottle()`. */
   callbackDecorators?: ClassDecorator[];
 }
 
-/** A provider that can make the options, for `useClass` and `useExisting`. */
+/** Provider that creates the options, for `useClass` and `useExisting`. */
 export interface RtSmsOptionsFactory {
-  /** May be asynchronous. */
+  /** Creates the options, also asynchronously. */
   createRtSmsOptions(): RtSmsOptions | Promise<RtSmsOptions>;
 }

@@ -22,8 +22,8 @@ function file(name: string, content: string | Buffer): string {
   return join(made, name);
 }
 
-const problemsOf = (options: RtSmsTls) => resolveTls(options).problems.map(({ option, says }) => `${option}: ${says}`);
-/** The subjects of what is trusted beside Node's list. */
+const problemsOf = (options: RtSmsTls) => resolveTls(options).problems.map(({ option, text }) => `${option}: ${text}`);
+/** Subjects of the trusted certificates without Node's list. */
 function trusted(ca: RtSmsTls['ca']): string[] {
   const { material, problems } = resolveTls({ ca: ca!, caOnly: true });
   expect(problems).toEqual([]);
@@ -48,37 +48,41 @@ describe('tls.ca', () => {
     ['one line, with spaces', CA.replaceAll('\n', ' '), [SUBJECT]],
     ['one line', CA.replaceAll('\n', ''), [SUBJECT]],
     ['a trusted certificate', CA.replaceAll(' CERTIFICATE', ' TRUSTED CERTIFICATE'), [SUBJECT]],
-  ])('takes %s', (_, ca, subjects) => expect(trusted(ca)).toEqual(subjects));
+  ])('accepts %s', (_, ca, subjects) => expect(trusted(ca)).toEqual(subjects));
 
   it.each<[string, RtSmsTls['ca'], RegExp]>([
     [
-      'a path of nothing',
+      'a path without a file',
       '/no/such/ca.pem',
       /^tls\.ca: names a file that cannot be read: '\/no\/such\/ca\.pem' \(ENOENT\)$/,
     ],
     ['a folder', made, /^tls\.ca: names a file that cannot be read: .*\(EISDIR\)$/],
-    ['garbage', 'garbage', /^tls\.ca: must be PEM text or the path of a file, and there is no such file$/],
-    ['garbage in a Buffer', Buffer.from('garbage'), /^tls\.ca: must be PEM, and it has no line/],
-    ['a file with garbage', file('garbage.pem', 'garbage'), /^tls\.ca: must be PEM, and '.*garbage\.pem' has no line/],
-    ['an empty file', file('empty.pem', ''), /^tls\.ca: must be PEM, and '.*empty\.pem' has no line/],
-    ['DER', der('ca.pem'), /^tls\.ca: must be PEM, and it is DER; convert it: openssl x509 -inform der/],
-    ['a file in DER', file('ca.cer', der('ca.pem')), /^tls\.ca: must be PEM, and '.*ca\.cer' is DER; convert it/],
-    ['a private key', KEY, /^tls\.ca: must hold a certificate, and it holds a private key alone$/],
-    ['a request', KEY.replaceAll('PRIVATE KEY', 'CERTIFICATE REQUEST'), /holds a certificate request alone$/],
+    ['garbage', 'garbage', /^tls\.ca: must be PEM text or the path of a file, but no such file exists$/],
+    ['garbage in a Buffer', Buffer.from('garbage'), /^tls\.ca: must be PEM, but it has no line/],
+    ['a file with garbage', file('garbage.pem', 'garbage'), /^tls\.ca: must be PEM, but '.*garbage\.pem' has no line/],
+    ['an empty file', file('empty.pem', ''), /^tls\.ca: must be PEM, but '.*empty\.pem' has no line/],
+    ['DER', der('ca.pem'), /^tls\.ca: must be PEM, but it is DER; convert it: openssl x509 -inform der/],
+    ['a file in DER', file('ca.cer', der('ca.pem')), /^tls\.ca: must be PEM, but '.*ca\.cer' is DER; convert it/],
+    ['a private key', KEY, /^tls\.ca: must contain a certificate, but contains only a private key$/],
+    ['a request', KEY.replaceAll('PRIVATE KEY', 'CERTIFICATE REQUEST'), /contains only a certificate request$/],
     ['a certificate that is cut off', CA.slice(0, 300), /^tls\.ca: is cut off/],
     ['a second one that is cut off', CA + CA.slice(0, 300), /^tls\.ca: is cut off/],
-    ['a certificate with a hole', CA.replace(/\n.*\n/, '\n'), /^tls\.ca: must hold .* certificate 1 cannot be read$/],
+    [
+      'a certificate with a hole',
+      CA.replace(/\n.*\n/, '\n'),
+      /^tls\.ca: must contain .* certificate 1 cannot be read$/,
+    ],
     [
       'a bundle with a bad one',
       CA + CA.replace(/\n.*\n/, '\n'),
-      /^tls\.ca: must hold certificates, and its certificate 2 cannot be read$/,
+      /^tls\.ca: must contain certificates, but certificate 2 cannot be read$/,
     ],
     ['a list with a bad one', [CA, '/a/path'], /^tls\.ca\[1\]: names a file that cannot be read: '\/a\/path'/],
-  ])('refuses %s', (_, ca, problem) => {
+  ])('rejects %s', (_, ca, problem) => {
     expect(problemsOf({ ca: ca! })).toEqual([expect.stringMatching(problem)]);
   });
 
-  describe('beside the list of Node', () => {
+  describe('and the list of Node', () => {
     const before = process.env.NODE_EXTRA_CA_CERTS;
     beforeEach(() => delete process.env.NODE_EXTRA_CA_CERTS);
     afterEach(() => {
@@ -87,17 +91,17 @@ describe('tls.ca', () => {
     const added = () => resolveTls({ ca: CA }).material!.ca!.slice(rootCertificates.length);
     const subjects = (all: string[]) => all.map((text) => new X509Certificate(text).subject);
 
-    it('is added to it, or stands alone', () => {
+    it('is added to that list, or replaces it', () => {
       expect(resolveTls({ ca: CA }).material!.ca).toEqual(expect.arrayContaining([...rootCertificates]));
       expect(subjects(added())).toEqual([SUBJECT]);
       expect(trusted(CA)).toEqual([SUBJECT]);
       expect(resolveTls({}).material).toBeUndefined();
-      expect(problemsOf({ caOnly: true })).toEqual(['tls.ca: is missing; tls.caOnly needs it']);
+      expect(problemsOf({ caOnly: true })).toEqual(['tls.ca: is missing; tls.caOnly requires it']);
     });
 
-    // From Node 22.15 on Node itself says what it has read at its start; connections.e2e.ts tries that in a process of its own.
+    // From 22.15 on Node returns the list that it read at its start; connections.e2e.ts tests that in a separate process.
     const isRead = !('getCACertificates' in tls);
-    (isRead ? it : it.skip)('leaves the certificates of NODE_EXTRA_CA_CERTS in it', () => {
+    (isRead ? it : it.skip)('keeps the certificates of NODE_EXTRA_CA_CERTS', () => {
       process.env.NODE_EXTRA_CA_CERTS = path('self-signed.pem');
       expect(subjects(added())).toEqual([OTHER, SUBJECT]);
       process.env.NODE_EXTRA_CA_CERTS = '/no/such/file';
@@ -105,20 +109,20 @@ describe('tls.ca', () => {
     });
   });
 
-  it('warns of one that has expired, and of one whose issuer is not there', () => {
+  it('warns about an expired certificate, and about one whose issuer is missing', () => {
     expect(resolveTls({ ca: CA }).warnings).toEqual([]);
     expect(resolveTls({ ca: path('expired-ca.pem') }).warnings).toEqual([
       "tls.ca: the certificate 'CN=Expired test CA' expired on 2020-01-02",
     ]);
     expect(resolveTls({ ca: path('intermediate.pem') }).warnings).toEqual([
       expect.stringMatching(
-        /^tls\.ca: the certificate 'CN=Intermediate test CA' is not trusted without that of its issuer/,
+        /^tls\.ca: the certificate 'CN=Intermediate test CA' is not trusted without the certificate of its issuer/,
       ),
     ]);
     expect(resolveTls({ ca: [path('intermediate.pem'), CA] }).warnings).toEqual([]);
   });
 
-  it('ends in a sentence that shows nothing of a value that may be a key', () => {
+  it('never shows a value that may be a key', () => {
     const key = KEY.replaceAll(/-----.*-----|\s/g, '');
     const part = fc.constantFrom(
       key,
@@ -158,7 +162,7 @@ describe('tls.cert and tls.key', () => {
     ['a chain', { cert: CERT + CA, key: KEY }],
     ['an encrypted key', { cert: CERT, key: path('client-encrypted.key'), passphrase: 'sesame' }],
     ['a passphrase that is not needed', { cert: CERT, key: KEY, passphrase: 'sesame' }],
-  ])('take %s', (_, options) => {
+  ])('accept %s', (_, options) => {
     const { material, problems, warnings } = resolveTls(options);
     expect([problems, warnings]).toEqual([[], []]);
     expect(() => createSecureContext({ ...material })).not.toThrow();
@@ -166,30 +170,34 @@ describe('tls.cert and tls.key', () => {
   });
 
   it.each<[string, RtSmsTls, RegExp]>([
-    ['no key', { cert: CERT }, /^tls\.key: is missing; the certificate of tls\.cert needs/],
-    ['no certificate', { key: KEY }, /^tls\.cert: is missing; the key of tls\.key needs/],
-    ['a passphrase alone', { passphrase: 'x' }, /^tls\.passphrase: is for the key of tls\.key, which is missing$/],
-    ['another key', { cert: CERT, key: path('server.key') }, /^tls\.key: does not fit the \(first\) certificate/],
-    ['the chain upside down', { cert: CA + CERT, key: KEY }, /^tls\.key: does not fit the \(first\) certificate/],
+    ['no key', { cert: CERT }, /^tls\.key: is missing; set the private key of tls\.cert$/],
+    ['no certificate', { key: KEY }, /^tls\.cert: is missing; set the certificate of tls\.key$/],
     [
-      'each in the place of the other: the certificate',
-      { cert: CERT, key: CERT },
-      /^tls\.key: must hold a private key/,
+      'a passphrase alone',
+      { passphrase: 'x' },
+      /^tls\.passphrase: has no effect without tls\.key; set tls\.key or remove the passphrase$/,
     ],
-    ['each in the place of the other: the key', { cert: KEY, key: KEY }, /^tls\.cert: must hold a certificate/],
-    ['no passphrase', { cert: CERT, key: path('client-encrypted.key') }, /^tls\.key: is encrypted, so tls\.passphrase/],
+    ['another key', { cert: CERT, key: path('server.key') }, /^tls\.key: does not match the \(first\) certificate/],
+    ['a chain in reverse order', { cert: CA + CERT, key: KEY }, /^tls\.key: does not match the \(first\) certificate/],
+    ['a certificate as the key', { cert: CERT, key: CERT }, /^tls\.key: must contain a private key/],
+    ['a key as the certificate', { cert: KEY, key: KEY }, /^tls\.cert: must contain a certificate/],
+    [
+      'no passphrase',
+      { cert: CERT, key: path('client-encrypted.key') },
+      /^tls\.key: is encrypted; set tls\.passphrase$/,
+    ],
     [
       'a wrong passphrase',
       { cert: CERT, key: path('client-encrypted.key'), passphrase: 'open' },
-      /^tls\.key: cannot be decrypted; is tls\.passphrase the right one\?$/,
+      /^tls\.key: cannot be decrypted; check tls\.passphrase$/,
     ],
     ['a missing key file', { cert: CERT, key: '/run/secrets/key' }, /^tls\.key: names a file .*'\/run\/secrets\/key'/],
     [
       'a broken key',
       { cert: CERT, key: KEY.replace(/\n.*\n/, '\n') },
-      /^tls\.key: holds a private key that cannot be read$/,
+      /^tls\.key: contains a private key that cannot be read$/,
     ],
-  ])('refuse %s', (_, options, problem) => {
+  ])('reject %s', (_, options, problem) => {
     expect(problemsOf(options)).toEqual([expect.stringMatching(problem)]);
   });
 });
