@@ -147,7 +147,7 @@ describe('a file of messages', () => {
       expect.stringMatching(/^3 msisdn is in scientific notation, and the spreadsheet has rounded this number/),
       expect.stringMatching(/^4 msisdn can be read two ways, as \+7 495 … \(Russia\) and as \+84 95… \(Vietnam\)/),
       '5 columns has 3 cells, not 2: a text with ; in it needs quotes',
-      '6 text is an error of the spreadsheet: correct the cell and save it again',
+      '6 text is a spreadsheet error: correct the cell and save the file again',
     ]);
   });
 

@@ -1,35 +1,35 @@
 import { MessageFileError } from './message-file-error.js';
 
-/** The bytes of a file from its beginning, as often as it is called. */
+/** Function that returns the bytes of a file. Each call starts at the beginning of the file. */
 export type MessageFileSource = () => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** How a CSV file is written. */
+/** Format of a CSV file. */
 export interface CsvFormat {
   readonly encoding: string;
   readonly delimiter: string;
-  /** Its first line is `sep=;`: an instruction to Excel, which does not show it. */
+  /** True if the first line is `sep=;`, an instruction for Excel that Excel does not show. */
   readonly hasSeparatorLine: boolean;
 }
 
-/** Characters: more than any message has. Text behind an open quote is not kept in memory beyond it. */
+/** Maximum number of characters of a row, more than any message has. It bounds the memory for text after an open quote. */
 export const MAX_ROW = 100_000;
-/** Excel's workbook is a ZIP archive. */
+/** First bytes of an Excel workbook, which is a ZIP archive. */
 const ZIP = 'PK\x03\x04';
 const BYTE_ORDER_MARKS: Record<string, string> = { '\xff\xfe': 'utf-16le', '\xfe\xff': 'utf-16be' };
 const SEPARATOR_LINE = /^\uFEFF*"?sep=([^"\p{L}\p{N}\s]|\t)"?[,;\t ]*(?:[\r\n]|$)/iu;
 const FIRST_LINE = /^\s*((?:"[^"]*"|[^"\r\n])*)/;
 const QUOTED = /"[^"]*"/g;
-// 79270000001,00 and 7,927E+10: their comma does not separate cells if another separator follows, or nothing.
+// The comma in 79270000001,00 and 7,927E+10 does not separate cells if another separator or the end of the line follows.
 const DECIMAL_COMMA = /\d,\d+(?:(?:[eе][+-]?\d+)?(?=[;\t])|[eе][+-]?\d+$)/giu;
 
 /**
- * Finds out how a file is written: UTF-8, UTF-16 with a byte order mark, else Windows-1251.
- * @throws {MessageFileError} if it is not a text, or has no separator
+ * Detects the encoding (UTF-8, UTF-16 with a byte order mark, otherwise Windows-1251) and the separator of a file.
+ * @throws {MessageFileError} if the file is not a text or has no separator
  */
-export async function examineCsv(source: MessageFileSource, wanted?: string): Promise<CsvFormat> {
+export async function examineCsv(source: MessageFileSource, requested?: string): Promise<CsvFormat> {
   const start = await startOf(source);
   if (start === ZIP) throw new MessageFileError('not_text', 'this is an Excel workbook; save it as CSV');
-  let encoding = wanted ?? BYTE_ORDER_MARKS[start.slice(0, 2)] ?? 'utf-8';
+  let encoding = requested ?? BYTE_ORDER_MARKS[start.slice(0, 2)] ?? 'utf-8';
   let wrong = 0;
   let right = 0;
   for await (const text of decodedText(source, encoding)) {
@@ -37,10 +37,10 @@ export async function examineCsv(source: MessageFileSource, wanted?: string): Pr
     wrong += text.match(/\uFFFD/g)?.length ?? 0;
     right += text.match(/[\u0080-\uFFFC]/g)?.length ?? 0;
   }
-  if (wrong > right && encoding === 'utf-8' && wanted === undefined) encoding = 'windows-1251';
+  if (wrong > right && encoding === 'utf-8' && requested === undefined) encoding = 'windows-1251';
   else if (wrong > 0) {
-    // Read as windows-1251, a damaged UTF-8 text would reach the recipients unreadable.
-    const fix = 'save the file again as UTF-8, or name the encoding that it has';
+    // Not read as windows-1251, because the recipients of a damaged UTF-8 text would receive unreadable messages.
+    const fix = 'save the file as UTF-8, or specify its encoding';
     throw new MessageFileError('not_text', `${wrong} characters cannot be read as ${encoding}; ${fix}`);
   }
   let head = '';
@@ -49,7 +49,7 @@ export async function examineCsv(source: MessageFileSource, wanted?: string): Pr
   return { encoding, delimiter: declared ?? delimiterOf(head), hasSeparatorLine: declared !== undefined };
 }
 
-/** The text of a file, piece by piece, without a byte order mark. */
+/** Decodes a file piece by piece and drops its byte order mark. */
 export async function* decodedText(source: MessageFileSource, encoding: string): AsyncGenerator<string> {
   const decoder = new TextDecoder(encoding);
   for await (const chunk of source()) yield decoder.decode(chunk, { stream: true });
@@ -65,7 +65,7 @@ async function startOf(source: MessageFileSource): Promise<string> {
   return start.slice(0, ZIP.length);
 }
 
-/** The first comma, semicolon or tab outside of quotes: it stands after a number or a heading, which do not contain one. */
+/** Finds the first comma, semicolon or tab outside quotes. It follows a number or a heading, which contain none of them. */
 function delimiterOf(head: string): string {
   const [before, line = ''] = FIRST_LINE.exec(head) ?? [];
   if (line.trim() === '' && head.trim() === '')

@@ -1,16 +1,16 @@
-/** Why a file as a whole cannot be read. */
+/** Reason why a whole file cannot be read. */
 export type MessageFileProblem = 'empty' | 'not_text' | 'no_separator' | 'no_columns' | 'quote' | 'too_many_rows';
 
-/** A file of messages cannot be read; nothing of it may be sent. */
+/** A file of messages cannot be read. None of its messages may be sent. */
 export class MessageFileError extends Error {
-  /** `MessageFileError`. */
+  /** Name of the class. */
   override readonly name = 'MessageFileError';
 
   constructor(
-    /** Stable, for texts of your own. */
+    /** Stable code, for your own error texts. */
     readonly problem: MessageFileProblem,
     message: string,
-    /** The row, from 1, as a spreadsheet counts; missing if it is the file as a whole. */
+    /** Number of the row, from 1, as a spreadsheet counts; absent if the problem concerns the whole file. */
     readonly row?: number,
   ) {
     super(row === undefined ? message : `Row ${row}: ${message}`);

@@ -38,7 +38,7 @@ describe('a table', () => {
     ['UTF-8 with two byte order marks', Buffer.from(`\uFEFF\uFEFF${TABLE}`), 'utf-8'],
     ['Windows-1251', windows1251(TABLE), 'windows-1251'],
     ['UTF-16', Buffer.from(`\uFEFF${TABLE}`, 'utf16le'), 'utf-16le'],
-    ['UTF-16, the other byte first', utf16be(`\uFEFF${TABLE}`), 'utf-16be'],
+    ['big-endian UTF-16', utf16be(`\uFEFF${TABLE}`), 'utf-16be'],
     ['tabs', Buffer.from(TABLE.replace(/;(?! )/g, '\t')), 'utf-8'],
     ['commas', Buffer.from(TABLE.replace(/;(?! )/g, ',')), 'utf-8'],
     ['lone line feeds', Buffer.from(TABLE.replaceAll('\r', '')), 'utf-8'],
@@ -50,7 +50,7 @@ describe('a table', () => {
     ['sep=|', Buffer.from(`sep=|\n${TABLE.replace(/;(?! )/g, '|')}`), 'utf-8'],
     ['sep= and a tab', Buffer.from(`sep=\t\n${TABLE.replace(/;(?! )/g, '\t')}`), 'utf-8'],
     ['sep=; in UTF-16', Buffer.from(`\uFEFFsep=;\n${TABLE}`, 'utf16le'), 'utf-16le'],
-  ])('in %s is read; its rows are counted as a spreadsheet does', async (_, content, encoding) => {
+  ])('in %s is read; its rows are counted as in a spreadsheet', async (_, content, encoding) => {
     expect(await messagesIn(content)).toEqual([
       [2, '79270000001', TEXT, 'SHOP'],
       [5, '79270000002', TEXT, 'BANK'],
@@ -58,12 +58,12 @@ describe('a table', () => {
     expect((await read(content)).file.encoding).toBe(encoding);
   });
 
-  it('may name its columns in many ways', async () => {
+  it('can name its columns in many ways', async () => {
     for (const names of ['msisdn;text;sender', 'Номер телефона;SMS;from', '="phone";="message";="shortcode"'])
       expect(await messagesIn(`${names}\n79270000001;Hello;BANK\n`)).toEqual([[2, '79270000001', 'Hello', 'BANK']]);
   });
 
-  it('is read in the encoding that is named', async () => {
+  it('is read in the specified encoding', async () => {
     const koi8 = Buffer.from([...Buffer.from('79270000001,'), 0xf0, 0xd2]);
     expect(await messagesIn(koi8, { encoding: 'koi8-r' })).toEqual([[1, '79270000001', 'Пр', undefined]]);
     await expect(read(windows1251(TABLE), { encoding: 'utf-8' })).rejects.toMatchObject({ problem: 'not_text' });
@@ -83,7 +83,7 @@ describe('without headings', () => {
     ]);
   });
 
-  it('a text that is cut at its own separator is not taken for a text and a sender', async () => {
+  it('a text that was split at its separator is not read as a text and a sender', async () => {
     expect(await problemsIn('79270000001,Hello, Ivan\n79270000002,Hello\n')).toEqual([
       [{ field: 'columns', message: 'has 3 cells, not 2: a text with , in it needs quotes' }],
       [],
@@ -91,7 +91,7 @@ describe('without headings', () => {
   });
 });
 
-describe('what a spreadsheet does to a cell', () => {
+describe('a cell that a spreadsheet has changed', () => {
   it.each([
     ['="79270000001";Hello'],
     ['"=""79270000001""";Hello'],
@@ -99,7 +99,7 @@ describe('what a spreadsheet does to a cell', () => {
     ['"\'79270000001";="Hello"'],
     ['\u202A+7 927 000-00-01\u202C;Hello'],
     ['"7927000\n0001";Hello'],
-  ])('is undone where that is safe: %j', async (line) => {
+  ])('is restored if that is safe: %j', async (line) => {
     expect(await messagesIn(line)).toEqual([[1, '79270000001', 'Hello', 'SHOP']]);
   });
 
@@ -111,17 +111,17 @@ describe('what a spreadsheet does to a cell', () => {
     ['phone;text\n7,927E+10;Hello', /the spreadsheet has rounded this number/],
     ['79270000001,00;Hello', /^is a decimal fraction: format its column in the spreadsheet as text/],
     ['8 (495) 123-45-67;Hello', /^can be read two ways, as \+7 495 … \(Russia\) and as \+84 95… \(Vietnam\)/],
-  ])('else is named, with the fix: %j', async (content, message) => {
+  ])('otherwise is a problem with a fix: %j', async (content, message) => {
     expect(await problemsIn(content)).toEqual([[{ field: 'msisdn', message: expect.stringMatching(message) }]]);
   });
 
-  it.each(['#NAME?', ' #ИМЯ? ', '#REF!', '#ЗНАЧ!', '#N/A'])('is not sent as a text: %s', async (text) => {
+  it.each(['#NAME?', ' #ИМЯ? ', '#REF!', '#ЗНАЧ!', '#N/A'])('is not sent if it is an error: %s', async (text) => {
     expect(await problemsIn(`79270000001;${text}`)).toEqual([
-      [{ field: 'text', message: 'is an error of the spreadsheet: correct the cell and save it again' }],
+      [{ field: 'text', message: 'is a spreadsheet error: correct the cell and save the file again' }],
     ]);
   });
 
-  it('never makes a text shorter: commas in numbers are not separators where another one follows', () =>
+  it('never shortens a text: a comma in a number is not a separator if another separator follows', () =>
     fc.assert(
       fc.asyncProperty(
         fc.stringMatching(/^[78]?9\d{9}(,\d{1,3})?$/),
@@ -136,7 +136,7 @@ describe('what a spreadsheet does to a cell', () => {
 });
 
 describe('a row', () => {
-  it('is named if it is wrong, without its text and number', async () => {
+  it('has problems that do not show its text and number', async () => {
     const content = `792700000012,Hello\n79270000002,\n79270000003,Hello, Ivan\n79270000004,${'x'.repeat(40_000)}\n`;
     const problems = (await problemsIn(content)).map(([problem, ...more]) => [
       `${problem!.field} ${problem!.message}`,
@@ -155,7 +155,7 @@ describe('a row', () => {
     expect(rows.map(({ country }) => country)).toEqual(['RU', 'BY', 'KZ', undefined]);
   });
 
-  it('may be read as often as needed', async () => {
+  it('can be read several times', async () => {
     const { file } = await read('79270000001,a\n79270000002,b');
     for (let time = 0; time < 2; time++) {
       const rows: number[] = [];
@@ -168,7 +168,7 @@ describe('a row', () => {
 const TOO_LONG = `79270000001,"${'Hello\n'.repeat(50_000)}`;
 
 it.each([
-  ['nothing', '', 'empty', undefined],
+  ['no content', '', 'empty', undefined],
   ['white space', ' \n\r\n', 'empty', undefined],
   ['headings only', 'msisdn,text\n', 'empty', undefined],
   ['sep=; only', 'sep=;\n', 'empty', undefined],
@@ -183,7 +183,7 @@ it.each([
   ['a quote that is never closed', '79270000001;a\n79270000002;"b\n79270000003;c', 'quote', 2],
   ['an open quote after sep=; and empty rows', 'sep=;\n79270000001;a\n\n\n79270000002;"b', 'quote', 4],
   ['an endless quote', TOO_LONG, 'quote', 1],
-  ['more rows than are taken', '79270000001,a\n\n79270000002,b\n79270000003,c', 'too_many_rows', 4],
-])('a file with %s in it cannot be read', async (_, content, problem, row) => {
+  ['more rows than the limit', '79270000001,a\n\n79270000002,b\n79270000003,c', 'too_many_rows', 4],
+])('a file with %s cannot be read', async (_, content, problem, row) => {
   await expect(read(content, { maxRows: 2 })).rejects.toMatchObject({ name: 'MessageFileError', problem, row });
 });
