@@ -9,7 +9,7 @@ import { atEnd } from './platforms.js';
 
 const hello = { msisdn: '79270000001', text: 'Hello' };
 const later = { delayMs: 3_600_000 };
-const NOT_INITIALISED = /^The application is not initialised: .* Call app\.init\(\) or app\.listen\(\)/;
+const NOT_INITIALISED = /^The application is not initialised: .* Fix: call app\.init\(\) or app\.listen\(\)/;
 
 async function account() {
   const gateway = await RtSmsSimulator.start({ lifecycle: false });

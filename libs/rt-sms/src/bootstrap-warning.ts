@@ -1,11 +1,11 @@
 import type { Logger } from '@nestjs/common';
 
-/** A module may send while the application starts. */
+/** Time in milliseconds for the start of the application, during which messages may be sent. */
 const GRACE_MS = 3_000;
 
 /**
- * Warns once of an application that uses the account and is never initialised: without its listeners nothing is followed,
- * nothing queued is sent, and no event is emitted.
+ * Logs one warning if the application uses the account and is never initialised. Without its listeners messages are not
+ * tracked, queued messages are not sent, and no events are emitted.
  */
 export class BootstrapWarning {
   private timer: NodeJS.Timeout | undefined;
@@ -19,7 +19,7 @@ export class BootstrapWarning {
     ready.then(close, close);
   }
 
-  /** Called whenever the application hands over a message, or waits for one. */
+  /** Called when the application sends or enqueues a message, or waits for one. */
   onUse(): void {
     if (!this.settled) this.timer ??= setTimeout(() => this.warn(), GRACE_MS).unref();
   }
@@ -32,8 +32,8 @@ export class BootstrapWarning {
   private warn(): void {
     this.settled = true;
     this.logger.warn(
-      'The application is not initialised: messages are not followed, queued messages are not sent and no event is emitted. ' +
-        'Call app.init() or app.listen(), in a test await module.init(); compile() and startAllMicroservices() alone do not initialise it',
+      'The application is not initialised: messages are not tracked, queued messages are not sent and no events are emitted. ' +
+        'Fix: call app.init() or app.listen(), or in a test module.init(); compile() and startAllMicroservices() do not initialise the application',
     );
   }
 }

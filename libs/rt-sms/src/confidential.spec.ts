@@ -20,7 +20,7 @@ const all = (word: string, confidential: readonly string[] = CONFIDENTIAL) => ({
   id: safeId(word, confidential),
 });
 
-describe('what a gateway may say back', () => {
+describe('a word that repeats a part of the request', () => {
   it.each([
     'wrong_password_Summer2026pass',
     'unknown_subscriber_79111432118',
@@ -40,7 +40,7 @@ describe('what a gateway may say back', () => {
     base64(PASSWORD).replace(/=+$/, ''),
     Buffer.from(PASSWORD).toString('base64url'),
     base64(NUMBER).replace(/=+$/, ''),
-    // In the middle of something else each value has one of three forms.
+    // Inside another text, each value has one of three Base64 forms.
     base64(`the password ${PASSWORD}`).replace(/=+$/, ''),
     base64(`a password ${PASSWORD}`).replace(/=+$/, ''),
     base64(`password ${PASSWORD}`).replace(/=+$/, ''),
@@ -55,58 +55,58 @@ describe('what a gateway may say back', () => {
 
   it.each([
     ['with its escapes', encodeURIComponent('никому его')],
-    ['over separators of any kind', '7·911\u00A0143—21/18'],
+    ['with separators of any kind', '7·911\u00A0143—21/18'],
     ['in wide letters', 'Ｓｕｍｍｅｒ2026'],
     ['with accents', 'Sùmmér2026'],
     ['in a sentence', 'no route to Kod4711'],
-    ['a word of it', 'говорите'],
+    ['with one word', 'говорите'],
   ])('a status that repeats something %s is dropped', (_, word) =>
     expect(safeWord(word, CONFIDENTIAL)).toBe(UNRECOGNISED),
   );
 
   it.each([
-    // Nothing is known of whose they are.
+    // Rejected although these numbers are not in the request.
     ['a number', '79261234567'],
     ['a number with separators', '8-926-123-45-67'],
-    ['a number among others', 'a79261234567b'],
+    ['a number inside a word', 'a79261234567b'],
     ['a number in Base64', base64('79261234567').replace('=', '')],
     ['a number in hexadecimal form', hex('79261234567')],
-    ['an id that is a number, filled up', '79261234567'.padStart(32, '0')],
-    ['a number in hexadecimal form, filled up', hex('79261234567').padStart(32, 'f')],
+    ['a padded number', '79261234567'.padStart(32, '0')],
+    ['a padded number in hexadecimal form', hex('79261234567').padStart(32, 'f')],
   ])('a request id that may be %s is dropped', (_, id) => expect(safeId(id, [])).toBeUndefined());
 
   it.each([
-    ['the number, filled up', NUMBER.padStart(32, 'a')],
+    ['the padded number', NUMBER.padStart(32, 'a')],
     ['a part of the number', '911143'.padEnd(32, 'c')],
     ['the password in hexadecimal form', hex(PASSWORD).padStart(32, 'e')],
     ['a part of the text in hexadecimal form', hex('входа').padEnd(32, 'e').toUpperCase()],
     [
-      'such a part as a UUID',
+      'such a part in the form of a UUID',
       hex('Kod4711')
         .padEnd(32, 'c')
         .replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
     ],
     ['a secret that is hexadecimal itself', 'a1b2c3d4e5f6'.padStart(32, '0')],
-  ])('a request id of the usual form that holds %s is dropped', (_, id) => {
+  ])('a request id of the usual form that contains %s is dropped', (_, id) => {
     expect(id.replaceAll('-', '')).toMatch(/^[\da-f]{32}$/i);
     expect(safeId(id, [...CONFIDENTIAL, 'A1B2C3D4E5F6'])).toBeUndefined();
   });
 
   it.each(['digits_1', 'code4711', 'x'.repeat(41), '_x', 'two words', 'слово', '', '../x', 'a\nb'])(
-    'a reason that is not a short word is dropped, whatever was sent: %j',
+    'a reason that is not a short word is always dropped: %j',
     (reason) => expect(safeReason(reason, [])).toBe(UNRECOGNISED),
   );
 
   it.each(['', 'a b', 'a\nb', 'x'.repeat(65), '../x', '-x', 'ключ'])(
-    'an id that is not a short one is dropped: %j',
+    'an id that is not short and plain is dropped: %j',
     (id) => expect(safeId(id, [])).toBeUndefined(),
   );
 });
 
-it('a status that repeats a secret of signs alone is dropped', () =>
+it('a status that repeats a secret of punctuation is dropped', () =>
   expect(safeWord('sent: !@#$%^&', ['!@#$%^&*()'])).toBe(UNRECOGNISED));
 
-describe('what has nothing to do with the request', () => {
+describe('a word that shares nothing with the request', () => {
   it.each([
     'operator_unavailable',
     'throttled',
@@ -115,7 +115,7 @@ describe('what has nothing to do with the request', () => {
     'blacklisted',
     'tooManyRequests',
     'toString',
-    // Three letters in a row are in many words.
+    // Many words share three letters with the password.
     'wrong_password',
   ])('passes as a reason: %s', (reason) => expect(safeReason(reason, CONFIDENTIAL)).toBe(reason));
 
@@ -133,16 +133,16 @@ describe('what has nothing to do with the request', () => {
     '12345678',
   ])('passes as a request id: %s', (id) => expect(safeId(id, CONFIDENTIAL)).toBe(id));
 
-  it('nearly each random id of the usual form passes', () => {
+  it('almost all random ids of the usual form pass', () => {
     const ids = Array.from({ length: 5_000 }, () => randomBytes(16).toString('hex'));
     expect(ids.filter((id) => safeId(id, CONFIDENTIAL) === undefined).length).toBeLessThan(25);
   });
 });
 
-/** Anything that people write, long enough to say something. */
+/** Words that are long enough to be recognised. */
 const words = fc.stringMatching(/^[A-Za-z\dа-я]{6,12}$/);
 const numbers = fc.integer({ min: 79_000_000_000, max: 79_999_999_999 }).map(String);
-/** What can be done to a value, with what is around it. */
+/** Changes of a value and of the text around it. */
 const mutations: ((value: string, before: string, after: string) => string)[] = [
   (value) => value,
   (value) => value.toUpperCase(),
@@ -161,7 +161,7 @@ const mutations: ((value: string, before: string, after: string) => string)[] = 
   (value) => encodeURIComponent(value),
 ];
 
-it('whatever is done to a value, no reason, status or request id says it back', () => {
+it('no reason, status or request id repeats a value in any form', () => {
   fc.assert(
     fc.property(
       fc.oneof(words, numbers),
@@ -177,7 +177,7 @@ it('whatever is done to a value, no reason, status or request id says it back', 
   );
 });
 
-it('looks at no more of a word than may pass, however long it is', () => {
+it('handles a very long word or value quickly', () => {
   const long = 'a'.repeat(1_000_000);
   expect([safeReason(long, CONFIDENTIAL), safeId(long, CONFIDENTIAL)]).toEqual([UNRECOGNISED, undefined]);
   for (const unit of ['1', ' 1', '-', 'aB', 'e\u0301', '\u0300\u0323', 'd0', '31', '%D0'])

@@ -1,21 +1,24 @@
-// The one filter for strings that are not ours: the gateway's words, its request ids, and the words of callbacks.
-// A regular expression here reads a bounded string only, and none of them is worse than linear.
+// The only filter for foreign strings: reasons, statuses and request ids of the gateway, and the fields of callbacks.
+// Every regular expression here is linear and reads a bounded string.
 
-/** Stands in place of a word of the gateway that is not of its document and may repeat a part of the request. */
+/** Replacement for a word of the gateway that is not in its document and may repeat a part of the request. */
 export const UNRECOGNISED = 'unrecognised';
 
-/** So many letters or digits in a row that a word has in common with a confidential value are a part of that value. */
+/** Length of a run of letters and digits that a word may not share with a confidential value. */
 const COMMON_CHARACTERS = 5;
-/** The same of digits alone: a part of a number, or a one-time code. */
+/** The same limit for digits: a part of a number, or a one-time code. */
 const COMMON_DIGITS = 4;
-/** The same of hexadecimal forms, which have two characters a byte. */
+/** The same limit for hexadecimal forms, which have two characters per byte. */
 const COMMON_HEX = 8;
-/** A shorter word of a text says nothing of it. */
+/** Minimum length of a word that is compared. A shorter word reveals nothing about a text. */
 const SHORTEST_WORD = 3;
-/** So many digits may be a phone number, whatever is between them. */
+/** Number of digits that may be a phone number, with any separators. */
 const NUMBER_DIGITS = 9;
 
-/** Letters and digits alone, without case, accents and width. Marks go first: to sort many of them is slow. */
+/**
+ * Reduces a text to letters and digits without case, accents and width. Marks are removed first, because normalising many
+ * of them is slow.
+ */
 const plain = (text: string): string =>
   text
     .toLowerCase()
@@ -24,7 +27,7 @@ const plain = (text: string): string =>
     .replace(/[^\p{L}\p{N}]+/gu, '');
 const hexOf = (text: string): string => Buffer.from(text).toString('hex');
 const digitsOf = (text: string): string => text.replace(/\D+/g, '');
-/** Words of letters, `camelCase` as two. */
+/** Splits a text into words of letters, `camelCase` into two. */
 const wordsOf = (text: string): string[] =>
   text
     .replace(/(\p{Ll})(?=\p{Lu})/gu, '$1 ')
@@ -32,7 +35,7 @@ const wordsOf = (text: string): string[] =>
     .match(/\p{L}+/gu)
     ?.filter(({ length }) => length >= SHORTEST_WORD) ?? [];
 
-/** True if `length` characters in a row are in both, or all of the shorter one if it has `least`. */
+/** True if both share a run of `length` characters, or one contains all of a shorter one of at least `least` characters. */
 function haveCommonRun(a: string, b: string, length: number, least = length): boolean {
   const run = Math.min(length, a.length, b.length);
   if (run < least) return false;
@@ -40,7 +43,7 @@ function haveCommonRun(a: string, b: string, length: number, least = length): bo
   return false;
 }
 
-/** A confidential value in the forms in which it may come back. */
+/** Forms of a confidential value in which the gateway may repeat it. */
 class Forms {
   private readonly plain = plain(this.value);
   private readonly digits = digitsOf(this.value);
@@ -50,7 +53,7 @@ class Forms {
 
   constructor(private readonly value: string) {
     const bytes = Buffer.from(value);
-    // What stands before it decides which of three forms it has; the characters that it shares with that are left out.
+    // In Base64 a value has three forms, depending on the text before it. Characters that depend on that text are left out.
     this.base64 = [0, 1, 2].map((before) => {
       const text = Buffer.concat([Buffer.alloc(before), bytes]).toString('base64');
       return plain(text.slice(before && before + 1));
@@ -62,7 +65,7 @@ class Forms {
     const bare = plain(word);
     return (
       haveCommonRun(bare, this.plain, COMMON_CHARACTERS, /^\d+$/.test(bare) ? COMMON_DIGITS : SHORTEST_WORD) ||
-      // Also where it is of signs alone.
+      // Compared unchanged as well, for a value without letters and digits.
       haveCommonRun(word, this.value, COMMON_CHARACTERS) ||
       haveCommonRun(digitsOf(word), this.digits, COMMON_DIGITS) ||
       wordsOf(word).some((part) => this.words.has(part)) ||
@@ -73,41 +76,47 @@ class Forms {
 }
 
 /**
- * Tells whether a word shares anything with one of these values: is part of it or holds a part of it, in another case, with
- * other separators, as its digits alone, or in Base64, hexadecimal or percent-encoded form.
+ * Returns a test for words that share anything with one of these values: a part of it in any case, with other separators, as
+ * its digits alone, or in Base64, hexadecimal or percent-encoded form.
  */
 export function sharing(values: readonly string[]): (word: string) => boolean {
   let forms: Forms[] | undefined;
   return (word) => (forms ??= values.map((value) => new Forms(value))).some((form) => form.isSharedBy(word));
 }
 
-/** True if there are digits enough for a phone number, of whichever script, also in Base64. */
+/** True if a word has enough digits for a phone number, in any script or in Base64. */
 const mayBeNumber = (word: string): boolean =>
   [word, Buffer.from(word, 'base64').toString('latin1')].some(
     (text) => (text.match(/\p{Nd}/gu)?.length ?? 0) >= NUMBER_DIGITS,
   );
 
-/** A reason that the document does not have passes only as a short word: letters, so that no number or code can be in it. */
+/**
+ * Filters a reason that is not in the document. Only a short word of letters passes, which cannot contain a number or a
+ * code.
+ */
 export function safeReason(reason: string, confidential: readonly string[]): string {
   return /^[a-z][a-z_-]{0,39}$/i.test(reason) && !sharing(confidential)(reason) ? reason : UNRECOGNISED;
 }
 
-/** A status or an error code that the document does not have: any printable word that is not too long, as it is read. */
+/** Filters a status or an error code that is not in the document. The reader has checked that it is printable and short. */
 export function safeWord(word: string, confidential: readonly string[]): string {
   return mayBeNumber(word) || sharing(confidential)(word) ? UNRECOGNISED : word;
 }
 
-/** A request id as the document shows it, also as a UUID. */
+/** Usual forms of a request id: that of the document, and a UUID. */
 const HEX_ID = /^[\da-f]{32}$|^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
-/** What no id is by chance: a number that was filled up, be it in the hexadecimal form of its digits. */
+/** A padded number, also in the hexadecimal form of its digits. A random id does not match. */
 const NUMBER_IN_ID = /\d{20}|(?:3\d){9}/;
-/** What few are: six characters of a text, or three of Cyrillic, in hexadecimal form. */
+/** Six characters of a text, or three Cyrillic ones, in hexadecimal form. Few random ids match. */
 const TEXT_IN_ID = /(?:[2-7][\da-f]|[c-f][\da-f](?:[89ab][\da-f]){1,3}){6}|(?:d[0-3][\da-f]{2}){3}/;
-/** What of a value could be in such an id as it is. An id has shorter ones in common with any number. */
+/** Parts of a value that an id could contain unchanged. Shorter parts match random ids. */
 const HEX_RUN = /[\da-f]{6,}/gi;
 const COMMON_IN_ID = 6;
 
-/** A request id, or nothing where it may repeat a part of the request. Each answer has one: the usual form is quick to check. */
+/**
+ * Filters a request id; `undefined` if it may repeat a part of the request. The usual form has a fast check, because every
+ * answer has an id.
+ */
 export function safeId(id: string, confidential: readonly string[]): string | undefined {
   if (!/^[a-z\d][\w-]{0,63}$/i.test(id)) return undefined;
   if (!HEX_ID.test(id)) return mayBeNumber(id) || sharing(confidential)(id) ? undefined : id;

@@ -11,9 +11,9 @@ describe('redact', () => {
     ['to +7 (927) 000-00-01!', 'to +7927*****01!'],
     ['8 927 000 00 01', '8927*****01'],
     ['8\u00A0927\u00A0000\u201300\u201301', '8927*****01'],
-    // What goes when it is made one line has kept no number apart.
+    // Removed characters do not separate two numbers.
     ['7927\r\n0000001, 7927\u200B0000002', '7927*****01, 7927*****02'],
-    // Ports, sizes and the id of a request are no numbers of people.
+    // Ports, durations and short ids are not phone numbers.
     ['connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms', 'connect ECONNREFUSED 127.0.0.1:8443 after 30000 ms'],
     ['12345678', '12345678'],
     ['otp 8 (927) 123-45-67', 'otp 8927*****67'],
@@ -23,20 +23,20 @@ describe('redact', () => {
     ['write to me@shop.example', 'write to me@shop.example'],
     ['connect ETIMEDOUT 192.168.100.200:443', 'connect ETIMEDOUT 192.168.100.200:443'],
     ['to 192.168.100.200/24 and 10.20.30.40 5432.', 'to 192.168.100.200/24 and 10.20.30.40 5432.'],
-  ])('masks what looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
+  ])('masks everything that looks like a phone number: %s', (text, safe) => expect(redact(text)).toBe(safe));
 
-  it('cuts known secrets out, each time, also as JSON has them', () => {
+  it('removes each occurrence of a known secret, also in JSON form', () => {
     expect(redact('pass p@ss"word, again p@ss"word', ['p@ss"word'])).toBe('pass ***, again ***');
     expect(redact('{"pass":"p@ss\\"word"}', ['p@ss"word'])).toBe('{"pass":"***"}');
     expect(redact('Ваш код 1234 для входа', ['Ваш код 1234'])).toBe('*** для входа');
   });
 
   it.each(['HUNTER22', 'h-u-n-t-e-r-2-2', 'aHVudGVyMjI=', 'x=hunter', 'pass_hunter2'])(
-    'cuts out a word that holds something of a secret: %s',
+    'removes a word that contains a part of a secret: %s',
     (word) => expect(redact(`login with ${word} failed`, ['hunter22'])).toBe('login with *** failed'),
   );
 
-  it('leaves nothing of a longer secret that begins with a shorter one', () => {
+  it('removes all of a longer secret that begins with a shorter one', () => {
     for (const secrets of [
       ['secret', 'secret-of-sixteen'],
       ['secret-of-sixteen', 'secret'],
@@ -45,30 +45,30 @@ describe('redact', () => {
     }
   });
 
-  it('takes a secret literally', () => {
+  it('matches a secret literally', () => {
     expect(redact('a.c$& abc', ['.c$&'])).toBe('a*** abc');
   });
 
-  it('keeps a text that only happens to hold a very short one', () => {
+  it('keeps a text that happens to contain a very short secret', () => {
     expect(redact('no answer', ['no', ''])).toBe('no answer');
   });
 
-  it('makes one line of bearable length', () => {
+  it('makes one line of limited length', () => {
     expect(redact('first\r\nGET / HTTP/1.1\u0000\u001B[31m\u2028next\u202E')).toBe('first GET / HTTP/1.1 [31m next ');
     expect(redact('я'.repeat(1000))).toHaveLength(300);
   });
 
   it.each(['1', ' 1', '(', '1 ', '//', '@', '//@', 'a', ' ', '\u0300', '\uD800', '-', '1.'])(
-    'looks at no more than the beginning of a text without end: %j',
+    'reads only the beginning of a very long text: %j',
     (unit) => {
       const begin = unit.repeat(4_000).slice(0, 4_000);
       expect(redact(unit.repeat(1_000_000), ['hunter22'])).toBe(redact(begin, ['hunter22']));
-      // What it costs to look at that much does not grow with the square of it, whatever it is.
+      // The time for that length is linear for every unit.
       expect(redact(begin).length).toBeLessThanOrEqual(300);
     },
   );
 
-  it('is safe whatever comes', () => {
+  it('is safe for any input', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: 'binary', maxLength: 400 }),
@@ -90,7 +90,7 @@ const fail = (): never => {
 };
 
 describe('safeCause', () => {
-  it('keeps name, code and redacted message of a foreign error, and nothing else of it', () => {
+  it('keeps only the name, code and redacted message of a foreign error', () => {
     const foreign = Object.assign(new TypeError('POST for 79270000001 with hunter22 failed'), {
       code: 'ECONNRESET',
       config: { headers: { authorization: 'Basic aHVudGVyMjI=' }, data: 'Ваш код 1234' },
@@ -110,12 +110,12 @@ describe('safeCause', () => {
 
   it.each([
     ['a text', 'no answer from 79270000001', 'no answer from 7927*****01'],
-    ['nothing', undefined, 'undefined'],
+    ['undefined', undefined, 'undefined'],
     ['a symbol', Symbol('x'), 'Symbol(x)'],
-    ['what has no text', Object.create(null), 'something that has no text'],
+    ['an object without a text form', Object.create(null), 'a value that cannot be converted to text'],
     ['an error without a message', Object.assign(new Error('x'), { message: undefined }), 'undefined'],
     ['an error with an odd name', Object.assign(new Error('x'), { name: 7 }), 'x'],
-  ])('takes whatever was thrown: %s', (_, thrown, message) => {
+  ])('accepts any thrown value: %s', (_, thrown, message) => {
     const safe = safeCause(thrown);
     expect(safe).toBeInstanceOf(Error);
     expect(safe.message).toBe(message);
@@ -127,11 +127,11 @@ describe('safeCause', () => {
     ['the name', () => Object.defineProperty(new Error('x'), 'name', { get: () => fail() })],
     ['the message', () => Object.defineProperty(new Error('x'), 'message', { get: () => fail() })],
     ['everything', () => new Proxy(new Error('x'), { get: fail, getPrototypeOf: fail })],
-  ])('never throws itself, where to look at %s does', (_, thrown) => {
+  ])('does not throw if reading %s does', (_, thrown) => {
     expect(safeCause(thrown())).toMatchObject({ name: 'Error', message: expect.any(String) });
   });
 
-  it('redacts the code and the name, too', () => {
+  it('redacts the code and the name', () => {
     const foreign = Object.assign(new Error('x'), { code: 'hunter22', name: 'hunter22' });
     expect(inspect(safeCause(foreign, ['hunter22']))).not.toContain('hunter22');
     expect(safeCause(Object.assign(new Error('x'), { code: 42 }))).not.toHaveProperty('code');

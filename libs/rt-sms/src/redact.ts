@@ -1,14 +1,14 @@
 import { isNativeError } from 'node:util/types';
 import { sharing } from './confidential.js';
 
-/** No more of a foreign text is looked at, whatever its length. */
+/** Number of characters of a foreign text that are read. It bounds the time for a text of any length. */
 const MAX_READ = 4_000;
 const MAX_SHOWN = 300;
 
 /**
- * The one place that makes foreign text fit for errors, logs and spans: `secrets` are cut out, and so is each word that
- * shares anything with them; whatever looks like a phone number is masked, the password in a URL and control characters
- * go, and it stays on one line of at most `maxLength` characters.
+ * Makes foreign text safe for errors, logs and spans; all redaction is here. Removes `secrets` and each word that shares
+ * anything with them, the credentials in a URL and control characters, and masks everything that looks like a phone number.
+ * The result is one line of at most `maxLength` characters.
  */
 export function redact(text: string, secrets: readonly string[] = [], maxLength = MAX_SHOWN): string {
   const masked = without(text.slice(0, MAX_READ), secrets)
@@ -26,17 +26,17 @@ const eachWord = (text: string, change: (word: string) => string): string =>
     .map((word) => change(word))
     .join('');
 
-/** The text without these as they are, also as JSON has them. */
+/** Removes the secrets from a text, in plain form and as JSON escapes them. */
 function without(text: string, secrets: readonly string[]): string {
   let safe = text;
-  // The longest first: a shorter one may be a part of it.
+  // The longest first, because a shorter secret may be a part of it.
   for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
     if (secret.length > 3) safe = safe.replaceAll(secret, '***').replaceAll(JSON.stringify(secret).slice(1, -1), '***');
   }
   return safe;
 }
 
-/** A phone number as people write it, or an IPv4 address, which stays. The count of digits ends each try: it is linear. */
+/** A phone number in any written form, or an IPv4 address, which is kept. The limits make the match linear. */
 const NUMBER_OR_ADDRESS =
   /(?<!\p{Nd}\.?)(\d{1,3}(?:\.\d{1,3}){3})(?!\.?\p{Nd})|\p{Nd}(?:[\p{Zs}\p{Pd}()./_]{0,3}\p{Nd}){8,}/gu;
 
@@ -46,26 +46,29 @@ function maskNumber(number: string, address?: string): string {
   return `${digits.slice(0, 4).join('')}*****${digits.slice(-2).join('')}`;
 }
 
-/** Up to the last `@`: a password may hold one too. Not a regular expression, for that would be quadratic. */
+/**
+ * Removes the credentials of a URL, up to the last `@`, because a password may contain one. A regular expression would be
+ * quadratic.
+ */
 function withoutUserInfo(word: string): string {
   const start = word.indexOf('//');
   const end = word.lastIndexOf('@');
   return start >= 0 && end > start ? `${word.slice(0, start)}//***${word.slice(end)}` : word;
 }
 
-// An error of Node's own is no `instanceof Error` where the code runs in a context of its own, as it does under Jest.
+// Under Jest, code runs in a separate context, where Node's errors are not `instanceof Error`.
 export const isError = (thrown: unknown): thrown is Error => thrown instanceof Error || isNativeError(thrown);
 
-/** The message of whatever was thrown, as it is; never throws itself. */
+/** Returns the unredacted message of any thrown value. Never throws. */
 export function messageOf(thrown: unknown): string {
   try {
     return String(isError(thrown) ? thrown.message : thrown);
   } catch {
-    return 'something that has no text';
+    return 'a value that cannot be converted to text';
   }
 }
 
-/** Name and code of whatever was thrown, as they are; never throws itself. */
+/** Returns the unredacted name and code of any thrown value. Never throws. */
 function nameAndCodeOf(thrown: unknown): { name?: unknown; code?: unknown } {
   try {
     const { name, code } = isError(thrown) ? (thrown as Error & { code?: unknown }) : {};
@@ -76,16 +79,16 @@ function nameAndCodeOf(thrown: unknown): { name?: unknown; code?: unknown } {
 }
 
 /**
- * A stand-in for a foreign error that keeps its name, code and redacted message, and nothing else of it; never throws
- * itself, whatever it is given.
+ * Creates a replacement for a foreign error, with its redacted name, code and message and nothing else. Accepts any thrown
+ * value and never throws.
  */
 export function safeCause(error: unknown, secrets: readonly string[] = []): Error {
   const { name, code } = nameAndCodeOf(error);
   const safe = new Error(redact(messageOf(error), secrets));
-  // Names and codes are looked at, say for a retry: one that only has a few letters in common with a secret stays.
+  // Retries depend on names and codes, so one that only shares a few letters with a secret is kept.
   const identifier = (text: string) => redact(without(text.slice(0, MAX_READ), secrets));
   safe.name = typeof name === 'string' ? identifier(name) : 'Error';
-  // Its stack would be that of this function, and says nothing.
+  // Without the frames, which would be those of this function.
   safe.stack = `${safe.name}: ${safe.message}`;
   return typeof code === 'string' ? Object.assign(safe, { code: identifier(code) }) : safe;
 }

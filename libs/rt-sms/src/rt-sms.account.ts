@@ -63,7 +63,7 @@ export class RtSmsAccount {
     this.telemetry = new Telemetry(options, {
       inFlight: () => this.gateway.inFlight,
       queued: () => this.engine.waiting?.(),
-      followed: () => this.tracker.size,
+      tracked: () => this.tracker.size,
       handlerFailures: () => this.publisher.failures,
     });
     this.gateway = new GatewayClient(options, http, transport, this.telemetry, (error) => this.onOutcome(error));

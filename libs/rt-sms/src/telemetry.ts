@@ -5,20 +5,20 @@ import { redact } from './redact.js';
 import { RT_SMS_REASONS, type RtSmsError, type RtSmsRejectedError } from './rt-sms.errors.js';
 
 const NAME = 'nestjs-rt-sms';
-/** Where every copy of `@opentelemetry/api` 1.x keeps what the application has registered. */
+/** Global key under which every copy of `@opentelemetry/api` 1.x stores the registered SDK. */
 const REGISTRY = Symbol.for('opentelemetry.js.api.1');
-/** The key of the active span in a context, the same in every copy of the API. */
+/** Key of the active span in a context. It is the same in every copy of the API. */
 const ACTIVE_SPAN = Symbol.for('OpenTelemetry Context Key SPAN');
-// Numbers of the enums SpanKind and SpanStatusCode, which are values of the package.
+// Numbers of the enums SpanKind and SpanStatusCode, which cannot be imported without the package.
 const CLIENT = 2;
 const CONSUMER = 4;
 const ERROR = 2;
-/** Those of the semantic conventions for HTTP clients, and the default deadline of a send. */
+/** Bucket boundaries of the semantic conventions for HTTP clients, and the default deadline of a send. */
 const DURATION_BOUNDARIES_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
 
 /**
- * What the application has registered. It is read from the global object, as the API itself does, rather than through the
- * package: a bundler fails on an import of a package that is not installed, and a bundle may hold a copy of its own.
+ * The SDK that the application has registered. It is read from the global object, as the API does, and not through the
+ * package, because a bundler fails on the import of a package that is not installed, and a bundle may contain its own copy.
  */
 interface Registry {
   trace?: { getTracer(name: string): Tracer };
@@ -38,23 +38,24 @@ interface Span {
 
 const registry = (): Registry | undefined => (globalThis as { [REGISTRY]?: Registry })[REGISTRY];
 
-/** Numbers that are read when somebody asks for the metrics. */
+/** Values that are read when the metrics are collected. */
 export interface Gauges {
+  /** Number of calls to the gateway that have not ended. */
   inFlight(): number;
-  /** Messages that wait in the engine, if it can say. */
+  /** Number of messages that wait in the engine; undefined if the engine does not report it. */
   queued(): Promise<number> | number | undefined;
-  /** Messages whose final status is not known yet, if they are kept in memory. */
-  followed(): number | undefined;
-  /** Event handlers of the application that failed so far. */
+  /** Number of tracked messages; undefined if they are not in memory. */
+  tracked(): number | undefined;
+  /** Number of failures of the application's event handlers since the start. */
   handlerFailures(): number;
 }
 
-/** How a call ended: what it resolved with, or the error. */
+/** End of a call: its result or its error. */
 export type CallEnd = { uid?: string; attempts?: number } | RtSmsError;
 
 /**
- * Spans and metrics of one account, through the OpenTelemetry SDK that the application has registered; without one this
- * costs a look into the global object. No number, text or secret is ever an attribute.
+ * Spans and metrics of one account, recorded by the OpenTelemetry SDK that the application has registered. Without an SDK the
+ * only cost is a read of the global object. Attributes never contain a number, a text or a secret.
  */
 export class Telemetry {
   private instruments: Instruments | undefined;
@@ -64,7 +65,7 @@ export class Telemetry {
     private readonly gauges: Gauges,
   ) {}
 
-  /** Undefined while no SDK is registered. */
+  /** Instruments of the registered SDK; undefined until an SDK is registered. */
   get active(): Instruments | undefined {
     if (this.instruments) return this.instruments;
     const registered = registry();
@@ -75,7 +76,10 @@ export class Telemetry {
 
 const REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
 
-/** Of a closed set, since each value is a time series: a reason of the table, `other` for any other one, or the code. */
+/**
+ * Label of an error: a reason of the table, `other` for another reason, or the code. The set is closed, because each value
+ * is a time series.
+ */
 function reasonLabel(error: RtSmsError): string {
   const { reason } = error as Partial<RtSmsRejectedError>;
   if (reason === undefined) return error.code;
@@ -95,20 +99,20 @@ class Instruments {
   private readonly sends = this.meter?.createCounter('rt_sms.sends', {
     description: 'Sends that have ended, by outcome and reason',
   });
-  // The unit is in the name: not every exporter for Prometheus adds it, and none adds it twice.
+  // The unit is in the name, because some exporters for Prometheus do not add it, and none adds it twice.
   private readonly duration = this.meter?.createHistogram('rt_sms.send.duration_seconds', {
     unit: 's',
     description: 'Time from the call of a send to its end, including waits and retries',
     advice: { explicitBucketBoundaries: DURATION_BOUNDARIES_S },
   });
   private readonly retries = this.meter?.createCounter('rt_sms.retries', {
-    description: 'Requests to the gateway beyond the first of a call',
+    description: 'Retries: requests to the gateway after the first one of a call',
   });
   private readonly statuses = this.meter?.createCounter('rt_sms.statuses', {
-    description: 'Statuses of messages that became known, by status and source',
+    description: 'Statuses of messages that were emitted, by status and source',
   });
   private readonly lost = this.meter?.createCounter('rt_sms.callbacks.lost', {
-    description: 'Final statuses that came from polling because no callback had reported them',
+    description: 'Final statuses found by polling, without a callback',
   });
   private readonly callbacks = this.meter?.createCounter('rt_sms.callbacks', {
     description: 'Callbacks received, by verdict',
@@ -121,14 +125,14 @@ class Instruments {
   ) {
     this.gauge('rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
     this.gauge('rt_sms.queue.depth', 'Messages waiting in the engine', gauges.queued);
-    this.gauge('rt_sms.followed', 'Messages without a final status that this process follows', gauges.followed);
+    this.gauge('rt_sms.followed', 'Messages without a final status that this process tracks', gauges.tracked);
     this.meter
-      ?.createObservableCounter('rt_sms.handler.failures', { description: 'Event handlers that failed' })
+      ?.createObservableCounter('rt_sms.handler.failures', { description: 'Failures of event handlers' })
       .addCallback((result) => result.observe(gauges.handlerFailures(), this.baseAttributes));
     this.startAtZero();
   }
 
-  /** An alert on an increase misses the first one of a series that did not exist before it. */
+  /** Creates each series at 0, because an alert on an increase misses the first count of a new series. */
   private startAtZero(): void {
     const { baseAttributes } = this;
     const codes = (...names: string[]) => names.map((name) => `RT_SMS_${name}`);
@@ -158,17 +162,17 @@ class Instruments {
     });
   }
 
-  /** Begins a call to the gateway in a span under the caller's, which lasts until `onEnd`. */
+  /** Begins a call to the gateway in a span that is a child of the caller's and ends with `onEnd`. */
   call(operation: 'send' | 'status', call: { onEnd: ((end: CallEnd) => void) | undefined }, begin: () => void): void {
     const began = performance.now();
-    const named = { 'messaging.operation.name': operation };
+    const operationName = { 'messaging.operation.name': operation };
     const span = this.tracer?.startSpan(`rt_sms.${operation}`, {
       kind: CLIENT,
-      attributes: { ...this.server, ...named },
+      attributes: { ...this.server, ...operationName },
     });
     call.onEnd = (end) => {
       const { attempts = 0 } = end;
-      if (attempts > 1) this.retries?.add(attempts - 1, { ...this.baseAttributes, ...named });
+      if (attempts > 1) this.retries?.add(attempts - 1, { ...this.baseAttributes, ...operationName });
       const failed = end instanceof Error ? end : undefined;
       if (operation === 'send') {
         const outcome = { ...this.baseAttributes, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
@@ -185,7 +189,7 @@ class Instruments {
     this.under(span, begin);
   }
 
-  /** Runs the job of an engine in a span. */
+  /** Runs a job of the engine in a span. */
   job<T>(work: () => Promise<T>): Promise<T> {
     return this.consume('rt_sms.job', this.baseAttributes, work);
   }
@@ -194,7 +198,7 @@ class Instruments {
     this.callbacks?.add(1, { ...this.baseAttributes, 'rt_sms.verdict': verdict });
   }
 
-  /** Runs what a callback leads to in a span. */
+  /** Runs the processing of a callback in a span. */
   callback<T>(verdict: 'believed' | 'hint', work: () => Promise<T>): Promise<T> {
     this.countCallback(verdict);
     return this.consume('rt_sms.callback', { ...this.baseAttributes, 'rt_sms.verdict': verdict }, work);
@@ -205,7 +209,7 @@ class Instruments {
     return this.under(span, work).finally(() => span?.end());
   }
 
-  /** Runs `work` with `span` as the active one, which is the parent of the spans that it starts. */
+  /** Runs `work` with `span` as the active span, the parent of the spans that `work` starts. */
   private under<T>(span: Span | undefined, work: () => T): T {
     const contexts = registry()?.context;
     return span && contexts ? contexts.with(contexts.active().setValue(ACTIVE_SPAN, span), work) : work();

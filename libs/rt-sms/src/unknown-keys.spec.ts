@@ -16,19 +16,19 @@ it.each([
   ['timeoutMS', 'timeoutMs'],
   ['singal', 'signal'],
   ['ID', 'id'],
-])('%s is answered with %s', (wrong, meant) => {
+])('suggests for %s the known key %s', (wrong, meant) => {
   expect(suggestion(wrong, KNOWN)).toBe(`; did you mean ${meant}?`);
 });
 
-it.each(['order', 'to', 'x', 'tx', 'overdueAfterMs', ''])('%j is like none', (wrong) => {
+it.each(['order', 'to', 'x', 'tx', 'overdueAfterMs', ''])('suggests nothing for %j', (wrong) => {
   expect(suggestion(wrong, KNOWN)).toBe('');
 });
 
-it('names the known keys where none is like it', () => {
-  expect(unknownKeys({ tx: {} }, ['id', 'delayMs'])).toEqual(["options has no key 'tx'; there are id, delayMs"]);
+it('names the known keys if none is similar', () => {
+  expect(unknownKeys({ tx: {} }, ['id', 'delayMs'])).toEqual(["options has no key 'tx'; accepted keys: id, delayMs"]);
 });
 
-it('whatever the key is: each unknown one is one problem on one line, without a phone number; a known one is none', () => {
+it('each unknown key is one problem on one line, without a phone number; a known key is not a problem', () => {
   const keys = fc.dictionary(
     fc.oneof(fc.string(), fc.constantFrom(...KNOWN, '79270000001', 'toString')),
     fc.anything(),
@@ -39,7 +39,7 @@ it('whatever the key is: each unknown one is one problem on one line, without a 
       const problems = unknownKeys(options, KNOWN);
       expect(problems).toHaveLength(wrong.length);
       for (const problem of problems)
-        expect(problem).toMatch(/^options has no key '.*'; (did you mean|there are) \w.*$/);
+        expect(problem).toMatch(/^options has no key '.*'; (did you mean|accepted keys:) \w.*$/);
       expect(problems.join()).not.toContain('79270000001');
       expect(misspeltKeys(options, KNOWN, 'options').length).toBeLessThanOrEqual(problems.length);
     }),

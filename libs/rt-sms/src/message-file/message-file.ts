@@ -34,7 +34,9 @@ export interface MessageFileOptions {
   encoding?: string | undefined;
   /** Sender name of rows without one. @default the sender name of the account */
   shortcode?: string | undefined;
-  /** Maximum number of messages, for programs that keep all of them in memory. A larger file is rejected. @default no limit */
+  /**
+   * Maximum number of messages, for programs that keep all of them in memory. A larger file is rejected. @default no limit
+   */
   maxRows?: number | undefined;
 }
 

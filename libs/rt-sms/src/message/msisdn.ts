@@ -48,7 +48,9 @@ export function normalizeMsisdn(value: string | number): string {
   return parsed.msisdn;
 }
 
-/** Variant of {@link normalizeMsisdn} that never throws. A problem continues a sentence that starts with the field's name. */
+/**
+ * Variant of {@link normalizeMsisdn} that never throws. A problem continues a sentence that starts with the field's name.
+ */
 export function parseMsisdn(value: unknown): Parsed {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value) || value <= 0) {

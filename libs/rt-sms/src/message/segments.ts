@@ -11,7 +11,10 @@ for (const character of EXTENSION) SEPTETS[character.charCodeAt(0)] = 2;
 
 /** Result of `countSegments`. */
 export interface SmsSegments {
-  /** Encoding of the text: `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for the whole text. */
+  /**
+   * Encoding of the text: `gsm7` if every character is in the GSM 03.38 alphabet or its extension table, else `ucs2` for
+   * the whole text.
+   */
   encoding: 'gsm7' | 'ucs2';
   /** Number of SMS that are sent and charged; 0 for an empty text. */
   segments: number;

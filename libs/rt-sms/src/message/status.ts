@@ -70,7 +70,9 @@ const PREFIX = 'message-id-';
 // Characters that need no encoding in a path segment, a log line or a key. The prefix makes an id of dots harmless.
 const ID = /^[A-Za-z0-9._~:=@+-]{1,128}$/;
 
-/** Reads a uid with or without its prefix and returns `message-id-…` (§2.1.2); `undefined` if it is not valid. Case is kept. */
+/**
+ * Reads a uid with or without its prefix and returns `message-id-…` (§2.1.2); `undefined` if it is not valid. Case is kept.
+ */
 export function readUid(value: unknown): string | undefined {
   // An unsafe integer may differ from the number that was sent.
   const text = Number.isSafeInteger(value) && (value as number) >= 0 ? String(value) : value;

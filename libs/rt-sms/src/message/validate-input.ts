@@ -18,7 +18,9 @@ const ENQUEUE_OPTIONS = ['id', 'delayMs', 'expiresAt', 'priority'];
 const OPEN_UID = ['uid', 'sentAt', 'ref'];
 const CALLBACK_REQUEST = ['secret', 'ip'];
 
-/** Checks the input of an account's callers before any I/O. Each check throws one RtSmsValidationError with all problems. */
+/**
+ * Checks the input of an account's callers before any I/O. Each check throws one RtSmsValidationError with all problems.
+ */
 export class InputValidator {
   constructor(
     private readonly account: string,

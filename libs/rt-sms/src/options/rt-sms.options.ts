@@ -33,7 +33,9 @@ export class RtSmsTimeouts {
   @Is(...timerMs) statusMs?: number;
 }
 
-/** Numbers of retries. A send is retried only if the request certainly never left, or the gateway answered `system_error`. */
+/**
+ * Numbers of retries. A send is retried only if the request certainly never left, or the gateway answered `system_error`.
+ */
 export class RtSmsRetry {
   /** Extra attempts of a send. @default 2 */
   @Is(...whole(0, 10)) send?: number;
@@ -89,7 +91,9 @@ export class RtSmsTracking {
   @Is(...whole(0, 10_000_000)) remember?: number;
   /** Number of polls that may start in any second. @default 50 */
   @Is(...whole(1, 10_000)) perSecond?: number;
-  /** Function that returns the unresolved uids of an earlier run. The module calls it once after the start. @default none */
+  /**
+   * Function that returns the unresolved uids of an earlier run. The module calls it once after the start. @default none
+   */
   @Is('a function that returns uids', (value) => typeof value === 'function')
   open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
 }
@@ -122,7 +126,10 @@ export class RtSmsOptions {
   login!: string;
   /** Password of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string', text, REQUIRED) password!: string;
-  /** Address of the gateway (§1.3), without credentials, query and fragment. @default 'https://sms.rt.ru/api/v2/send_message' */
+  /**
+   * Address of the gateway (§1.3), without credentials, query and fragment. @default
+   * 'https://sms.rt.ru/api/v2/send_message'
+   */
   @Is(
     'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
     (value, options) => isGatewayUrl(value, (options as RtSmsOptions).allowHttp),
