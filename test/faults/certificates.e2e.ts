@@ -37,9 +37,12 @@ const account = (url: string, more: object = {}) => ({
 
 describe('an error of a certificate says what to do', () => {
   it.each<[FaultName, RegExp, RegExp?]>([
-    ['self-signed', /self-signed certificate \(where this server is your own, name its certificate in tls\.ca/],
-    ['wrong-host', /it is that of another host: check the address; tls\.ca does not help/],
-    ['expired', /check the clock of this machine, else its owner has to renew it; tls\.ca does not help/],
+    ['self-signed', /self-signed certificate\. Fix: if this server is your own, add its certificate to tls\.ca/],
+    ['wrong-host', /check the address, because the certificate belongs to another host; tls\.ca does not help/],
+    [
+      'expired',
+      /check the clock of this machine; if it is right, the owner of the certificate has to renew it, and tls\.ca does not help/,
+    ],
   ])('%s', async (name, advice) => {
     const { sms } = await startAccount(await startFault(name));
     const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
@@ -53,7 +56,7 @@ describe('an error of a certificate says what to do', () => {
     const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
     expect(error).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent', retryable: false, attempts: 1 });
     expect(error.message).toMatch(
-      /CA that is not trusted here: name the root certificate .* in tls\.ca \(RT_SMS_TLS_CA\)/,
+      /add the root certificate of the CA, .* to tls\.ca \(RT_SMS_TLS_CA\), because this CA is not trusted here/,
     );
   });
 });
@@ -130,7 +133,7 @@ describe('NODE_TLS_REJECT_UNAUTHORIZED=0', () => {
     const options = account(server.url, { proxy: proxy.url, tls: { ca: path('ca.pem') } });
     const refused = await sendFrom(env, options);
     expect(refused).toMatchObject({ name: 'RtSmsConnectionError', outcome: 'not_sent' });
-    expect(refused.message).toMatch(/TLS with the proxy: .*self-signed/);
+    expect(refused.message).toMatch(/TLS with the proxy failed: .*self-signed/);
     expect(proxy.heads).toEqual([]);
   });
 });
@@ -164,6 +167,6 @@ it('is asked by name, and its certificate has to be for that name', async () => 
   const { port } = server.address() as AddressInfo;
   const { sms } = await startAccount({ url: `https://localhost:${port}/`, ca: CERTIFICATES.ca });
   const error = (await failureOf(sms.send(MESSAGE))) as RtSmsError;
-  expect(error.message).toContain('it is that of another host');
+  expect(error.message).toContain('the certificate belongs to another host');
   expect(names).toEqual(['localhost']);
 });

@@ -12,12 +12,12 @@ import {
 } from '../rt-sms.errors.js';
 import { unknownKeys } from '../unknown-keys.js';
 
-/** What became of one message of `sendMany`; `index` is its place in the source. */
+/** Result of one message of `sendMany`. `index` is the position of the message in the source. */
 export type SendResult = { index: number; message: SmsMessage } & (
   { ok: true; sent: SentSms } | { ok: false; error: RtSmsError }
 );
 
-/** Messages that fail without a request would otherwise keep the process from all else. */
+/** Results between two turns of the event loop. Messages that fail without a request would otherwise block the process. */
 const RESULTS_PER_TURN = 50;
 
 interface SendManyOptions {
@@ -27,21 +27,21 @@ interface SendManyOptions {
 const OPTIONS = ['concurrency', 'signal'];
 
 const has = (value: unknown, symbol: symbol) => typeof value === 'object' && value !== null && symbol in value;
-/** Not so a string, though it is one of characters. */
+/** True for an iterable object; false for a string, which is an iterable of characters. */
 export const isIterable = (value: unknown): boolean => has(value, Symbol.iterator);
 const isSource = (value: unknown): boolean => isIterable(value) || has(value, Symbol.asyncIterator);
 
-/** Sends what `messages` yields, `concurrency` at a time, in the order of completion. */
+/** Sends the messages of a source, `concurrency` at a time, and yields the results in the order of completion. */
 export async function* sendAll(
   messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
   send: (message: SmsMessage) => Promise<SentSms>,
   options: SendManyOptions,
-  /** `ending` is the end of the application: from then on nothing can be sent. */
+  /** `ending` fires when the shutdown of the application begins. Nothing can be sent afterwards. */
   { ending, account }: { ending?: AbortSignal; account: string },
 ): AsyncGenerator<SendResult, void, undefined> {
   const problems: string[] = isObject(options) ? unknownKeys(options, OPTIONS) : ['options must be an object'];
   const { concurrency = 10, signal } = options ?? {};
-  if (!isSource(messages)) problems.push('messages must be an array, or another iterable, of messages');
+  if (!isSource(messages)) problems.push('messages must be an array or another iterable of messages');
   if (!Number.isInteger(concurrency) || concurrency < 1) problems.push('concurrency must be a whole number, 1 or more');
   if (signal !== undefined && !(signal instanceof AbortSignal)) problems.push('signal must be an AbortSignal');
   if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
@@ -49,13 +49,13 @@ export async function* sendAll(
   const results: SendResult[] = [];
   let index = 0;
   let yielded = 0;
-  /** Taken from the source and not settled. */
+  /** Number of messages that were read from the source and have not settled. */
   let pending = 0;
   let pulling = false;
-  /** The source has said its last. */
+  /** True if the source has ended or failed. */
   let exhausted = false;
   let ended = false;
-  /** Why it ended, if not because the source did. */
+  /** Reason for an end before the end of the source. */
   let failure: { error: unknown } | undefined;
   let wake: () => void = () => undefined;
 
@@ -72,14 +72,14 @@ export async function* sendAll(
       if (!isRtSmsError(error)) finish({ error });
       else {
         results.push({ index: at, message, ok: false, error });
-        // All that follow would be refused in the same way.
+        // The gateway would reject all further messages in the same way.
         if (error instanceof RtSmsAuthError) finish({ error });
       }
     }
     pending--;
     wake();
   };
-  /** Takes one message after the other while there is room; a slow source holds up no result. */
+  /** Reads messages while `concurrency` allows. It runs in the background, so a slow source does not delay results. */
   const pull = async () => {
     if (pulling) return;
     pulling = true;
@@ -98,13 +98,17 @@ export async function* sendAll(
   };
   const abort = () =>
     finish({
-      error: new RtSmsAbortedError('The signal ended sendMany: nothing more was sent', 'not_sent', { account }),
+      error: new RtSmsAbortedError("The caller's signal ended sendMany: no further messages were sent", 'not_sent', {
+        account,
+      }),
     });
   const end = () =>
-    finish({ error: new RtSmsOverloadedError('The application ends: nothing more was sent', { account }) });
+    finish({
+      error: new RtSmsOverloadedError('The application is shutting down: no further messages were sent', { account }),
+    });
   if (signal?.aborted) abort();
   if (ending?.aborted) end();
-  // Many calls may share them; that each has a listener while it lasts is no leak to warn of.
+  // Many calls may share a signal. Node would report their listeners as a leak, although each is removed at the end.
   for (const shared of [signal, ending]) if (shared) setMaxListeners(Infinity, shared);
   signal?.addEventListener('abort', abort);
   ending?.addEventListener('abort', end);
@@ -123,8 +127,8 @@ export async function* sendAll(
     ended = true;
     signal?.removeEventListener('abort', abort);
     ending?.removeEventListener('abort', end);
-    // Also after a break: what is on its way settles by itself and stays followed. Nobody waits for a source that is itself
-    // waiting for its next message, or hides why it ended.
+    // Runs after a break as well: messages in flight settle in the background and stay tracked. It does not wait for a source
+    // that is waiting for its next message, and an error of `return` does not replace the reason of the failure.
     const closing = exhausted ? undefined : (async () => source.return?.())();
     if (pulling || failure) closing?.catch(() => undefined);
     else await closing;

@@ -2,51 +2,51 @@ import { isInstance, nameClasses } from '../copies.js';
 import type { SmsStatus } from '../message/status.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 
-/** Names of the events, as the application's `EventEmitter2` carries them. */
+/** Names of the events that the module emits through the application's `EventEmitter2`. */
 export const RtSmsEvents = {
-  /** A status became known: `RtSmsStatusEvent`. The same event is emitted as `rt-sms.status.<status>`, too. */
+  /** A new status of a message: `RtSmsStatusEvent`. The same event is also emitted as `rt-sms.status.<status>`. */
   status: 'rt-sms.status',
-  /** The gateway took an enqueued message: `RtSmsAcceptedEvent`. */
+  /** The gateway accepted an enqueued message: `RtSmsAcceptedEvent`. */
   accepted: 'rt-sms.accepted',
   /** An enqueued message will not be sent: `RtSmsFailedEvent`. */
   refused: 'rt-sms.refused',
-  /** An enqueued message may have been sent, nobody can know: `RtSmsFailedEvent`. */
+  /** An enqueued message may have been sent; its outcome is unknown: `RtSmsFailedEvent`. */
   outcomeUnknown: 'rt-sms.outcome-unknown',
   /** An enqueued message was not sent, because its `expiresAt` passed: `RtSmsExpiredEvent`. */
   expired: 'rt-sms.expired',
-  /** An enqueued message was cancelled, it will not be sent: `RtSmsExpiredEvent`. */
+  /** An enqueued message was cancelled and will not be sent: `RtSmsExpiredEvent`. */
   cancelled: 'rt-sms.cancelled',
-  /** Sent, but without a final status within `maxAgeMs`: `RtSmsUnresolvedEvent`. */
+  /** A sent message has no final status within `maxAgeMs`: `RtSmsUnresolvedEvent`. */
   unresolved: 'rt-sms.unresolved',
 } as const;
 
-/** A status of a message became known. Frozen; nothing in it is unchecked text. */
+/** A new status of a message. The event is frozen, and every field has been validated. */
 export class RtSmsStatusEvent {
-  /** Stable, so that a handler can be idempotent: `account:uid:status`; for an unknown one `account:uid:unknown:<raw>`. */
+  /** Stable id of the event, for idempotent handlers: `account:uid:status`, or `account:uid:unknown:<gatewayStatus>`. */
   readonly id: string;
-  /** The account's name, `'default'` without one. */
+  /** Name of the account, `'default'` without one. */
   readonly account: string;
-  /** The gateway's, `message-id-…`. */
+  /** The gateway's name for the message, `message-id-…`. */
   readonly uid: string;
-  /** Yours, from `SmsMessage.ref`, while it is known. */
+  /** Your reference, from `SmsMessage.ref`, while the module remembers the message. */
   readonly ref?: string;
-  /** What became of the message, in this module's words. */
+  /** Status as the module classifies it. */
   readonly status: SmsStatus;
-  /** The gateway's own word. */
+  /** The gateway's own word for the status. */
   readonly gatewayStatus: string;
-  /** Nothing more is expected. */
+  /** True if no other status is expected. */
   readonly final: boolean;
-  /** Segments the message was split into. */
+  /** Number of segments the message was split into. */
   readonly parts?: number;
-  /** Only with `rejected`. */
+  /** Error code of the gateway, only with `rejected`. */
   readonly errorCode?: string;
-  /** What made the status known: a callback, or a look of the tracker's own. */
+  /** Trigger of the event: a callback, or a poll by the module. */
   readonly source: 'callback' | 'poll';
-  /** The gateway said it in answer to a request of ours. */
+  /** True if the gateway gave the status in answer to a status request. */
   readonly confirmed: boolean;
-  /** The final status that an earlier event gave and that this one takes back. */
+  /** Final status of an earlier event that this event replaces. */
   readonly corrects?: SmsStatus;
-  /** When this process came to know it. */
+  /** Time when this process received the status. */
   readonly receivedAt: Date;
 
   constructor(
@@ -55,7 +55,7 @@ export class RtSmsStatusEvent {
     },
   ) {
     const word = fields.status === 'unknown' ? `unknown:${fields.gatewayStatus}` : fields.status;
-    // One by one: what Object.assign makes of it is larger, and there are many.
+    // Assigned one by one, because Object.assign creates larger objects, and there are many events.
     this.id = `${fields.account}:${fields.uid}:${word}`;
     this.account = fields.account;
     this.uid = fields.uid;
@@ -79,45 +79,45 @@ export class RtSmsStatusEvent {
 }
 nameClasses({ RtSmsStatusEvent });
 
-/** `id` is that of `enqueue`. */
+/** An enqueued message that the gateway accepted. */
 export interface RtSmsAcceptedEvent {
-  /** That of `enqueue`. */
+  /** Id of the message in `enqueue`. */
   id?: string;
-  /** The account's name. */
+  /** Name of the account. */
   account: string;
-  /** The gateway's. */
+  /** The gateway's name for the message. */
   uid: string;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
 }
-/** An enqueued message that will not be sent, or of which nobody can know. */
+/** An enqueued message that will not be sent, or whose outcome is unknown. */
 export interface RtSmsFailedEvent {
-  /** That of `enqueue`. */
+  /** Id of the message in `enqueue`. */
   id: string;
-  /** The account's name. */
+  /** Name of the account. */
   account: string;
-  /** Why. */
+  /** Reason of the failure. */
   error: RtSmsError;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
 }
 /** An enqueued message that expired or was cancelled: it was not sent. */
 export interface RtSmsExpiredEvent {
-  /** That of `enqueue`. */
+  /** Id of the message in `enqueue`. */
   id: string;
-  /** The account's name. */
+  /** Name of the account. */
   account: string;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
 }
-/** A message whose final status nobody learned within `tracking.maxAgeMs`. */
+/** A message without a final status within `tracking.maxAgeMs`. */
 export interface RtSmsUnresolvedEvent {
-  /** The account's name. */
+  /** Name of the account. */
   account: string;
-  /** The gateway's. */
+  /** The gateway's name for the message. */
   uid: string;
-  /** Yours, from `SmsMessage.ref`. */
+  /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
-  /** The last one that was known. */
+  /** Last status of the message, if there was one. */
   lastStatus?: SmsStatus;
 }

@@ -9,22 +9,25 @@ import { RtSmsConfigError } from '../rt-sms.errors.js';
 import { dial, type Connected, type Connecting } from './dial.js';
 import { coded, TransportFailure } from './transport-failure.js';
 
-/** What is wrong with a certificate, by the code of the error, and what to do. */
+/** Fixes for certificate errors, by the code of the error. */
 const CERTIFICATES: readonly [code: RegExp, advice: string][] = [
-  [/^CERT_HAS_EXPIRED$/, 'check the clock of this machine, else its owner has to renew it; tls.ca does not help'],
+  [
+    /^CERT_HAS_EXPIRED$/,
+    'check the clock of this machine; if it is right, the owner of the certificate has to renew it, and tls.ca does not help',
+  ],
   [/^CERT_NOT_YET_VALID$/, 'check the clock of this machine; tls.ca does not help'],
-  [/^ERR_TLS_CERT_ALTNAME/, 'it is that of another host: check the address; tls.ca does not help'],
+  [/^ERR_TLS_CERT_ALTNAME/, 'check the address, because the certificate belongs to another host; tls.ca does not help'],
   [
     /^DEPTH_ZERO_SELF_SIGNED/,
-    'where this server is your own, name its certificate in tls.ca (RT_SMS_TLS_CA); else something stands between, and opens the connection',
+    'if this server is your own, add its certificate to tls.ca (RT_SMS_TLS_CA); otherwise a device in between intercepts the connection',
   ],
   [
     /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF))/,
-    'it comes from a CA that is not trusted here: name the root certificate of that CA, such as the Russian Trusted Root CA, in tls.ca (RT_SMS_TLS_CA)',
+    'add the root certificate of the CA, such as the Russian Trusted Root CA, to tls.ca (RT_SMS_TLS_CA), because this CA is not trusted here',
   ],
-  [/^(CERT_|UNABLE_TO_|ERR_TLS_CERT)/, 'no setting of tls.ca makes it a good one'],
+  [/^(CERT_|UNABLE_TO_|ERR_TLS_CERT)/, 'the owner of the certificate has to replace it; tls.ca does not help'],
 ];
-/** Other connection errors that will not mend themselves: another protocol, a proxy that refuses. */
+/** Other connection errors that a retry cannot solve: another protocol, a proxy that rejects the connection. */
 const PERMANENT = /^(ERR_SSL_|ERR_OSSL|EPROTO$|PROXY_REFUSED$)/;
 
 interface ConnectorOptions {
@@ -35,19 +38,19 @@ interface ConnectorOptions {
   tls: TlsMaterial | undefined;
 }
 
-/** Connects to a target, and returns what it gives up with. */
+/** Function that connects to a target and returns a handle to cancel the connection. */
 type Reach = (target: buildConnector.Options, callback: Connected) => Connecting;
 
 const portOf = ({ port, protocol }: { port: string; protocol: string }) =>
   Number(port) || (protocol === 'https:' ? 443 : 80);
 const bare = (hostname: string) => hostname.replace(/^\[|\]$/g, '');
 
-/** Opens the connections of one account to the gateway, directly or through the proxy, with TLS where the URL says so. */
+/** Opens the connections of one account to the gateway, directly or through the proxy, with TLS for an https URL. */
 export class Connector {
-  /** What must not show in any error. */
+  /** Values that must not appear in any error. */
   readonly secrets: readonly string[];
   private readonly proxy: URL | undefined;
-  /** Gives up the connections that are being made. */
+  /** Functions that cancel the connections in progress. */
   private readonly connecting = new Set<(why: Error) => void>();
   private readonly reach: Reach;
 
@@ -62,7 +65,7 @@ export class Connector {
       : (target, callback) => dial(target.hostname, portOf(target), callback);
     const secured = buildConnector({
       secureContext: secureContextOf(options),
-      // In spite of NODE_TLS_REJECT_UNAUTHORIZED: what is sent here are a password and one-time codes.
+      // Regardless of NODE_TLS_REJECT_UNAUTHORIZED, because a password and one-time codes are sent here.
       rejectUnauthorized: true,
       timeout: 0,
       allowH2: false,
@@ -77,47 +80,48 @@ export class Connector {
     };
   }
 
-  /** For undici. The time-out is exact, and errors say where they happened. */
+  /** Connector for undici, with an exact time-out and errors that contain the address. */
   readonly connect: buildConnector.connector = (target, callback) => {
     const { connectMs } = this.options;
     let reached: Connecting | undefined;
     const settle: Connected = (error, socket) => {
-      if (!this.connecting.delete(giveUp)) return;
+      if (!this.connecting.delete(cancel)) return;
       clearTimeout(timer);
-      // The class matters: undici would go on reconnecting for a SocketError of its own.
+      // The class matters, because undici reconnects again and again after its own SocketError.
       if (error) callback(this.failure(error), null);
       else if (socket) callback(null, socket);
     };
-    const giveUp = (why: Error) => {
+    const cancel = (why: Error) => {
       settle(why, null);
       reached?.destroy();
     };
-    const timer = setTimeout(() => giveUp(coded(`no connection within ${connectMs} ms`, 'ETIMEDOUT')), connectMs);
-    this.connecting.add(giveUp);
+    const timer = setTimeout(() => cancel(coded(`no connection within ${connectMs} ms`, 'ETIMEDOUT')), connectMs);
+    this.connecting.add(cancel);
     reached = this.reach(target, settle);
   };
 
-  /** What a failed connection means for the request that waited for it. */
+  /** Converts the error of a connection to the failure of the request that waited for it. */
   failure(error: unknown): TransportFailure {
     if (error instanceof TransportFailure) return error;
     const cause = safeCause(error, this.secrets);
     const { code = '' } = cause as { code?: string };
     const where = this.options.url.host + (this.proxy ? ` through the proxy ${this.proxy.host}` : '');
     const advice = CERTIFICATES.find(([pattern]) => pattern.test(code))?.[1];
-    const message = `no connection to ${where}: ${cause.message || code}${advice ? ` (${advice})` : ''}`;
+    const message = `no connection to ${where}: ${cause.message || code}${advice ? `. Fix: ${advice}` : ''}`;
     return new TransportFailure(message, { cause, permanent: advice !== undefined || PERMANENT.test(code) });
   }
 
-  /** Gives up what is being connected. */
+  /** Cancels the connections in progress. */
   close(): void {
-    for (const giveUp of this.connecting) giveUp(new Error('the application ended'));
+    for (const cancel of this.connecting) cancel(new Error('the application is shutting down'));
   }
 }
 
+/** Value of a Basic `Authorization` header. */
 export const basicAuthorization = (login: string, password: string): string =>
   `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 
-/** Made once, and at the start, with whatever the reading of the options has not found wrong. */
+/** Creates the TLS context once, at the start. It detects faults that the check of the options could not find. */
 function secureContextOf({ tls, account }: ConnectorOptions): SecureContext | undefined {
   try {
     return tls && createSecureContext({ ...tls });
@@ -129,13 +133,13 @@ function secureContextOf({ tls, account }: ConnectorOptions): SecureContext | un
   }
 }
 
-/** Connects to the proxy itself, by TLS if it is an https one; the client certificate is not for it. */
+/** Connects to the proxy, with TLS if it is an https proxy. The client certificate is not used for it. */
 function reachProxy({ protocol, hostname, port }: URL, ca: string[] | undefined, callback: Connected): Connecting {
   const host = bare(hostname);
   let reached = dial(host, portOf({ protocol, port }), (error, socket) => {
     if (error || protocol !== 'https:') return callback(error, socket);
     const refuse = (error: Error & { code?: string }) =>
-      callback(coded(`TLS with the proxy: ${error.message}`, error.code ?? ''), null);
+      callback(coded(`TLS with the proxy failed: ${error.message}`, error.code ?? ''), null);
     const secure = connectTls({
       socket: socket!,
       host,
@@ -151,7 +155,7 @@ function reachProxy({ protocol, hostname, port }: URL, ca: string[] | undefined,
   return { destroy: () => reached.destroy() };
 }
 
-/** Asks the proxy for a connection to the target. */
+/** Opens a connection to the target through the proxy, with CONNECT. */
 const throughProxy =
   (proxy: URL, ca: string[] | undefined): Reach =>
   (target, callback) => {
@@ -162,10 +166,10 @@ const throughProxy =
       const [user, password] = [proxy.username, proxy.password].map(unescape);
       headers['proxy-authorization'] = basicAuthorization(user!, password!);
     }
-    const ask = (socket: Socket) => {
-      const asking = request({ method: 'CONNECT', path: authority, headers, createConnection: () => socket });
-      asking.on('error', (error) => callback(error, null));
-      asking.once('connect', ({ statusCode = 0 }, tunnel: Socket, early) => {
+    const openTunnel = (socket: Socket) => {
+      const connectRequest = request({ method: 'CONNECT', path: authority, headers, createConnection: () => socket });
+      connectRequest.on('error', (error) => callback(error, null));
+      connectRequest.once('connect', ({ statusCode = 0 }, tunnel: Socket, early) => {
         // Any 2xx means that the tunnel is open (RFC 9110, section 9.3.6).
         if (statusCode >= 200 && statusCode < 300) {
           if (early.length > 0) tunnel.unshift(early);
@@ -173,15 +177,15 @@ const throughProxy =
           return;
         }
         tunnel.destroy();
-        const message = `it answered ${statusCode} to CONNECT`;
+        const message = `the proxy answered CONNECT with HTTP ${statusCode}`;
         callback(statusCode < 500 ? coded(message, 'PROXY_REFUSED') : new Error(message), null);
       });
-      asking.end();
-      return asking;
+      connectRequest.end();
+      return connectRequest;
     };
     let reached: Connecting = reachProxy(proxy, ca, (error, socket) => {
       if (error) callback(error, null);
-      else reached = ask(socket!);
+      else reached = openTunnel(socket!);
     });
     return { destroy: () => reached.destroy() };
   };

@@ -2,17 +2,17 @@ import dns, { type LookupAddress } from 'node:dns';
 import { connect, type Socket } from 'node:net';
 import { coded } from './transport-failure.js';
 
-/** The next address is tried once the one before has not answered for this long (RFC 8305, section 5). */
+/** Time in milliseconds without an answer after which the next address is tried (RFC 8305, section 5). */
 const NEXT_ADDRESS_MS = 250;
 const KEEP_ALIVE_MS = 60_000;
 
-/** Something that is being connected; it calls back once, unless it is destroyed before. */
+/** Connection in progress. It calls back once, unless it is destroyed before. */
 export interface Connecting {
   destroy(): unknown;
 }
 export type Connected = (error: Error | null, socket: Socket | null) => void;
 
-/** IPv4 and IPv6 by turns, beginning with the kind that the resolver names first. */
+/** Alternates IPv4 and IPv6 addresses, starting with the family that the resolver returns first. */
 function alternating(found: LookupAddress[]): LookupAddress[] {
   const first = found.filter(({ family }) => family === found[0]?.family);
   const others = found.filter(({ family }) => family !== found[0]?.family);
@@ -21,8 +21,8 @@ function alternating(found: LookupAddress[]): LookupAddress[] {
 }
 
 /**
- * Opens a TCP connection to the address of `host` that answers first. An address that answers late stays in the race:
- * Node itself would give up each after 250 ms, and with it a gateway that is merely slow.
+ * Opens a TCP connection to the address of `host` that answers first. A slow address is not abandoned. Node's own algorithm
+ * abandons each address after 250 ms, and could not connect to a gateway that is only slow.
  */
 export function dial(host: string, port: number, callback: Connected): Connecting {
   const sockets = new Set<Socket>();

@@ -1,4 +1,4 @@
-// The provider's field names, and how its answers are read. No other file knows them.
+// Field names of the provider, and the parsing of its answers. No other file contains them.
 import {
   RT_SMS_REASONS,
   RtSmsAuthError,
@@ -12,41 +12,42 @@ import { safeId, safeReason, safeWord } from '../confidential.js';
 import { defined } from '../defined.js';
 import { isFinal, printable, readParts, readStatus, readUid, type DeliveryReport } from '../message/status.js';
 
-/** What a POST carries (§2.1.1), credentials aside. */
+/** Body of a POST (§2.1.1), without the credentials. */
 export const sendBody = (message: { msisdn: string; shortcode: string; text: string }): Record<string, string> => ({
   msisdn: message.msisdn,
   shortcode: message.shortcode,
   text: message.text,
 });
 
-/** The credentials as a POST's body carries them (§2.1.1). */
+/** Credentials in the body of a POST (§2.1.1). */
 export const bodyCredentials = (login: string, password: string) => ({ login, pass: password });
 
-/** The answer to a status request (§2.2.2). Whatever is missing or odd beyond uid and status is left out. */
+/** Answer to a status request (§2.2.2). Only uid and status are required; other missing or invalid fields are absent. */
 export interface SmsStatusReport extends DeliveryReport {
-  /** Nothing more is expected. */
+  /** True if no other status is expected. */
   final: boolean;
-  /** The recipient, digits only. */
+  /** Recipient, digits only. */
   msisdn?: string;
-  /** As the gateway has it. */
+  /** Text as the gateway stores it. */
   text?: string;
-  /** When the gateway took it. */
+  /** Time when the gateway accepted the message. */
   createdAt?: Date;
-  /** When its status last changed. */
+  /** Time of the last change of the status. */
   updatedAt?: Date;
   /** The gateway's `x-request-id`. */
   requestId?: string;
 }
 
-/** One answer of the gateway, whole. */
+/** One complete answer of the gateway. */
 export interface GatewayAnswer {
+  /** HTTP status. */
   status: number;
-  /** Text, or what an interceptor or a stand-in of a test has parsed already. */
+  /** Body as text, or already parsed by an interceptor or a replacement in a test. */
   data: unknown;
   headers?: Record<string, unknown>;
 }
 
-/** What its support asks for; nothing where it may repeat one of the values that are `confidential`. */
+/** Reads the request id, which the provider's support needs; `undefined` if it may repeat one of the `confidential` values. */
 export function readRequestId({ headers }: GatewayAnswer, confidential: readonly string[] = []): string | undefined {
   const id = headers?.['x-request-id'];
   return typeof id === 'string' ? safeId(id, confidential) : undefined;
@@ -56,7 +57,7 @@ type Fields = Record<string, unknown>;
 const fields = (value: unknown): Fields | undefined =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
 
-/** The object that a JSON text holds, or that has been parsed already; nothing if it is none. */
+/** Returns the object in a JSON text, or an already parsed object; `undefined` for anything else. */
 export function readObject(data: unknown): Fields | undefined {
   if (typeof data !== 'string') return fields(data);
   try {
@@ -70,9 +71,9 @@ const KNOWN_REASONS: ReadonlySet<string> = new Set(RT_SMS_REASONS);
 const AUTH_REASONS: ReadonlySet<unknown> = new Set(['auth_required', 'wrong_ip', 'wrong_credentials']);
 
 /**
- * The `result` of an answer that says `status: ok`, or the error that it stands for (§1.5, §1.6). The HTTP code alone
- * decides only for 401 and 403 ("not processed"). An acceptance is believed with any 2xx, a refusal only with 200: what
- * else answers so may not have been the gateway, and the message may be on its way.
+ * Reads the `result` of an answer with `status: ok`, or the error (§1.5, §1.6). The HTTP code alone decides only for 401 and 403
+ * ("not processed"). An acceptance is valid with any 2xx, a rejection only with 200, because another answer may not come from
+ * the gateway, and the message may be on its way.
  */
 function readResult(
   { status, data }: GatewayAnswer,
@@ -84,7 +85,7 @@ function readResult(
   if (status >= 200 && status <= 299 && envelope?.['status'] === 'ok' && result) return result;
   const at = { ...context, httpStatus: status };
   const word = envelope?.['status'] === 'error' ? printable(envelope['reason']) : undefined;
-  // A word of the table is what it is, even where it is part of the text.
+  // A reason of the table passes even if it is a part of the message's text.
   const reason = word === undefined || KNOWN_REASONS.has(word) ? word : safeReason(word, confidential);
   if (status === 401 || status === 403) return new RtSmsAuthError(reason, at);
   if (status !== 200) return new RtSmsUnexpectedResponseError(`HTTP ${status}`, at);
@@ -92,13 +93,13 @@ function readResult(
     if (AUTH_REASONS.has(reason)) return new RtSmsAuthError(reason, at);
     return reason === 'transaction_not_found' ? new RtSmsNotFoundError(reason, at) : new RtSmsRejectedError(reason, at);
   }
-  const what = envelope ? 'JSON that is neither a result nor an error' : 'a body that is no JSON object';
+  const what = envelope ? 'JSON without a result or an error' : 'a body that is not a JSON object';
   return new RtSmsUnexpectedResponseError(`HTTP ${status} with ${what}`, at);
 }
 
 const isError = (value: Fields | RtSmsError): value is RtSmsError => value instanceof Error;
 
-/** Reads the answer to a POST (§2.1.2): the uid, or the error. */
+/** Reads the answer to a POST (§2.1.2). Returns the uid or an error. */
 export function readSent(
   answer: GatewayAnswer,
   context: RtSmsErrorContext,
@@ -112,7 +113,7 @@ export function readSent(
   return new RtSmsUnexpectedResponseError(`HTTP ${answer.status} without a uid`, at);
 }
 
-/** Reads the answer to a GET (§2.2.2) about `uid`: the report, or the error. */
+/** Reads the answer to a GET (§2.2.2) about `uid`. Returns the report or an error. */
 export function readReport(
   answer: GatewayAnswer,
   uid: string,
@@ -122,13 +123,13 @@ export function readReport(
   const result = readResult(answer, context, confidential);
   if (isError(result)) return result;
   const at = { ...context, httpStatus: answer.status };
-  // The answer is bound to the question: a mix-up anywhere on the way must not settle another message.
-  if (readUid(result['uid']) !== uid) return new RtSmsUnexpectedResponseError('it is about another uid', at);
+  // The answer must contain the requested uid, so that a mix-up on the way cannot settle another message.
+  if (readUid(result['uid']) !== uid) return new RtSmsUnexpectedResponseError('it contains another uid', at);
   const msisdn = readMsisdn(result['msisdn']);
   const text = typeof result['text'] === 'string' ? result['text'] : undefined;
-  // The answer says which message it is about: the rest of it must not repeat that.
-  const known = [...confidential, ...[msisdn, text].filter((value) => value !== undefined)];
-  const read = readStatus(result['status'], known);
+  // The answer contains number and text of the message, and its other fields must not repeat them.
+  const confidentialValues = [...confidential, ...[msisdn, text].filter((value) => value !== undefined)];
+  const read = readStatus(result['status'], confidentialValues);
   if (!read) return new RtSmsUnexpectedResponseError('it has no readable status', at);
   return defined({
     uid,
@@ -137,10 +138,10 @@ export function readReport(
     msisdn,
     text,
     parts: readParts(result['pdu_count']),
-    errorCode: read.status === 'rejected' ? readErrorCode(result, answer, known) : undefined,
+    errorCode: read.status === 'rejected' ? readErrorCode(result, answer, confidentialValues) : undefined,
     createdAt: readUnixTime(result['created_at']),
     updatedAt: readUnixTime(result['updated_at']),
-    requestId: context.requestId === undefined ? undefined : safeId(context.requestId, known),
+    requestId: context.requestId === undefined ? undefined : safeId(context.requestId, confidentialValues),
   });
 }
 
@@ -151,34 +152,34 @@ function readMsisdn(value: unknown): string | undefined {
   return typeof text === 'string' && /^\d{5,15}$/.test(text) ? text : undefined;
 }
 
-/** The document lists it after the outer status, as if it stood beside that. */
+/** Reads the error code from the result or next to the outer status, because the document lists it after that status. */
 const readErrorCode = (result: Fields, { data }: GatewayAnswer, confidential: readonly string[]) => {
   const code = printable(asText(result['error_code'])) ?? printable(asText(readObject(data)?.['error_code']));
   return code === undefined ? undefined : safeWord(code, confidential);
 };
 
-/** The year 5138: what is beyond is not in seconds. */
+/** Maximum Unix time (the year 5138). A greater value is not in seconds. */
 const MAX_SECONDS = 1e11;
 
-/** Unix time in seconds, as a number or a numeric string. */
+/** Reads a Unix time in seconds, as a number or a numeric string. */
 function readUnixTime(value: unknown): Date | undefined {
   const seconds = typeof value === 'string' && /^\d{1,12}(\.\d+)?$/.test(value) ? Number(value) : value;
   if (typeof seconds !== 'number' || !(seconds >= 1) || seconds > MAX_SECONDS) return undefined;
   return new Date(seconds * 1000);
 }
 
-/** What a callback says (§3.1.1). Without a readable status it is only a hint that something happened to `uid`. */
+/** Content of a callback (§3.1.1). Without a readable status it is only a hint that the status of `uid` may have changed. */
 export type CallbackPayload = { uid: string; report?: DeliveryReport };
 
 /**
- * Reads the query of a callback; nothing if not even the uid is readable. Repeated parameters are not believed, and words
- * that repeat one of the values that are `confidential` are not passed on.
+ * Reads the query of a callback; `undefined` without a readable uid. Repeated parameters are ignored, and words that repeat one
+ * of the `confidential` values are replaced.
  */
 export function readCallback(query: unknown, confidential: readonly string[] = []): CallbackPayload | undefined {
-  const given = fields(query) ?? {};
+  const params = fields(query) ?? {};
   const own = (name: string) => {
-    const value = Object.hasOwn(given, name) ? given[name] : undefined;
-    // Where the bytes are no UTF-8 the platforms leave the escapes as they came.
+    const value = Object.hasOwn(params, name) ? params[name] : undefined;
+    // Platforms leave escapes unchanged if their bytes are not UTF-8.
     return typeof value === 'string' && value.includes('%') ? undefined : value;
   };
   const uid = readUid(own('id'));

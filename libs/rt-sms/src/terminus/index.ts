@@ -1,4 +1,4 @@
-/** Needs `@nestjs/terminus`, for its types as well. @module nestjs-rt-sms/terminus */
+/** Requires `@nestjs/terminus` to be installed, also for its types. @module nestjs-rt-sms/terminus */
 import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
@@ -6,8 +6,8 @@ import { getRtSmsToken } from '../rt-sms.tokens.js';
 import type { RtSmsService } from '../rt-sms.service.js';
 
 /**
- * For `@nestjs/terminus`: whether the gateway takes this account. Asks at most once in 30 s, free of charge. For readiness;
- * as a liveness check it would restart processes that are well.
+ * Health indicator for `@nestjs/terminus`: up while the gateway accepts the account. It sends at most one request in 30 s, free
+ * of charge. Use it for readiness; as a liveness check it would restart healthy processes.
  */
 @Injectable()
 export class RtSmsHealthIndicator {
@@ -16,7 +16,11 @@ export class RtSmsHealthIndicator {
     @Inject(ModuleRef) private readonly modules: ModuleRef,
   ) {}
 
-  /** Up while the gateway takes the account. @param key the name in the answer @param account a named one, else the default */
+  /**
+   * Checks the account.
+   * @param key name of the indicator in the health result
+   * @param account name of the account, by default the default account
+   */
   async isHealthy(key = 'rt-sms', account?: string): Promise<HealthIndicatorResult> {
     const indicator = this.indicators.check(key);
     const sms = this.modules.get<RtSmsService>(getRtSmsToken(account), { strict: false });

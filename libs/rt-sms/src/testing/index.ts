@@ -29,11 +29,11 @@ const EMITTER: OptionalFactoryDependency = { token: EventEmitter2, optional: tru
 
 type LifeCycle = OnModuleInit & BeforeApplicationShutdown & OnApplicationShutdown;
 
-/** A message that the recorder was given. */
+/** A message that the recorder has recorded. `queueId` is the id of an enqueued message. */
 export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: string };
 
 /**
- * Stands in for `RtSmsService` in unit tests: records what would be sent, checks it as the real one does, and sends nothing.
+ * Replacement for `RtSmsService` in unit tests. It validates messages as the service does, records them and sends nothing.
  *
  * ```ts
  * const sms = new RtSmsRecorder();
@@ -43,19 +43,21 @@ export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: stri
  * ```
  */
 export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
-  /** Everything that was sent or enqueued, in order. */
+  /** Messages that were sent or enqueued, in order. */
   readonly sent: RecordedSms[] = [];
-  /** Uids that were given to `track`. */
+  /** Uids that were passed to `track`. */
   readonly tracked: string[] = [];
+  /** Name of the account that the recorder replaces. */
   readonly account: string;
-  /** For the `providers` of a testing module: the service's tokens, with this recorder behind them. */
+  /** Providers for a testing module: the tokens of the service, resolved to this recorder. */
   readonly providers: Provider[];
   /**
-   * Puts the recorder in the place of the account of a whole application:
+   * Factory that replaces the account in a complete application:
    * `Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getRtSmsToken()).useFactory(sms.override)`.
    */
   readonly override: { factory: (emitter?: EventEmitter2) => RtSmsRecorder; inject: OptionalFactoryDependency[] };
   private readonly subject = new Subject<RtSmsStatusEvent>();
+  /** Statuses that `emitStatus` has emitted. */
   readonly statuses$ = this.subject.asObservable();
   private readonly statuses = new Map<string, RtSmsStatusEvent>();
   private readonly failures: Error[] = [];
@@ -119,7 +121,9 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
     const checked = this.input.message(message, options);
     if (options.signal?.aborted)
-      throw new RtSmsAbortedError("The caller's signal ended the send", 'not_sent', { account: this.account });
+      throw new RtSmsAbortedError("The caller's signal ended the call before anything was sent", 'not_sent', {
+        account: this.account,
+      });
     this.fail();
     const { msisdn, shortcode, segments, uid, attempts } = this.record(checked);
     return { uid, msisdn, shortcode, segments, attempts };
@@ -144,9 +148,9 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   private async queue(checked: ReturnType<InputValidator['items']>): Promise<QueuedSms[]> {
     const fresh = new Map<string, (typeof checked)[number]>();
     for (const item of checked) {
-      const known = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
-      if (!known) fresh.set(item.id, item);
-      else if (known.text !== item.text || known.msisdn !== item.msisdn || known.shortcode !== item.shortcode) {
+      const earlier = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
+      if (!earlier) fresh.set(item.id, item);
+      else if (earlier.text !== item.text || earlier.msisdn !== item.msisdn || earlier.shortcode !== item.shortcode) {
         throw new RtSmsValidationError([idTaken(item.id)], { account: this.account });
       }
     }
@@ -179,7 +183,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       gatewayStatus: 'awaiting_report',
       final: false,
     };
-    return { uid: known, status, gatewayStatus, final, ...(sent ? { msisdn: sent.msisdn, text: sent.text } : {}) };
+    return { uid: checked, status, gatewayStatus, final, ...(sent ? { msisdn: sent.msisdn, text: sent.text } : {}) };
   }
 
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
