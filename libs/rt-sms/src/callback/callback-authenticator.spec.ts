@@ -16,12 +16,12 @@ describe('the secret', () => {
     ['none', [SECRET], undefined, 'refused'],
     ['an empty one', [SECRET], '', 'refused'],
     ['its beginning', [SECRET], SECRET.slice(0, -1), 'refused'],
-    ['more than it', [SECRET], `${SECRET}x`, 'refused'],
+    ['the right one with an addition', [SECRET], `${SECRET}x`, 'refused'],
     ['another case', [SECRET], SECRET.toUpperCase(), 'refused'],
-    ['two at once', [SECRET, OTHER], `${SECRET},${OTHER}`, 'refused'],
-    ['none where none is configured', [], undefined, 'hint'],
-    ['one where none is configured', [], SECRET, 'refused'],
-    ['the right one in a list', [SECRET], [SECRET], 'refused'],
+    ['both in one value', [SECRET, OTHER], `${SECRET},${OTHER}`, 'refused'],
+    ['none if none is configured', [], undefined, 'hint'],
+    ['one if none is configured', [], SECRET, 'refused'],
+    ['the right one in an array', [SECRET], [SECRET], 'refused'],
     ['an object', [SECRET], { secret: SECRET }, 'refused'],
     ['null', [SECRET], null, 'refused'],
   ])('%s', (_, secrets: string[], secret: unknown, trust) => expect(check({ secrets }, secret)).toBe(trust));
@@ -62,7 +62,7 @@ describe('allowFrom', () => {
     const check = (secrets: string[], secret: string | undefined) =>
       new CallbackAuthenticator({ secrets, allowFrom }).check({ secret, ip });
     expect(check([SECRET], SECRET)).toBe(allowed ? 'believed' : 'refused');
-    // It narrows; it never makes one believed.
+    // allowFrom only narrows and does not replace the secret.
     expect(check([], undefined)).toBe(allowed ? 'hint' : 'refused');
     expect(check([SECRET], OTHER)).toBe('refused');
     expect(check([SECRET], undefined)).toBe('refused');

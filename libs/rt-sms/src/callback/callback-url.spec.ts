@@ -2,7 +2,7 @@ import { callbackPathOf, callbackUrl, newCallbackSecret } from './callback-url.j
 
 const SECRET = 'hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA';
 
-it('newCallbackSecret makes another one of 24 bytes each time', () => {
+it('newCallbackSecret generates a different secret of 24 bytes each time', () => {
   const secrets = Array.from({ length: 1_000 }, newCallbackSecret);
   expect(new Set(secrets).size).toBe(1_000);
   for (const secret of secrets) {
@@ -19,7 +19,7 @@ it.each([
   ['https://shop.example', { callbackPath: '/hooks/sms/' }, `https://shop.example/hooks/sms/${SECRET}`],
 ])('callbackUrl of %s and %j', (base, account, url) => expect(callbackUrl(base, SECRET, account)).toBe(url));
 
-it('callbackUrl takes addresses only', () => {
+it('callbackUrl rejects a base that is not a URL', () => {
   expect(() => callbackUrl('shop.example', SECRET)).toThrow('Invalid URL');
 });
 

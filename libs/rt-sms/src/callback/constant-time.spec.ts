@@ -8,12 +8,12 @@ const { CallbackAuthenticator } = await import('./callback-authenticator.js');
 const SECRETS = ['the-first-of-three', 'the-second-of-three', 'the-third-of-three'];
 
 it.each([...SECRETS, 'the-first-of-thref', 'x', '', 'x'.repeat(10_000)])(
-  'compares digests of one length, all of them, in constant time: %s',
+  'compares the digests of all secrets, with one length and in constant time: %s',
   (secret) => {
     const authenticity = new CallbackAuthenticator({ secrets: SECRETS, allowFrom: [] });
     timingSafeEqual.mockClear();
     expect(authenticity.check({ secret })).toBe(SECRETS.includes(secret) ? 'believed' : 'refused');
-    expect(timingSafeEqual.mock.calls.map(([given, expected]) => [given.byteLength, expected.byteLength])).toEqual(
+    expect(timingSafeEqual.mock.calls.map(([actual, expected]) => [actual.byteLength, expected.byteLength])).toEqual(
       SECRETS.map(() => [64, 64]),
     );
   },

@@ -2,14 +2,14 @@ import * as fc from 'fast-check';
 import { isFinal, SMS_STATUSES, type SmsStatus } from '../message/status.js';
 import { applyReport, finalOf, statusEvent, type DeliveryState } from './delivery-state.js';
 
-interface Said {
+interface Reported {
   status: SmsStatus;
   gatewayStatus: string;
   source: 'callback' | 'poll';
   confirmed: boolean;
 }
 
-const said: fc.Arbitrary<Said> = fc
+const reported: fc.Arbitrary<Reported> = fc
   .record({
     status: fc.constantFrom(...SMS_STATUSES),
     raw: fc.constantFrom('queued', 'moderation'),
@@ -22,8 +22,8 @@ const said: fc.Arbitrary<Said> = fc
     confirmed,
   }));
 
-/** Applies a history; what was emitted, and what each report came to. */
-function play(history: readonly Said[]) {
+/** Applies a history. Returns the emitted statuses, and the kind of each transition. */
+function play(history: readonly Reported[]) {
   let state: DeliveryState = {};
   const kinds: string[] = [];
   const emitted: NonNullable<DeliveryState['last']>[] = [];
@@ -33,22 +33,22 @@ function play(history: readonly Said[]) {
     expect(JSON.stringify(state)).toBe(before);
     kinds.push(transition.kind);
     if (transition.kind !== 'changed') continue;
-    // As a store gives it back.
+    // Passed through JSON, as a store does.
     state = JSON.parse(JSON.stringify(transition.state)) as DeliveryState;
     emitted.push(transition.state.last);
   }
   return { state, kinds, emitted };
 }
-const callback = (status: SmsStatus, gatewayStatus: string = status): Said => ({
+const callback = (status: SmsStatus, gatewayStatus: string = status): Reported => ({
   status,
   gatewayStatus,
   source: 'callback',
   confirmed: false,
 });
-const answer = (status: SmsStatus): Said => ({ status, gatewayStatus: status, source: 'poll', confirmed: true });
+const answer = (status: SmsStatus): Reported => ({ status, gatewayStatus: status, source: 'poll', confirmed: true });
 
 describe('applyReport', () => {
-  it('emits each status once, and none after a final one', () => {
+  it('emits each status once, and none after a final status', () => {
     const { emitted, kinds } = play([
       callback('awaiting_report'),
       answer('awaiting_report'),
@@ -68,7 +68,7 @@ describe('applyReport', () => {
     expect(kinds.filter((kind) => kind === 'duplicate')).toHaveLength(4);
   });
 
-  it('a second final status needs the confirmation of the gateway, which corrects the first one, once', () => {
+  it('a second final status corrects the first one only after the gateway confirms it, and only once', () => {
     const { emitted, kinds } = play([
       callback('delivered'),
       callback('failed'),
@@ -80,14 +80,14 @@ describe('applyReport', () => {
     expect(emitted).toMatchObject([{ status: 'delivered' }, { status: 'failed', corrects: 'delivered' }]);
   });
 
-  it('remembers a bounded number of unknown statuses, and still takes a final one', () => {
+  it('remembers a limited number of unknown statuses, and still accepts a final one', () => {
     const words = Array.from({ length: 40 }, (_, n) => callback('unknown', `word${n}`));
     const { emitted, state } = play([...words, callback('delivered')]);
     expect(emitted).toHaveLength(17);
     expect(state).toEqual({ last: expect.objectContaining({ status: 'delivered' }) });
   });
 
-  it('keeps neither number nor text of a status answer', () => {
+  it('does not store the number and text of a status answer', () => {
     const report = { ...answer('delivered'), msisdn: '79270000001', text: 'Hello', parts: 2 };
     const { last } = (applyReport({}, report, 'poll', true, 7) as { state: DeliveryState }).state;
     expect(last).toEqual({
@@ -100,9 +100,9 @@ describe('applyReport', () => {
     });
   });
 
-  it('whatever the history: no status twice, nothing after the final one but one confirmed correction', () => {
+  it('any history emits no status twice, and after the final one only one confirmed correction', () => {
     fc.assert(
-      fc.property(fc.array(said, { maxLength: 40 }), (history) => {
+      fc.property(fc.array(reported, { maxLength: 40 }), (history) => {
         const { emitted, state } = play(history);
         const names = emitted.map(({ status, gatewayStatus, corrects }) => [status, gatewayStatus, corrects].join());
         expect(new Set(names).size).toBe(names.length);
@@ -111,7 +111,7 @@ describe('applyReport', () => {
         expect(finals.length).toBeLessThanOrEqual(2);
         expect(finals.map(({ corrects }) => corrects)).toEqual([undefined, finals[0]?.status].slice(0, finals.length));
         if (finals[1]) expect(finals[1].confirmed).toBe(true);
-        // Nothing final is lost: the first one that was reported is the first one that was emitted.
+        // No final status is lost: the first reported one is the first emitted one.
         expect(finals[0]?.status).toBe(history.find(({ status }) => isFinal(status))?.status);
         expect(finalOf(state)?.status).toBe(finals.at(-1)?.status);
       }),
@@ -119,7 +119,7 @@ describe('applyReport', () => {
   });
 });
 
-it('statusEvent gives an event of the record, with its stable id', () => {
+it('statusEvent returns an event of the record, with its stable id', () => {
   const [last] = play([callback('unknown', 'queued')]).emitted;
   expect(statusEvent('otp', 'message-id-1', 'order 1', { ...last!, at: 1_700_000_000_000 })).toMatchObject({
     id: 'otp:message-id-1:unknown:queued',

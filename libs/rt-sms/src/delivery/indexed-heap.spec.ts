@@ -22,8 +22,8 @@ const drain = (heap: IndexedHeap<Item>) => {
 };
 const ascending = (keys: readonly number[]) => keys.toSorted((a, b) => a - b);
 
-describe('Heap', () => {
-  it('gives its items in order, whatever order they came in', () => {
+describe('IndexedHeap', () => {
+  it('returns its items in order, for any order of insertion', () => {
     fc.assert(
       fc.property(fc.array(fc.integer()), (keys) => {
         expect(drain(heapOf(keys).heap)).toEqual(ascending(keys));
@@ -31,7 +31,7 @@ describe('Heap', () => {
     );
   });
 
-  it('stays in order while items are put in, moved and taken out from anywhere', () => {
+  it('stays in order while items are inserted, moved and removed', () => {
     const step = fc.record({
       item: fc.nat({ max: 39 }),
       key: fc.nat({ max: 50 }),
@@ -65,7 +65,7 @@ describe('Heap', () => {
     );
   });
 
-  it('leaves an item alone that is in no heap, or in another one', () => {
+  it('ignores the removal of an item that is in another heap or in none', () => {
     const { heap, items } = heapOf([2, 1]);
     const other = heapOf([4, 3, 5]);
     heap.remove(new Item(0));

@@ -12,7 +12,7 @@ const MESSAGE = {
   priority: 'normal',
   notBefore: 0,
 } as const;
-/** What is the same of all hosts here: no rate, and nothing around a job. */
+/** Common part of all hosts: no rate, and no spans. */
 const HOST = {
   options: { account: 'default', engineLimit: 10, idempotencyMs: DAY_MS },
   acquirePermit: (go: (permit: undefined) => void) => {
@@ -29,7 +29,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-it('an expiry further off than a timer reaches holds, also where the message is on its way when the timer ends', async () => {
+it('an expiry beyond the longest timer works, also if the message is in flight when the timer fires', async () => {
   const outcomes: string[] = [];
   let fail: ((error: Error) => void) | undefined;
   const host = {
@@ -46,7 +46,7 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   expect(fail).toBeDefined();
   fail!(new RtSmsConnectionError('refused', false, { account: 'default', operation: 'send' }));
   fail = undefined;
-  // It is sent again, and on its way again when its time is over; that is for the send to say.
+  // The retry is in flight when the message expires, so the outcome depends on that send.
   await jest.advanceTimersByTimeAsync(4 * DAY_MS);
   expect(fail).toBeDefined();
   fail!(new RtSmsConnectionError('refused', false, { account: 'default', operation: 'send' }));
@@ -58,7 +58,7 @@ it('an expiry further off than a timer reaches holds, also where the message is 
   for (const [, ms] of timers.mock.calls) expect(ms).toBeLessThan(2 ** 31);
 });
 
-it('a delay is not longer where the clock of the day is set back, nor an id remembered for less', async () => {
+it('a system clock that is set back does not lengthen a delay, and one set forward does not forget an id', async () => {
   const sent: string[] = [];
   const host = {
     ...HOST,
@@ -85,7 +85,7 @@ it('a delay is not longer where the clock of the day is set back, nor an id reme
   expect(sent).toEqual(['later']);
 });
 
-it('a start under the rate that comes when nothing waits any more is given back', async () => {
+it('a permit that is granted when no message waits is released', async () => {
   const starts: ((permit: RatePermit) => void)[] = [];
   const host = {
     ...HOST,
@@ -109,7 +109,7 @@ it('a start under the rate that comes when nothing waits any more is given back'
   expect(starts).toHaveLength(1);
 });
 
-it('messages that a shutdown refuses are warned of once, with their count and nothing of them', async () => {
+it('a shutdown logs one warning with the number of refused messages, without their content', async () => {
   const warn = jest.fn();
   const refused: string[] = [];
   const host = {
@@ -130,7 +130,7 @@ it('messages that a shutdown refuses are warned of once, with their count and no
   expect(warn.mock.calls.join()).not.toMatch(/Hello|79270000001/);
 });
 
-it('a shutdown with an empty queue is not warned of', async () => {
+it('a shutdown with an empty queue logs no warning', async () => {
   const warn = jest.fn();
   const engine = new MemoryEngine({
     ...HOST,

@@ -7,7 +7,7 @@ const wrongIp = new RtSmsAuthError('wrong_ip', { httpStatus: 403 });
 const notFound = new RtSmsNotFoundError('transaction_not_found', { httpStatus: 200 });
 const timeout = new RtSmsTimeoutError('late', 'not_sent', {});
 
-describe('AuthGate', () => {
+describe('AuthCircuitBreaker', () => {
   beforeEach(() => {
     jest.useFakeTimers();
     jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
@@ -18,8 +18,8 @@ describe('AuthGate', () => {
     jest.restoreAllMocks();
   });
 
-  /** A gate whose probe meets the gateway as `answer` has it. */
-  function gate() {
+  /** A circuit breaker whose probe receives `answer`. */
+  function setUp() {
     const it = { answer: wrongIp as Error | undefined, probes: 0, opened: 0 };
     const auth = new AuthCircuitBreaker(async () => {
       it.probes++;
@@ -30,8 +30,8 @@ describe('AuthGate', () => {
     return Object.assign(it, { auth });
   }
 
-  it('is shut by a refusal of login, password or address, and by nothing else', () => {
-    const { auth } = gate();
+  it('opens only when the gateway rejects login, password or address', () => {
+    const { auth } = setUp();
     auth.onOutcome(timeout);
     auth.onOutcome(notFound);
     auth.onOutcome();
@@ -40,8 +40,8 @@ describe('AuthGate', () => {
     expect(auth.error).toBe(wrongIp);
   });
 
-  it('says once what is wrong, and probes with a pause that doubles up to five minutes', async () => {
-    const it = gate();
+  it('logs the problem once, and probes with a pause that doubles up to five minutes', async () => {
+    const it = setUp();
     for (let n = 0; n < 100; n++) it.auth.onOutcome(wrongIp);
     expect(Logger.prototype.error).toHaveBeenCalledTimes(1);
     expect(Logger.prototype.error).toHaveBeenCalledWith(expect.stringContaining('IP-адреса клиента'));
@@ -55,8 +55,8 @@ describe('AuthGate', () => {
     expect(Logger.prototype.error).toHaveBeenCalledTimes(1);
   });
 
-  it('opens at the first sign that the gateway takes this process, and starts over with the next refusal', async () => {
-    const it = gate();
+  it('closes when the gateway first accepts this process, and starts over with the next rejection', async () => {
+    const it = setUp();
     it.auth.onOutcome(wrongIp);
     await jest.advanceTimersByTimeAsync(5_000);
     it.answer = notFound;
@@ -69,16 +69,16 @@ describe('AuthGate', () => {
     expect(it.probes).toBe(3);
   });
 
-  it('opens without waiting for its probe when any other request succeeds', () => {
-    const it = gate();
+  it('closes without waiting for its probe when any other request succeeds', () => {
+    const it = setUp();
     it.auth.onOutcome(wrongIp);
     it.auth.onOutcome();
     expect(it).toMatchObject({ probes: 0, opened: 1 });
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('stays shut, and goes on probing, while the gateway cannot be reached', async () => {
-    const it = gate();
+  it('stays open and continues to probe while the gateway cannot be reached', async () => {
+    const it = setUp();
     it.auth.onOutcome(wrongIp);
     it.answer = timeout;
     await jest.advanceTimersByTimeAsync(5_000);
@@ -87,8 +87,8 @@ describe('AuthGate', () => {
     expect(it).toMatchObject({ probes: 2, opened: 0 });
   });
 
-  it('probes no more once it is closed, whatever still comes in', async () => {
-    const it = gate();
+  it('does not probe after close(), regardless of later outcomes', async () => {
+    const it = setUp();
     it.auth.onOutcome(wrongIp);
     it.auth.close();
     it.auth.onOutcome(wrongIp);

@@ -19,17 +19,17 @@ const DENIED = answer({ reason: 'wrong_credentials', status: 'error' });
 const notSent = (code: string) => new TransportFailure(code, { cause: Object.assign(new Error(code), { code }) });
 const permanent = new TransportFailure('CERT_HAS_EXPIRED', { permanent: true });
 const full = new TransportFailure('0 requests wait', { overloaded: true });
-/** The one failure after the request has left. */
+/** Failure after the request has left. */
 const lost = new TransportFailure('the connection was lost');
 
-/** A wire of which each request has the next of these endings, the last for all that follow; its own requests are counted. */
-function gatewayOver(endings: (GatewayAnswer | TransportFailure)[], given: Partial<RtSmsOptions> = {}) {
-  const options = resolveOptions({ login: 'shop', password: 'secret', ...given }, 'default', false);
+/** A gateway whose requests end with these endings, one after the other; the last one repeats. Counts the requests. */
+function gatewayOver(endings: (GatewayAnswer | TransportFailure)[], more: Partial<RtSmsOptions> = {}) {
+  const options = resolveOptions({ login: 'shop', password: 'secret', ...more }, 'default', false);
   const transport = new Transport({ ...options, connectMs: 1 });
   let requests = 0;
-  transport.send = async (_request, exchange: RequestAttempt) => {
+  transport.send = async (_request, attempt: RequestAttempt) => {
     const ending = endings[Math.min(requests++, endings.length - 1)]!;
-    if (!(ending instanceof TransportFailure) || ending === lost) exchange.written = true;
+    if (!(ending instanceof TransportFailure) || ending === lost) attempt.written = true;
     if (ending instanceof TransportFailure) throw ending;
     return ending;
   };
@@ -37,8 +37,8 @@ function gatewayOver(endings: (GatewayAnswer | TransportFailure)[], given: Parti
   return { gateway: new GatewayClient(options, http, transport), http, requests: () => requests };
 }
 
-async function send(endings: (GatewayAnswer | TransportFailure)[], given?: Partial<RtSmsOptions>) {
-  const { gateway, requests } = gatewayOver(endings, given);
+async function send(endings: (GatewayAnswer | TransportFailure)[], more?: Partial<RtSmsOptions>) {
+  const { gateway, requests } = gatewayOver(endings, more);
   const result = await gateway.send(MESSAGE).catch((error: RtSmsError) => error);
   const { attempts } = result;
   expect(requests()).toBe(attempts);
@@ -47,47 +47,43 @@ async function send(endings: (GatewayAnswer | TransportFailure)[], given?: Parti
 
 describe('a send', () => {
   it.each([
-    ['not sent is repeated', [notSent('ECONNREFUSED'), SENT], { attempts: 2, ended: UID }],
-    ['not sent is repeated twice', [notSent('ECONNREFUSED')], { attempts: 3, ended: 'not_sent' }],
-    [
-      'whose name could not be looked up now is repeated twice',
-      [notSent('EAI_AGAIN')],
-      { attempts: 3, ended: 'not_sent' },
-    ],
-    ['whose name does not exist is repeated once', [notSent('ENOTFOUND')], { attempts: 2, ended: 'not_sent' }],
-    ['not sent for good is not repeated', [permanent, SENT], { attempts: 1, ended: 'not_sent' }],
-    ['without a place in the queue is not repeated', [full, SENT], { attempts: 1, ended: 'not_sent' }],
-    ['not saved is repeated', [UNSAVED, SENT], { attempts: 2, ended: UID }],
-    ['not saved is repeated twice', [UNSAVED], { attempts: 3, ended: 'rejected' }],
-    ['refused is not repeated', [DENIED, SENT], { attempts: 1, ended: 'rejected' }],
-    ['of which nobody knows is not repeated', [lost, SENT], { attempts: 1, ended: 'unknown' }],
-    ['not saved, then lost, is not repeated', [UNSAVED, lost, SENT], { attempts: 2, ended: 'unknown' }],
+    ['that was not sent is retried', [notSent('ECONNREFUSED'), SENT], { attempts: 2, ended: UID }],
+    ['that was not sent is retried twice', [notSent('ECONNREFUSED')], { attempts: 3, ended: 'not_sent' }],
+    ['is retried twice after a temporary DNS failure', [notSent('EAI_AGAIN')], { attempts: 3, ended: 'not_sent' }],
+    ['is retried once if the host does not exist', [notSent('ENOTFOUND')], { attempts: 2, ended: 'not_sent' }],
+    ['is not retried after a permanent failure', [permanent, SENT], { attempts: 1, ended: 'not_sent' }],
+    ['is not retried if the queue is full', [full, SENT], { attempts: 1, ended: 'not_sent' }],
+    ['that was not saved is retried', [UNSAVED, SENT], { attempts: 2, ended: UID }],
+    ['that was not saved is retried twice', [UNSAVED], { attempts: 3, ended: 'rejected' }],
+    ['that was rejected is not retried', [DENIED, SENT], { attempts: 1, ended: 'rejected' }],
+    ['with an unknown outcome is not retried', [lost, SENT], { attempts: 1, ended: 'unknown' }],
+    ['that was not saved and then lost is not retried', [UNSAVED, lost, SENT], { attempts: 2, ended: 'unknown' }],
   ])('%s', async (_, endings, expected) => {
     expect(await send(endings)).toEqual(expected);
   });
 
   it.each([notSent('ECONNREFUSED'), notSent('ENOTFOUND'), UNSAVED])(
-    'is not repeated with retry.send 0',
+    'is not retried with retry.send 0',
     async (ending) => {
       expect(await send([ending, SENT], { retry: { send: 0 } })).toMatchObject({ attempts: 1 });
     },
   );
 
-  it('is repeated as often as retry.send says', async () => {
+  it('is retried at most retry.send times', async () => {
     expect(await send([UNSAVED], { retry: { send: 4 } })).toMatchObject({ attempts: 5, ended: 'rejected' });
   });
 
-  it('ends with its failure rather than wait beyond its deadline', async () => {
+  it('ends with its failure and does not wait beyond its deadline', async () => {
     const { gateway } = gatewayOver([notSent('ECONNREFUSED')], { retry: { send: 10 } });
     const began = performance.now();
     const error = await gateway.send(MESSAGE, { timeoutMs: 150 }).catch((failure: RtSmsError) => failure);
     expect(error).toMatchObject({ code: 'RT_SMS_CONNECTION', outcome: 'not_sent' });
-    // All ten repeats would take 13 s in the mean.
+    // All ten retries would take 13 s on average.
     expect(performance.now() - began).toBeLessThan(2_000);
   });
 });
 
-it('what is too late or no longer wanted when it begins is not sent, and gives its start under the rate back', async () => {
+it('a send that is too late or aborted when it begins is not sent and releases its permit', async () => {
   const { gateway, requests } = gatewayOver([SENT], { rate: { perSecond: 1 } });
   for (const limits of [{ startBefore: Date.now() - 1 }, { signal: AbortSignal.abort() }]) {
     let permit: RatePermit | undefined;
@@ -102,7 +98,7 @@ it('what is too late or no longer wanted when it begins is not sent, and gives i
 });
 
 it.each([{ cert: 'garbage' }, { key: 'garbage', passphrase: 'open sesame' }])(
-  'certificates that cannot be used stop the start: %j',
+  'unusable certificates stop the start: %j',
   (tls) => {
     const start = () => gatewayOver([SENT], { tls, proxy: 'http://127.0.0.1:3128' });
     expect(start).toThrow(RtSmsConfigError);
@@ -111,11 +107,11 @@ it.each([{ cert: 'garbage' }, { key: 'garbage', passphrase: 'open sesame' }])(
   },
 );
 
-it('a proxy whose password has a stray % is no reason to fail', () => {
+it('a stray % in the password of a proxy is accepted', () => {
   expect(() => gatewayOver([SENT], { proxy: 'http://us%er:100%@127.0.0.1:3128' })).not.toThrow();
 });
 
-it('what an interceptor throws it would throw again: nothing was sent, and nothing is repeated', async () => {
+it('an error of a request interceptor is not retried, and nothing was sent', async () => {
   const { gateway, http, requests } = gatewayOver([SENT]);
   http.axiosRef.interceptors.request.use(() => {
     throw new Error('no');
@@ -129,7 +125,7 @@ it('what an interceptor throws it would throw again: nothing was sent, and nothi
   expect(requests()).toBe(0);
 });
 
-it('a status request is repeated whatever kept it from an answer', async () => {
+it('a status request is retried after any transient failure', async () => {
   for (const ending of [notSent('ECONNREFUSED'), lost, UNSAVED]) {
     const { gateway, requests } = gatewayOver([ending]);
     const error = await gateway.status(UID).catch((failure: RtSmsError) => failure);
@@ -137,7 +133,7 @@ it('a status request is repeated whatever kept it from an answer', async () => {
   }
 });
 
-it('an outage of 1000 sends makes at most a fifth more requests', async () => {
+it('an outage during 1000 sends adds at most a fifth to the requests', async () => {
   const { gateway, requests } = gatewayOver([notSent('ECONNREFUSED')]);
   const began = performance.now();
   await Promise.allSettled(Array.from({ length: 1_000 }, () => gateway.send(MESSAGE)));

@@ -5,20 +5,20 @@ import { RateLimiter } from './rate-limiter.js';
 beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());
 
-/** The most starts that lie in any one second. */
+/** Maximum number of starts in any second. */
 function busiest(starts: number[]): number {
   return Math.max(0, ...starts.map((from) => starts.filter((at) => at >= from && at < from + 1_000).length));
 }
 
 const arrival = fc.record({
   afterMs: fc.integer({ min: 0, max: 400 }),
-  /** How long it waits before it gives up; most do not. */
-  /** From its turn to its start; negative: it gives its turn back. */
+  /** Time from the permit to the start. A negative value releases the permit instead. */
   delayMs: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: -1_500, max: 1_500 })),
+  /** Time after which the wait is cancelled. */
   patienceMs: fc.oneof({ weight: 3, arbitrary: fc.constant(Infinity) }, fc.integer({ min: 0, max: 2_000 })),
 });
 
-it('never lets more start in any sliding second, however late they start, and lets them as soon as it may', () => {
+it('limits the starts in any sliding second, also of late starts, and grants permits as soon as possible', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 20 }), fc.array(arrival, { maxLength: 80 }), (perSecond, arrivals) => {
       const rate = new RateLimiter(perSecond);
@@ -28,7 +28,7 @@ it('never lets more start in any sliding second, however late they start, and le
       arrivals.forEach(({ afterMs, patienceMs, delayMs }, n) => {
         jest.advanceTimersByTime(afterMs);
         waiting.add(n);
-        const leave = rate.acquire((permit) => {
+        const cancel = rate.acquire((permit) => {
           waiting.delete(n);
           granted++;
           const start = () => {
@@ -36,18 +36,18 @@ it('never lets more start in any sliding second, however late they start, and le
             starts.push({ n, at: performance.now() });
             permit.start();
           };
-          // What has its turn may still have to wait for a connection, and may never get one.
+          // A send with a permit may still wait for a connection, or never get one.
           if (delayMs === 0) start();
           else if (delayMs < 0) setTimeout(() => (granted--, permit.release()), -delayMs);
           else setTimeout(start, delayMs);
         });
         if (patienceMs !== Infinity) {
           setTimeout(() => {
-            leave();
+            cancel();
             waiting.delete(n);
           }, patienceMs);
         }
-        // Whoever waits does so because the last second is full.
+        // Sends wait only while the last second is full.
         const since = performance.now() - 1_011;
         if (waiting.size > 0)
           expect(starts.filter(({ at }) => at > since).length + granted).toBeGreaterThanOrEqual(perSecond);
@@ -60,7 +60,7 @@ it('never lets more start in any sliding second, however late they start, and le
   );
 });
 
-it('starts at once what is free', () => {
+it('grants free permits at once', () => {
   const rate = new RateLimiter(3);
   const starts: number[] = [];
   for (let n = 0; n < 4; n++) {
@@ -76,12 +76,12 @@ it('starts at once what is free', () => {
   expect(starts).toEqual([0, 1, 2, 3]);
 });
 
-it('charges nothing for a place that is given up, and holds no timer for nobody', () => {
+it('does not count cancelled waits, and has no timer without waits', () => {
   const rate = new RateLimiter(1);
   rate.acquire((permit) => permit.start());
-  const leave = Array.from({ length: 10 }, () => rate.acquire(() => expect(true).toBe(false)));
+  const cancels = Array.from({ length: 10 }, () => rate.acquire(() => expect(true).toBe(false)));
   expect(jest.getTimerCount()).toBe(1);
-  for (const give of leave) give();
+  for (const cancel of cancels) cancel();
   expect(jest.getTimerCount()).toBe(0);
   let started = false;
   rate.acquire(() => (started = true));

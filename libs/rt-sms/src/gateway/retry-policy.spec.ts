@@ -5,7 +5,7 @@ beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());
 
 describe('backoffMs', () => {
-  it('lies anywhere below a bound that doubles from 100 ms to 5 s', () => {
+  it('is random below a limit that doubles from 100 ms to 5 s', () => {
     for (const [attempt, bound] of [
       [1, 100],
       [2, 200],
@@ -23,7 +23,7 @@ describe('backoffMs', () => {
   });
 });
 
-/** What 1000 calls make of an outage in which each would be repeated without end, `everyMs` apart. */
+/** Attempts of 1000 calls in an outage, `everyMs` apart, each retried as often as the budget allows. */
 function outage(budget: RetryBudget, everyMs: number) {
   let attempts = 0;
   for (let call = 0; call < 1_000; call++) {
@@ -36,13 +36,13 @@ function outage(budget: RetryBudget, everyMs: number) {
 }
 
 describe('RetryBudget', () => {
-  it.each([0, 1, 10, 100])('keeps an outage of 1000 calls, one each %d ms, from being amplified', (everyMs) => {
+  it.each([0, 1, 10, 100])('does not amplify an outage of 1000 calls, one every %d ms', (everyMs) => {
     const { attempts, seconds } = outage(new RetryBudget(), everyMs);
     expect(attempts).toBeLessThanOrEqual(1_000 * 1.2 + 20 + seconds);
     expect(attempts).toBeGreaterThan(1_000 * 1.2 + seconds - 1);
   });
 
-  it('lets a quiet service always repeat, and saves up no more than 20', () => {
+  it('always allows retries of a quiet service, and saves at most 20', () => {
     const budget = new RetryBudget();
     for (let hour = 0; hour < 3; hour++) {
       jest.advanceTimersByTime(3_600_000);
@@ -51,7 +51,7 @@ describe('RetryBudget', () => {
     }
   });
 
-  it('is spent for good once the application ends', () => {
+  it('is empty after the shutdown', () => {
     const budget = new RetryBudget();
     budget.close();
     budget.earn();

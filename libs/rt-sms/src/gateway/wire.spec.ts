@@ -14,7 +14,7 @@ import { bodyCredentials, readCallback, readReport, readSent, sendBody, type Sms
 const UID = 'message-id-VvkmLHkfhCX9';
 const ABOUT: RtSmsErrorContext = { account: 'otp', attempts: 2, durationMs: 12.4, requestId: 'b698337d' };
 
-/** What a POST, or a GET about UID, makes of an answer; a body that is no string is sent as its JSON. */
+/** Results of a POST and of a GET about UID for an answer. A body that is not a string is converted to JSON. */
 const body = (data: unknown) => (typeof data === 'string' ? data : JSON.stringify(data));
 const post = (status: number, data: unknown) => readSent({ status, data: body(data) }, { ...ABOUT, operation: 'send' });
 const get = (status: number, data: unknown) =>
@@ -47,7 +47,7 @@ const without = (key: keyof typeof EXAMPLE) => {
 };
 
 const HTML = '<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body></body>\r\n</html>\r\n';
-/** The white space that a reader of a log or a shell would trip over, and what no alphabet has. */
+/** Control, format and separator characters that could confuse a log or a shell, and characters of no alphabet. */
 const UNCHECKED = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\uFFFD]/u;
 
 describe('a request to send (§2.1.1)', () => {
@@ -56,27 +56,63 @@ describe('a request to send (§2.1.1)', () => {
     expect(sendBody(message)).toEqual({ msisdn: '79111432118', shortcode: 'AVARIA', text: 'Добрый день' });
   });
 
-  it('calls the credentials login and pass', () => {
+  it('names the credentials login and pass', () => {
     expect(bodyCredentials('1sda12e', '1dsnkj1n23')).toEqual({ login: '1sda12e', pass: '1dsnkj1n23' });
   });
 });
 
-// HTTP code, reason, class, retryable, what the message tells its reader to look at.
+// HTTP code, reason, class, retryable, and the fix in the message.
 const REASONS: [number, string, new (...args: never[]) => RtSmsError, boolean, RegExp][] = [
-  [200, 'invalid_request_body', RtSmsRejectedError, false, /report it with the request id/],
-  [200, 'invalid_field_msisdn', RtSmsRejectedError, false, /check the number/],
-  [200, 'invalid_field_shortcode', RtSmsRejectedError, false, /sender name.*registered in the cabinet/],
-  [200, 'invalid_source_address', RtSmsRejectedError, false, /sender name.*operator in the cabinet/],
-  [200, 'invalid_field_text', RtSmsRejectedError, false, /text that is not empty/],
-  [200, 'system_error', RtSmsRejectedError, true, /retry it; .*did not save the message/],
-  [200, 'transaction_not_found', RtSmsNotFoundError, false, /check the uid.*another login/],
+  [200, 'invalid_request_body', RtSmsRejectedError, false, /Fix: report it with the request id/],
+  [200, 'invalid_field_msisdn', RtSmsRejectedError, false, /Fix: check the number; the gateway does not accept it/],
+  [
+    200,
+    'invalid_field_shortcode',
+    RtSmsRejectedError,
+    false,
+    /Fix: use a sender name that is registered in the cabinet/,
+  ],
+  [
+    200,
+    'invalid_source_address',
+    RtSmsRejectedError,
+    false,
+    /Fix: register this sender name for the recipient's operator in the cabinet/,
+  ],
+  [200, 'invalid_field_text', RtSmsRejectedError, false, /Fix: send a text that is not empty/],
+  [
+    200,
+    'system_error',
+    RtSmsRejectedError,
+    true,
+    /Fix: retry it; the gateway has a fault and did not save the message/,
+  ],
+  [
+    200,
+    'transaction_not_found',
+    RtSmsNotFoundError,
+    false,
+    /Fix: check the uid; the gateway has no such message yet, or it belongs to another login/,
+  ],
   [401, 'auth_required', RtSmsAuthError, false, /proxy that removes the Authorization header/],
-  [403, 'wrong_ip', RtSmsAuthError, false, /add the public address.*"IP-адреса клиента".*cabinet.*15/],
-  [403, 'wrong_credentials', RtSmsAuthError, false, /compare login and password.*cabinet/],
+  [
+    403,
+    'wrong_ip',
+    RtSmsAuthError,
+    false,
+    /Fix: add the public address of this server to "IP-адреса клиента".*cabinet \(at most 15\)/,
+  ],
+  [
+    403,
+    'wrong_credentials',
+    RtSmsAuthError,
+    false,
+    /Fix: compare login and password with the HTTP connection in the cabinet/,
+  ],
 ];
 
 describe('errors (§1.6)', () => {
-  it('knows the ten reasons of the table and no other', () => {
+  it('has exactly the ten reasons of the table', () => {
     expect(REASONS.map(([, reason]) => reason)).toEqual([...RT_SMS_REASONS]);
   });
 
@@ -99,7 +135,7 @@ describe('errors (§1.6)', () => {
   it.each([
     'auth_failed',
     'throttled',
-    // Words that every object has.
+    // Properties of every object.
     'constructor',
     'toString',
   ])('a reason that is not in the table: %s', (reason) => {
@@ -119,7 +155,7 @@ describe('errors (§1.6)', () => {
     ['a reason of another type', { status: 'error', reason: { text: 'wrong_ip' } }],
     ['a reason over two lines', { status: 'error', reason: 'wrong_ip\r\nInjected: 1' }],
     ['a success', { result: { uid: UID }, status: 'ok' }],
-  ])('401 and 403 are "not processed" whatever their body: %s', (_, data) => {
+  ])('401 and 403 are "not processed" with any body: %s', (_, data) => {
     for (const httpStatus of [401, 403]) {
       const error = errorOf(post(httpStatus, data));
       expect(error.constructor).toBe(RtSmsAuthError);
@@ -136,10 +172,10 @@ describe('errors (§1.6)', () => {
     'слишком много запросов',
     '__proto__',
     'bad text: Ваш код 4711',
-    // Part of what was sent, though it looks like a word of the gateway's.
+    // Parts of the request that look like words of the gateway.
     'Hello',
     'pass-word',
-  ])('a reason that may be what was sent is not repeated: %s', (reason) => {
+  ])('a reason that may repeat the request is hidden: %s', (reason) => {
     const error = errorOf(
       readSent({ status: 200, data: { status: 'error', reason } }, ABOUT, ['Hello, world', 'the-pass-word']),
     );
@@ -150,7 +186,7 @@ describe('errors (§1.6)', () => {
     );
   });
 
-  it('a reason of the table is what it is, also where the text has its words', () => {
+  it('a reason of the table passes even if the text contains its words', () => {
     const data = { status: 'error', reason: 'invalid_field_text' };
     expect(readSent({ status: 200, data }, ABOUT, ['an invalid field, a text'])).toMatchObject({
       reason: 'invalid_field_text',
@@ -162,16 +198,16 @@ describe('errors (§1.6)', () => {
     ['an empty reason', { status: 'error', reason: '' }],
     ['a null reason', { status: 'error', reason: null }],
     ['a number for a reason', { status: 'error', reason: 7 }],
-    ['a reason beside a success that has no result', { status: 'ok', reason: 'system_error' }],
+    ['a reason with a success that has no result', { status: 'ok', reason: 'system_error' }],
     ['a reason and no status', { reason: 'system_error' }],
     ['the status in upper case', { status: 'ERROR', reason: 'system_error' }],
     ['a reason in an array', [{ status: 'error', reason: 'system_error' }]],
-  ])('an error that cannot be read says nothing certain: %s', (_, data) => {
+  ])('an error that cannot be read is an unknown outcome: %s', (_, data) => {
     expectUncertain(post(200, data));
   });
 
   it.each([300, 301, 302, 307, 308, 400, 402, 404, 405, 408, 413, 429, 451, 500, 501, 502, 503, 504, 520])(
-    'HTTP %i says nothing certain, whatever is in its body',
+    'HTTP %i is an unknown outcome with any body',
     (httpStatus) => {
       for (const data of [{ status: 'error', reason: 'system_error' }, { result: { uid: UID }, status: 'ok' }, HTML]) {
         expectUncertain(post(httpStatus, data), httpStatus);
@@ -182,7 +218,7 @@ describe('errors (§1.6)', () => {
     },
   );
 
-  it.each([201, 202, 206, 299])('HTTP %i: an acceptance is believed, a refusal says nothing certain', (httpStatus) => {
+  it.each([201, 202, 206, 299])('HTTP %i: an acceptance is valid, a rejection is an unknown outcome', (httpStatus) => {
     expect(post(httpStatus, { result: { uid: UID }, status: 'ok' })).toBe(UID);
     expect(reportOf(get(httpStatus, { result: EXAMPLE, status: 'ok' })).status).toBe('delivered');
     for (const reason of ['system_error', 'wrong_ip']) {
@@ -199,7 +235,7 @@ function expectUncertain(value: unknown, httpStatus = 200): void {
   expect(error.message).toMatch(/may have been sent: do not retry it automatically/);
 }
 
-/** No JSON object, at the front of any reader's table. */
+/** Bodies that are not a JSON object. */
 const NO_OBJECTS: [string, string][] = [
   ['nothing', ''],
   ['white space', ' \r\n'],
@@ -224,7 +260,7 @@ describe('the answer to a send (§2.1.2)', () => {
     ['a bare number', '{"result":{"uid":7461983},"status":"ok"}', 'message-id-7461983'],
     ['a BOM', `\uFEFF{"result":{"uid":"${UID}"},"status":"ok"}`, UID],
     ['more fields than documented', `{"result":{"uid":"${UID}","x":1},"status":"ok","y":[]}`, UID],
-    ['a reason beside success', `{"result":{"uid":"${UID}"},"status":"ok","reason":"system_error"}`, UID],
+    ['a reason with a success', `{"result":{"uid":"${UID}"},"status":"ok","reason":"system_error"}`, UID],
   ])('%s', (_, data, uid) => {
     expect(post(200, data)).toBe(uid);
   });
@@ -234,7 +270,7 @@ describe('the answer to a send (§2.1.2)', () => {
     expect(post(200, { result: { uid: 'ABCdef' }, status: 'ok' })).toBe('message-id-ABCdef');
   });
 
-  it('reads a body that an interceptor has parsed already', () => {
+  it('reads a body that an interceptor has already parsed', () => {
     const read = (data: unknown) => readSent({ status: 200, data }, { operation: 'send' });
     expect(read({ result: { uid: UID }, status: 'ok' })).toBe(UID);
     expectUncertainOf(read([{ result: { uid: UID }, status: 'ok' }]));
@@ -249,7 +285,7 @@ describe('the answer to a send (§2.1.2)', () => {
     ['an empty object', {}],
     ['no status', { result: { uid: UID } }],
     ['the uid outside of the result', { uid: UID, status: 'ok' }],
-    ['an odd status', { result: { uid: UID }, status: 'OK' }],
+    ['a status in upper case', { result: { uid: UID }, status: 'OK' }],
     ['no result', { status: 'ok' }],
     ['a null result', { result: null, status: 'ok' }],
     ['a result in an array', { result: [{ uid: UID }], status: 'ok' }],
@@ -258,7 +294,7 @@ describe('the answer to a send (§2.1.2)', () => {
     ...[undefined, null, '', 'message-id-', {}, [UID], true, 'a b', 'a/b', '../x', 'a\nb', 'я', 'x'.repeat(129)].map(
       (uid): [string, unknown] => [`uid ${JSON.stringify(uid)?.slice(0, 20)}`, { result: { uid }, status: 'ok' }],
     ),
-    // Rounded on the way: another message's number, should there be one.
+    // A rounded number could be the uid of another message.
     ['uid beyond what a number can hold', '{"result":{"uid":74619831234567890123},"status":"ok"}'],
     ['uid with a fraction', { result: { uid: 1.5 }, status: 'ok' }],
     ['uid below zero', { result: { uid: -7 }, status: 'ok' }],
@@ -332,10 +368,10 @@ describe('the answer to a status request (§2.2.2)', () => {
     ['part of its number', 'to_8686'],
     ['its text', 'текст'],
     ['the password', 'pass_Summer2026'],
-    // Of another message, which nothing is known of.
-    ['what may be a number', '8 (927) 123-45-67'],
-    ['what may be a number in other digits', '٧٩٢٧١٢٣٤٥٦٧'],
-  ])('a status, an error code and a request id that repeat %s are not passed on', (_, word) => {
+    // Numbers of other messages, which are not in the request.
+    ['a value that may be a number', '8 (927) 123-45-67'],
+    ['a value that may be a number in other digits', '٧٩٢٧١٢٣٤٥٦٧'],
+  ])('a status, an error code and a request id that repeat %s are hidden', (_, word) => {
     const of = (result: object) => {
       const data = { result: { ...EXAMPLE, ...result }, status: 'ok' };
       return readReport({ status: 200, data }, UID, { ...ABOUT, requestId: word.replace(/\W/g, '') }, [
@@ -382,7 +418,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     [' 3', undefined],
     ['', undefined],
     ['9'.repeat(30), undefined],
-    // Nearly a phone number.
+    // One digit short of a phone number.
     [927123456, undefined],
     [true, undefined],
     [[3], undefined],
@@ -406,7 +442,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     [0, undefined],
     [-1, undefined],
     ['-1574087003', undefined],
-    // Milliseconds, or worse: no year that a message can be of.
+    // Milliseconds and larger values: impossible years.
     [1574087003000, undefined],
     [1e300, undefined],
     ['9'.repeat(12), undefined],
@@ -420,7 +456,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     expect('createdAt' in report || 'updatedAt' in report).toBe(iso !== undefined);
   });
 
-  it('tells the two times apart', () => {
+  it('reads the two times separately', () => {
     expect(answer({ created_at: 1574087003, updated_at: '1574087063' })).toMatchObject({
       createdAt: new Date('2019-11-18T14:23:23Z'),
       updatedAt: new Date('2019-11-18T14:24:23Z'),
@@ -441,7 +477,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     expect(without('text')).not.toHaveProperty('text');
   });
 
-  it('reads error_code in the result and, as the table has it, beside the outer status', () => {
+  it('reads error_code in the result and, as in the table, next to the outer status', () => {
     expect(answer({ status: 'rejected', error_code: 'E17' })).toMatchObject({ errorCode: 'E17' });
     expect(answer({ status: 'rejected' }, { error_code: 'E18' })).toMatchObject({ errorCode: 'E18' });
     expect(answer({ status: 'rejected', error_code: 'E17' }, { error_code: 'E18' }).errorCode).toBe('E17');
@@ -449,7 +485,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     expect(answer({ status: 'rejected', error_code: 17 }).errorCode).toBe('17');
   });
 
-  it('has no error code but with rejected', () => {
+  it('has an error code only with rejected', () => {
     expect(answer({ status: 'rejected' })).not.toHaveProperty('errorCode');
     for (const status of ['delivered', 'awaiting_report', 'failed', 'insufficient_balance', 'sent']) {
       expect(answer({ status, error_code: 'E17' }, { error_code: 'E18' })).not.toHaveProperty('errorCode');
@@ -457,7 +493,7 @@ describe('the answer to a status request (§2.2.2)', () => {
   });
 
   it.each([null, '', ' ', 'E\n17', 'x'.repeat(65), ['E17'], {}, true])(
-    'an error code that is none: %j',
+    'an invalid error code is absent: %j',
     (error_code) => {
       expect(answer({ status: 'rejected', error_code }, { error_code })).not.toHaveProperty('errorCode');
     },
@@ -473,7 +509,7 @@ describe('the answer to a status request (§2.2.2)', () => {
     },
   );
 
-  it('takes the bare form of the uid for the same one', () => {
+  it('accepts the uid without its prefix', () => {
     expect(answer({ uid: 'VvkmLHkfhCX9' })).toMatchObject({ uid: UID });
   });
 
@@ -494,7 +530,7 @@ describe('a callback (§3.1.1)', () => {
     'hV3nR8sQ1xZ6bT0w',
     'pass_SUMMER2026',
     'PASS=Summer',
-  ])('a status and an error code that may be a number or hold a secret are not passed on: %s', (word) => {
+  ])('a status and an error code that may contain a number or a secret are hidden: %s', (word) => {
     const secrets = ['hV3nR8sQ1xZ6bT0wK5yM2cF7dJ9gL4pA', 'Summer2026pass'];
     const of = (query: object) => readCallback({ id: '7465', ...query }, secrets)?.report;
     expect(of({ status: word })).toMatchObject({ status: 'unknown', gatewayStatus: 'unrecognised' });
@@ -553,7 +589,7 @@ describe('a callback (§3.1.1)', () => {
     'deliv\uFFFDered',
     'deliv%E9red',
     'deliver%E',
-  ])('a status that cannot be read makes it a hint: %j', (status) => {
+  ])('a callback with a status that cannot be read is a hint: %j', (status) => {
     expect(readCallback({ id: '7465', status, parts: '1', err: 'E17' })).toEqual({ uid: 'message-id-7465' });
   });
 
@@ -585,7 +621,7 @@ describe('a callback (§3.1.1)', () => {
     }
   });
 
-  it('reads nothing that the query only inherits', () => {
+  it('does not read inherited properties of the query', () => {
     expect(readCallback(Object.create({ id: '7465', status: 'delivered' }))).toBeUndefined();
     expect(readCallback(Object.assign(Object.create(null), { id: '7465', status: 'failed' }))?.report).toMatchObject({
       status: 'failed',
@@ -593,7 +629,7 @@ describe('a callback (§3.1.1)', () => {
   });
 });
 
-describe('whatever comes', () => {
+describe('any input', () => {
   const word = fc.oneof(
     fc.constantFrom(...SMS_STATUSES, 'ok', 'error', UID, '__proto__', 'constructor', '', null, undefined),
     fc.string({ unit: 'binary', maxLength: 80 }),
@@ -629,7 +665,7 @@ describe('whatever comes', () => {
     expect(Object.values(report)).not.toContain(undefined);
   }
 
-  it('readCallback never throws and lets nothing unchecked through', () => {
+  it('readCallback never throws and returns only checked values', () => {
     const queries = fc.oneof(
       { arbitrary: fields('id', 'parts', 'err', '__proto__'), weight: 3 },
       { arbitrary: fc.anything({ withNullPrototype: true }), weight: 1 },
@@ -637,19 +673,19 @@ describe('whatever comes', () => {
     let reports = 0;
     fc.assert(
       fc.property(queries, (query) => {
-        const words = readCallback(query);
-        if (!words) return;
-        expect(words.uid).toMatch(/^message-id-/);
-        if (!words.report) return expect(Object.keys(words)).toEqual(['uid']);
+        const payload = readCallback(query);
+        if (!payload) return;
+        expect(payload.uid).toMatch(/^message-id-/);
+        if (!payload.report) return expect(Object.keys(payload)).toEqual(['uid']);
         reports++;
-        expectClean(words.report);
+        expectClean(payload.report);
       }),
       { numRuns: 3000 },
     );
     expect(reports).toBeGreaterThan(100);
   });
 
-  it('readSent and readReport never throw and let nothing unchecked through', () => {
+  it('readSent and readReport never throw and return only checked values', () => {
     const result = fields('uid', 'msisdn', 'pdu_count', 'text', 'created_at', 'updated_at', 'error_code');
     const envelope = fc.record(
       {
@@ -691,7 +727,7 @@ describe('whatever comes', () => {
     expect(error.message.length).toBeLessThan(600);
   }
 
-  // What JSON has no word for (a bigint, a cycle) cannot come over a wire.
+  // Values that JSON cannot represent (a bigint, a cycle) cannot come from a network.
   function jsonOf(value: unknown): string {
     try {
       return JSON.stringify(value) ?? '';
