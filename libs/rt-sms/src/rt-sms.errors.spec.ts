@@ -22,7 +22,7 @@ import {
 } from './rt-sms.errors.js';
 
 type Make = (context: RtSmsErrorContext) => RtSmsError;
-// Class, how it is made, code, outcome of a send, retryable for a send, retryable for a status request.
+// Class, factory, code, outcome of a send, retryable for a send, retryable for a status request.
 const ERRORS: [string, Make, string, string, boolean, boolean][] = [
   [
     'RtSmsValidationError',
@@ -142,7 +142,7 @@ describe.each(ERRORS)('%s', (name, make, code, outcome, ofSend, ofStatus) => {
     expect(error).toMatchObject({ ...context, durationMs: 13, name, code, outcome, retryable: ofSend });
   });
 
-  it('has no outcome but of a send', () => {
+  it('has an outcome only for a send', () => {
     for (const operation of ['status', 'wait'] as const satisfies RtSmsOperation[]) {
       const error = make({ ...context, operation });
       expect(error).toMatchObject({ operation, retryable: ofStatus });
@@ -151,14 +151,14 @@ describe.each(ERRORS)('%s', (name, make, code, outcome, ofSend, ofStatus) => {
     }
   });
 
-  it('is that of a send of the default account where nothing is said', () => {
+  it('is an error of a send of the default account without a context', () => {
     const error = make({});
     const blank = { operation: 'send', account: 'default', attempts: 0, durationMs: 0, outcome, retryable: ofSend };
     expect(error).toMatchObject(blank);
     for (const absent of ['requestId', 'httpStatus', 'cause']) expect(error).not.toHaveProperty(absent);
   });
 
-  it('is whole in JSON and on a console, with its cause only on the console', () => {
+  it('is complete in JSON and on a console, with its cause only on the console', () => {
     const error = make({ ...context, cause: new Error('the socket was closed') });
     expect(error.cause).toMatchObject({ message: 'the socket was closed' });
     const { message } = error;
@@ -182,7 +182,7 @@ describe.each(ERRORS)('%s', (name, make, code, outcome, ofSend, ofStatus) => {
 describe('messages', () => {
   const message = (make: Make, operation: RtSmsOperation = 'send') => make({ operation }).message;
 
-  it('a wrong message: that nothing was sent, and every problem', () => {
+  it('an invalid message: nothing was sent, and all problems', () => {
     const one = new RtSmsValidationError(['text is blank']);
     expect(one.message).toBe('Nothing was sent, the input is invalid: text is blank');
     const two = new RtSmsValidationError(['msisdn is missing', 'text is blank']);
@@ -191,7 +191,7 @@ describe('messages', () => {
     expect(JSON.parse(JSON.stringify(two))).toMatchObject({ problems: two.problems });
   });
 
-  it('wrong options: which account cannot start, and every problem; it is no outcome of a send', () => {
+  it('invalid options: the account that cannot start, and all problems, without an outcome', () => {
     const error = new RtSmsConfigError(['login: is missing', 'url: must be https'], 'otp');
     expect(error.message).toBe(
       "RtSmsModule (account 'otp') cannot start:\n  - login: is missing\n  - url: must be https",
@@ -207,14 +207,14 @@ describe('messages', () => {
     expect(isRtSmsError(error)).toBe(true);
   });
 
-  it('an uncertain send is not to be repeated blindly; an uncertain look may be', () => {
+  it('a send with an unknown outcome must not be retried automatically; a status request can be', () => {
     const make: Make = (context) => new RtSmsUnexpectedResponseError('HTTP 502', context);
     expect(message(make)).toMatch(/gateway.*HTTP 502.*may have been sent: do not retry it automatically/);
     expect(message(make, 'status')).toMatch(/gateway.*HTTP 502/);
     expect(message(make, 'status')).not.toMatch(/may have been sent/);
   });
 
-  it('a refusal: who refused what for which reason, and what to do', () => {
+  it('a rejection: its reason and the fix', () => {
     expect(message((context) => new RtSmsAuthError('wrong_ip', context))).toMatch(
       /^The gateway rejected the request: wrong_ip\. Fix: add the public address .*"IP-адреса клиента".*cabinet/,
     );
@@ -231,7 +231,7 @@ describe('an error of another copy of the package', () => {
   const classesOf = (copy: object) =>
     Object.entries(copy).filter(([name]) => /^RtSms\w*Error$/.test(name)) as [string, Classes[string]][];
 
-  it('is an instance of the same classes as here, and of no others', async () => {
+  it('is an instance of exactly the same classes as in this copy', async () => {
     const copy = await load();
     const here = classesOf(errors);
     expect(here.length).toBeGreaterThan(10);
@@ -253,7 +253,7 @@ describe('an error of another copy of the package', () => {
     expect(isRtSmsError(error)).toBe(true);
   });
 
-  it('is none of a class that an application derived from ours', async () => {
+  it('is not an instance of a subclass in the application', async () => {
     class OwnError extends RtSmsRejectedError {}
     const copy = await load();
     expect(new copy.RtSmsRejectedError('x', {}) instanceof OwnError).toBe(false);
@@ -279,12 +279,12 @@ describe('isRtSmsError', () => {
     { name: 'RtSmsError', constructor: { name: 'RtSmsError' } },
     () => undefined,
     RtSmsError,
-  ])('takes nothing else for one: %p', (other) => expect(isRtSmsError(other)).toBe(false));
+  ])('is false for %p', (other) => expect(isRtSmsError(other)).toBe(false));
 });
 
 describe('an error in a store', () => {
-  /** Words as they are in a message: what is foreign in it went through `redact`. */
-  const words = fc.string({ unit: 'grapheme', maxLength: 400 }).map((text) => redact(text));
+  /** Texts of messages. Foreign parts have passed through `redact`. */
+  const texts = fc.string({ unit: 'grapheme', maxLength: 400 }).map((text) => redact(text));
   const reasons = fc.constantFrom<string | undefined>(
     'wrong_ip',
     'system_error',
@@ -304,12 +304,12 @@ describe('an error in a store', () => {
     { requiredKeys: ['operation'] },
   );
   const of = (make: (context: RtSmsErrorContext, text: string) => RtSmsError) =>
-    fc.tuple(contexts, words).map(([context, text]) => make({ ...context, account: 'otp' }, text));
+    fc.tuple(contexts, texts).map(([context, text]) => make({ ...context, account: 'otp' }, text));
   const outcomes = ['not_sent', 'unknown'] as const;
   const errorsOf: Record<string, fc.Arbitrary<RtSmsError>> = {
-    RtSmsConfigError: fc.array(words, { minLength: 1 }).map((problems) => new RtSmsConfigError(problems, 'otp')),
+    RtSmsConfigError: fc.array(texts, { minLength: 1 }).map((problems) => new RtSmsConfigError(problems, 'otp')),
     RtSmsValidationError: fc
-      .tuple(contexts, fc.array(words, { minLength: 1 }))
+      .tuple(contexts, fc.array(texts, { minLength: 1 }))
       .map(([context, problems]) => new RtSmsValidationError(problems, { ...context, account: 'otp' })),
     RtSmsConnectionError: fc
       .boolean()
@@ -327,7 +327,7 @@ describe('an error in a store', () => {
     RtSmsUnexpectedResponseError: of((context, text) => new RtSmsUnexpectedResponseError(text, context)),
   };
 
-  it.each(Object.keys(errorsOf))('%s is read back as it was, as often as it is stored', (name) => {
+  it.each(Object.keys(errorsOf))('%s is restored unchanged, also after several round trips', (name) => {
     fc.assert(
       fc.property(errorsOf[name]!, (error) => {
         let again = error;
@@ -347,25 +347,25 @@ describe('an error in a store', () => {
   const stored = { ...toStored(new RtSmsRejectedError('wrong_ip', { account: 'otp' })) };
 
   it.each<[string, unknown]>([
-    ['nothing', undefined],
+    ['undefined', undefined],
     ['null', null],
     ['a text', 'RT_SMS_AUTH'],
     ['another code', { ...stored, code: 'RT_SMS_OTHER' }],
-    ['a name of each object for a code', { ...stored, code: 'constructor' }],
+    ['a property of every object as a code', { ...stored, code: 'constructor' }],
     ['an outcome of another class', { ...stored, outcome: 'not_sent' }],
-    ['no outcome of a send', { ...stored, outcome: undefined }],
-    ['an outcome of what is not a send', { ...stored, operation: 'status' }],
+    ['a send without an outcome', { ...stored, outcome: undefined }],
+    ['a status request with an outcome', { ...stored, operation: 'status' }],
     ['another operation', { ...stored, operation: 'delete' }],
     ['a message of another type', { ...stored, message: { text: 'x' } }],
     ['a retryable of another type', { ...stored, retryable: 'yes' }],
-  ])('what is not an error of this package may have been sent: %s', (_, value) => {
+  ])('a value that is not an error of this package has an unknown outcome: %s', (_, value) => {
     const error = fromStored(value, 'otp');
     expect(error.constructor).toBe(RtSmsUnexpectedResponseError);
     expect(error).toMatchObject({ outcome: 'unknown', retryable: false, account: 'otp' });
     expect(error.message).toMatch(/the stored error cannot be read/);
   });
 
-  it('that somebody has changed brings in neither odd facts nor what a log must not hold', () => {
+  it('a manipulated error contains no invalid fields and no personal data', () => {
     const error = fromStored(
       {
         ...stored,
@@ -395,12 +395,12 @@ describe('an error in a store', () => {
     });
   });
 
-  it('never says that a send whose outcome is unknown may be repeated', () => {
+  it('a send with an unknown outcome is never retryable', () => {
     const timeout = toStored(new RtSmsTimeoutError('x', 'unknown', {}));
     expect(fromStored({ ...timeout, retryable: true }, 'otp').retryable).toBe(false);
   });
 
-  it('throws for nothing', () => {
+  it('never throws', () => {
     fc.assert(
       fc.property(
         fc.anything({ withNullPrototype: true }),

@@ -32,41 +32,41 @@ const SECOND = 1_000;
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
 
-/** A tracker whose gateway says what the test wants; times of requests and events count from its start. */
-function tracking(given: RtSmsTracking | false = {}, connections = 10) {
-  const options = resolveOptions(
-    { login: 'l', password: 'p', connections, tracking: given, callback: { secrets: 'a-secret-of-sixteen' } },
+/** A tracker with a gateway that the test controls. Times of requests and events count from its start. */
+function tracking(options: RtSmsTracking | false = {}, connections = 10) {
+  const resolved = resolveOptions(
+    { login: 'l', password: 'p', connections, tracking: options, callback: { secrets: 'a-secret-of-sixteen' } },
     'default',
     true,
   );
   const began = Date.now();
   const logger = new Logger();
   const it = {
-    /** What the gateway says of each uid: a word, an error, or a promise of one. */
+    /** Answer of the gateway for each uid: a status, an error, or a promise of a status. */
     answer: (_uid: string): string | Error | Promise<string> => 'awaiting_report',
-    asked: [] as { uid: string; at: number }[],
-    asking: 0,
-    mostAsking: 0,
+    polls: [] as { uid: string; at: number }[],
+    activePolls: 0,
+    maxActivePolls: 0,
     events: [] as RtSmsStatusEvent[],
     unresolved: [] as { uid: string; ref?: string | undefined; lastStatus?: string | undefined; at: number }[],
     breaker: new AuthCircuitBreaker(async () => undefined, logger),
-    /** Whether another account of the application sent the message. */
+    /** True for a message that another account of the application sent. */
     sentByAnother: (_uid: string): Promise<boolean> | false => false,
     statuses: (uid = 'message-id-1') =>
       it.events
         .filter((event) => event.uid === uid)
         .map(({ status, corrects }) => (corrects ? `${corrects}->${status}` : status)),
-    askedAt: (uid = 'message-id-1') => it.asked.filter((request) => request.uid === uid).map(({ at }) => at),
+    polledAt: (uid = 'message-id-1') => it.polls.filter((request) => request.uid === uid).map(({ at }) => at),
   };
-  const waits = new FinalStatusWaiters('default', (options.tracking || TRACKING).maxAgeMs);
+  const waits = new FinalStatusWaiters('default', (resolved.tracking || TRACKING).maxAgeMs);
   const tracker = new MemoryTracker({
-    options,
+    options: resolved,
     logger,
     breaker: it.breaker,
     sentByAnother: (uid) => it.sentByAnother(uid),
     status: async (uid): Promise<SmsStatusReport> => {
-      it.asked.push({ uid, at: Date.now() - began });
-      it.mostAsking = Math.max(it.mostAsking, ++it.asking);
+      it.polls.push({ uid, at: Date.now() - began });
+      it.maxActivePolls = Math.max(it.maxActivePolls, ++it.activePolls);
       try {
         const answer = await it.answer(uid);
         if (answer instanceof Error) throw answer;
@@ -77,7 +77,7 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
         it.breaker.onOutcome(error);
         throw error;
       } finally {
-        it.asking--;
+        it.activePolls--;
       }
     },
     emit: {
@@ -101,20 +101,20 @@ function tracking(given: RtSmsTracking | false = {}, connections = 10) {
   return Object.assign(it, {
     tracker,
     waits,
-    /** As the service does. */
+    /** Starts in the same order as the service. */
     start: () => {
       tracker.start();
-      return trackOpenUids(given ? given.open : undefined, tracker, logger, ending.signal);
+      return trackOpenUids(options ? options.open : undefined, tracker, logger, ending.signal);
     },
     stop,
     waitForFinal: (limits: CallOptions = {}, uid = 'message-id-1') =>
       waits.wait(uid, limits, () => tracker.findFinal(uid)),
     callback: (word: string, uid = 'message-id-1') => void tracker.observe(report(uid, word), 'callback', false),
-    gatewaySays: (word: string, uid = 'message-id-1') => void tracker.observe(report(uid, word), 'poll', true),
+    pollAnswer: (word: string, uid = 'message-id-1') => void tracker.observe(report(uid, word), 'poll', true),
   });
 }
-const started = async (...given: Parameters<typeof tracking>) => {
-  const it = tracking(...given);
+const started = async (...args: Parameters<typeof tracking>) => {
+  const it = tracking(...args);
   await it.start();
   return it;
 };
@@ -141,18 +141,18 @@ afterEach(() => {
 });
 
 describe('the status model', () => {
-  it.each(FINALS)('%s is final: the message is followed no more', async (status) => {
+  it.each(FINALS)('%s is final: the message is no longer tracked', async (status) => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback(status);
     expect(it.tracker.size).toBe(0);
     await pass(72 * HOUR);
     expect(it.statuses()).toEqual([status]);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     expect(it.unresolved).toEqual([]);
   });
 
-  it.each(['awaiting_report', 'expired'])('%s is not final: the message is still followed', async (word) => {
+  it.each(['awaiting_report', 'expired'])('%s is not final: the message is still tracked', async (word) => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback(word);
@@ -164,39 +164,39 @@ describe('the status model', () => {
     ]);
   });
 
-  it('emits each status of a message once, whichever way and however often it comes', async () => {
+  it('emits each status of a message once, from callbacks and polls, however often it is reported', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     for (let n = 0; n < 3; n++) {
       it.callback('awaiting_report');
-      it.gatewaySays('awaiting_report');
+      it.pollAnswer('awaiting_report');
       it.callback('expired');
     }
     for (let n = 0; n < 3; n++) {
       it.callback('delivered');
-      it.gatewaySays('delivered');
+      it.pollAnswer('delivered');
     }
     expect(it.events.map(({ id }) => id)).toEqual([
       `default:${ONE}:awaiting_report`,
       `default:${ONE}:unknown:expired`,
       `default:${ONE}:delivered`,
     ]);
-    const said = jest.mocked(Logger.prototype.debug).mock.calls.map(([line]) => String(line));
-    expect(said.filter((line) => /^Ignored duplicate status .* for /.test(line) && line.endsWith(ONE))).toHaveLength(
+    const lines = jest.mocked(Logger.prototype.debug).mock.calls.map(([line]) => String(line));
+    expect(lines.filter((line) => /^Ignored duplicate status .* for /.test(line) && line.endsWith(ONE))).toHaveLength(
       12,
     );
   });
 
-  it('takes no step back from a final status', async () => {
+  it('ignores other statuses after a final one', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback('delivered');
     it.callback('awaiting_report');
-    it.gatewaySays('expired');
+    it.pollAnswer('expired');
     expect(it.statuses()).toEqual(['delivered']);
   });
 
-  it('keeps a bounded number of unknown words, and still takes the final status after them', async () => {
+  it('remembers a limited number of unknown statuses, and still accepts a final status after them', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     for (let n = 0; n < 100; n++) it.callback(`word ${n}`);
@@ -205,7 +205,7 @@ describe('the status model', () => {
     expect(it.statuses().at(-1)).toBe('delivered');
   });
 
-  it('a callback that overtakes the answer to its POST counts once it is followed, and is not repeated', async () => {
+  it('a callback that arrives before the answer to its POST counts once the message is tracked, and is not emitted twice', async () => {
     const it = await started();
     it.callback('awaiting_report');
     it.tracker.follow(ONE, { ref: 'order 1' });
@@ -214,21 +214,21 @@ describe('the status model', () => {
     expect(it.statuses()).toEqual(['awaiting_report', 'delivered']);
     expect(it.events[1]).toMatchObject({ ref: 'order 1' });
     await pass(72 * HOUR);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
   });
 
-  it('what is final before it is followed is not followed at all', async () => {
+  it('a message with a final status is not tracked', async () => {
     const it = await started();
     it.callback('delivered');
     it.tracker.follow(ONE);
     expect(it.tracker.size).toBe(0);
     await pass(72 * HOUR);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     expect(it.statuses()).toEqual(['delivered']);
   });
 
   describe('two final statuses that contradict each other', () => {
-    it('the first is emitted, the second is asked for and corrects it if it holds', async () => {
+    it('the first is emitted; the second is polled and corrects it if the gateway confirms it', async () => {
       const it = await started();
       it.tracker.follow(ONE, { ref: 'order 1' });
       it.answer = () => 'failed';
@@ -243,10 +243,10 @@ describe('the status model', () => {
         source: 'callback',
         ref: 'order 1',
       });
-      expect(it.askedAt()).toHaveLength(1);
+      expect(it.polledAt()).toHaveLength(1);
     });
 
-    it('the second is forgotten if it does not hold', async () => {
+    it('the second is dropped if the gateway does not confirm it', async () => {
       const it = await started();
       it.tracker.follow(ONE);
       it.answer = () => 'delivered';
@@ -254,13 +254,13 @@ describe('the status model', () => {
       it.callback('failed');
       await pass(72 * HOUR);
       expect(it.statuses()).toEqual(['delivered']);
-      expect(it.askedAt()).toHaveLength(1);
+      expect(it.polledAt()).toHaveLength(1);
     });
 
     it.each([
-      ['answers, where it is down at that time', down],
-      ['has a final status itself', () => 'awaiting_report'],
-    ])('is asked for until the gateway %s', async (_, answer) => {
+      ['answers, if it is down at that time', down],
+      ['returns a final status', () => 'awaiting_report'],
+    ])('the second is polled until the gateway %s', async (_, answer) => {
       const it = await started({ schedule: [MINUTE] });
       it.tracker.follow(ONE);
       it.answer = answer;
@@ -271,24 +271,24 @@ describe('the status model', () => {
       it.answer = () => 'failed';
       await pass(2 * MINUTE);
       expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
-      const requests = it.asked.length;
+      const requests = it.polls.length;
       await pass(HOUR);
-      expect(it.asked).toHaveLength(requests);
+      expect(it.polls).toHaveLength(requests);
     });
 
-    it('is asked for no longer than maxAgeMs', async () => {
+    it('the second is polled for at most maxAgeMs', async () => {
       const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
       it.tracker.follow(ONE);
       it.answer = down;
       it.callback('delivered');
       it.callback('failed');
       await pass(72 * HOUR);
-      expect(it.askedAt().at(-1)).toBe(HOUR);
+      expect(it.polledAt().at(-1)).toBe(HOUR);
       expect(it.unresolved).toEqual([]);
       expect(jest.getTimerCount()).toBe(0);
     });
 
-    it('is asked for once more, where a request was on its way whose answer may be older', async () => {
+    it('the second is polled again if a poll in flight may return an older status', async () => {
       const it = await started();
       const old = deferred<string>();
       it.answer = () => old.promise;
@@ -300,38 +300,38 @@ describe('the status model', () => {
       old.resolve('delivered');
       await pass(SECOND);
       expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
-      expect(it.askedAt()).toEqual([0, SECOND]);
+      expect(it.polledAt()).toEqual([0, SECOND]);
     });
 
-    it('is corrected once and never back', async () => {
+    it('a correction is final', async () => {
       const it = await started();
       it.tracker.follow(ONE);
-      it.gatewaySays('delivered');
-      it.gatewaySays('failed');
-      it.gatewaySays('delivered');
+      it.pollAnswer('delivered');
+      it.pollAnswer('failed');
+      it.pollAnswer('delivered');
       it.callback('rejected');
       await pass(HOUR);
       expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
-      expect(it.asked).toEqual([]);
+      expect(it.polls).toEqual([]);
     });
 
-    it('is asked for once, and once more if there were others since, for any number of contradicting callbacks', async () => {
+    it('any number of contradicting callbacks leads to one poll, and to a second one for callbacks that arrive during the first', async () => {
       const it = await started();
       it.tracker.follow(ONE);
       it.answer = () => 'delivered';
       it.callback('delivered');
       for (let n = 0; n < 100; n++) it.callback('failed');
       await pass(10 * SECOND);
-      expect(it.askedAt()).toEqual([0, SECOND]);
+      expect(it.polledAt()).toEqual([0, SECOND]);
     });
   });
 
-  it('any sequence of observations gives at most one final event that corrects nothing, and at most one correction', async () => {
+  it('any sequence of reports gives at most one final event without corrects, and at most one correction', async () => {
     const uid = fc.constantFrom('message-id-a', 'message-id-b');
     const word = fc.constantFrom('awaiting_report', 'odd', 'odder', ...FINALS);
     const act = fc.oneof(
       fc.record({ act: fc.constant('callback' as const), uid, word }),
-      fc.record({ act: fc.constant('gatewaySays' as const), uid, word }),
+      fc.record({ act: fc.constant('pollAnswer' as const), uid, word }),
       fc.record({ act: fc.constant('follow' as const), uid }),
       fc.record({ act: fc.constant('hint' as const), uid, ask: fc.boolean() }),
       fc.record({ act: fc.constant('answer' as const), word: fc.oneof(word, fc.constantFrom(down(), notFound())) }),
@@ -342,7 +342,7 @@ describe('the status model', () => {
         const it = await started({ schedule: [500, 1_500], maxAgeMs: HOUR });
         for (const each of acts) {
           if (each.act === 'callback') it.callback(each.word, each.uid);
-          else if (each.act === 'gatewaySays') it.gatewaySays(each.word, each.uid);
+          else if (each.act === 'pollAnswer') it.pollAnswer(each.word, each.uid);
           else if (each.act === 'follow') it.tracker.follow(each.uid);
           else if (each.act === 'hint') it.tracker.requestPoll(each.uid, each.ask);
           else if (each.act === 'answer') it.answer = () => each.word;
@@ -369,12 +369,12 @@ describe('the status model', () => {
 });
 
 describe('the schedule', () => {
-  it('asks at its steps, each longer by a fifth at most, and at the last again and again', async () => {
+  it('polls after each step, lengthened by at most a fifth, and repeats the last step', async () => {
     const steps = [10 * SECOND, 30 * SECOND, 60 * SECOND];
     const it = await started({ schedule: steps, maxAgeMs: HOUR });
     it.tracker.follow(ONE);
     await pass(HOUR / 2);
-    const at = it.askedAt();
+    const at = it.polledAt();
     expect(at.length).toBeGreaterThan(20);
     for (const [n, time] of at.entries()) {
       const gap = time - (at[n - 1] ?? 0);
@@ -384,26 +384,26 @@ describe('the schedule', () => {
     }
   });
 
-  it('does not wait longer where the clock of the day is set back', async () => {
+  it('does not wait longer if the system clock is set back', async () => {
     const it = await started({ schedule: [10 * SECOND] });
     it.tracker.follow(ONE);
     await pass(SECOND);
     jest.setSystemTime(Date.now() - HOUR);
     await pass(12 * SECOND);
-    expect(it.asked).toHaveLength(1);
+    expect(it.polls).toHaveLength(1);
     jest.setSystemTime(Date.now() - HOUR);
     it.tracker.requestPoll(ONE, false);
     await pass(2 * SECOND);
-    expect(it.asked).toHaveLength(2);
+    expect(it.polls).toHaveLength(2);
     await pass(12 * SECOND);
-    expect(it.asked).toHaveLength(3);
+    expect(it.polls).toHaveLength(3);
   });
 
-  it('spreads what was sent together', async () => {
+  it('spreads the polls of messages that were sent together', async () => {
     const it = await started({ schedule: [100 * SECOND], perSecond: 10_000 }, 1_000);
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);
     await pass(121 * SECOND);
-    const at = it.asked.map((request) => request.at);
+    const at = it.polls.map((request) => request.at);
     expect(at).toHaveLength(1_000);
     expect(Math.min(...at)).toBeGreaterThanOrEqual(100 * SECOND);
     expect(Math.min(...at)).toBeLessThan(102 * SECOND);
@@ -411,11 +411,11 @@ describe('the schedule', () => {
     expect(Math.max(...at)).toBeLessThanOrEqual(120 * SECOND + 1);
   });
 
-  it('looks first after 60 s where a callback is expected, and grows to an hour', async () => {
+  it('polls first after 60 s if a callback is expected, and grows to an hour', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     await pass(72 * HOUR);
-    const at = it.askedAt();
+    const at = it.polledAt();
     expect(at[0]).toBeGreaterThanOrEqual(MINUTE);
     expect(at[0]).toBeLessThanOrEqual(1.2 * MINUTE);
     const gaps = at.slice(-5, -1).map((time, n) => time - at.at(n - 6)!);
@@ -423,19 +423,19 @@ describe('the schedule', () => {
     expect(at.length).toBeLessThan(80);
   });
 
-  it('is unresolved after maxAgeMs, with one last look at the very end', async () => {
+  it('is unresolved after maxAgeMs, with a last poll at the end', async () => {
     const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
     it.tracker.follow(ONE, { ref: 'order 1' });
     it.callback('awaiting_report');
     await pass(HOUR);
-    expect(it.askedAt().at(-1)).toBe(HOUR);
+    expect(it.polledAt().at(-1)).toBe(HOUR);
     expect(it.unresolved).toEqual([{ uid: ONE, ref: 'order 1', lastStatus: 'awaiting_report', at: HOUR }]);
     await pass(72 * HOUR);
     expect(it.unresolved).toHaveLength(1);
-    expect(it.askedAt()).toHaveLength(3);
+    expect(it.polledAt()).toHaveLength(3);
   });
 
-  it('the last look may still find it', async () => {
+  it('the last poll can still find a final status', async () => {
     const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
     it.tracker.follow(ONE);
     await pass(HOUR - 1);
@@ -445,7 +445,7 @@ describe('the schedule', () => {
     expect(it.unresolved).toEqual([]);
   });
 
-  it('a callback after maxAgeMs is emitted all the same', async () => {
+  it('a callback after maxAgeMs is still emitted', async () => {
     const it = await started({ schedule: [25 * MINUTE], maxAgeMs: HOUR });
     it.tracker.follow(ONE, { ref: 'order 1' });
     await pass(2 * HOUR);
@@ -453,19 +453,19 @@ describe('the schedule', () => {
     expect(it.events.at(-1)).toMatchObject({ status: 'delivered', ref: 'order 1' });
   });
 
-  it('a gateway that fails ends nothing: it is asked again until it answers', async () => {
+  it('while the gateway fails, polls continue until it answers', async () => {
     const it = await started({ schedule: [MINUTE] });
     it.tracker.follow(ONE);
     it.answer = down;
     await pass(HOUR);
-    expect(it.askedAt().length).toBeGreaterThan(45);
+    expect(it.polledAt().length).toBeGreaterThan(45);
     it.answer = () => 'delivered';
     await pass(2 * MINUTE);
     expect(it.statuses()).toEqual(['delivered']);
     expect(it.events[0]).toMatchObject({ source: 'poll', confirmed: true });
   });
 
-  it('a uid that the gateway does not know is given up after ten minutes, not before', async () => {
+  it('a uid that the gateway cannot find becomes unresolved after ten minutes, not before', async () => {
     const it = await started({ schedule: [MINUTE] });
     it.tracker.follow(ONE);
     it.answer = notFound;
@@ -473,11 +473,11 @@ describe('the schedule', () => {
     expect(it.unresolved).toEqual([]);
     await pass(4 * MINUTE);
     expect(it.unresolved).toMatchObject([{ uid: ONE }]);
-    const [first] = it.askedAt();
+    const [first] = it.polledAt();
     expect(it.unresolved[0]!.at - first!).toBeGreaterThanOrEqual(10 * MINUTE);
   });
 
-  it('the ten minutes begin anew when the gateway did know it in between', async () => {
+  it('the ten minutes start again if the gateway found the uid in between', async () => {
     const it = await started({ schedule: [MINUTE] });
     it.tracker.follow(ONE);
     it.answer = notFound;
@@ -489,59 +489,62 @@ describe('the schedule', () => {
     expect(it.unresolved).toEqual([]);
   });
 
-  it('starts no more than perSecond of them in a second, and has half of the connections for them', async () => {
+  it('starts at most perSecond polls in a second, and uses half of the connections for them', async () => {
     const it = await started({ schedule: [SECOND], perSecond: 20 }, 8);
     it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 150));
     for (let n = 0; n < 100; n++) it.tracker.follow(`message-id-${n}`);
     await pass(10 * SECOND);
-    const at = it.asked.map((request) => request.at);
+    const at = it.polls.map((request) => request.at);
     expect(at).toHaveLength(100);
     for (const time of at) {
       expect(at.filter((other) => other >= time && other < time + SECOND).length).toBeLessThanOrEqual(20);
     }
-    expect(it.mostAsking).toBe(4);
-    // The rate is used, not only kept.
+    expect(it.maxActivePolls).toBe(4);
+    // The rate is fully used.
     expect(at.at(-1)!).toBeLessThan(SECOND * 1.2 + 5.5 * SECOND);
   });
 
-  it('slow answers do not slow the pace', async () => {
+  it('slow answers do not reduce the rate', async () => {
     const it = await started({ schedule: [SECOND], perSecond: 2 }, 100);
     it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 5 * SECOND));
     for (let n = 0; n < 30; n++) it.tracker.follow(`message-id-${n}`);
     await pass(11 * SECOND);
-    expect(it.asked.length).toBeGreaterThanOrEqual(18);
+    expect(it.polls.length).toBeGreaterThanOrEqual(18);
   });
 
   it.each([
     ['a Date', (ms: number) => new Date(ms)],
-    ['text, as some journals give it', (ms: number) => new Date(ms).toISOString() as unknown as Date],
-  ])('what was sent before a restart (%s) is looked at now, and then at the step of its age', async (_, date) => {
-    const it = await started({ schedule: [MINUTE, 2 * MINUTE, 10 * MINUTE], maxAgeMs: 10 * HOUR });
-    it.tracker.follow(ONE, { sentAt: date(Date.now() - HOUR) });
-    await pass(SECOND);
-    expect(it.askedAt()).toEqual([0]);
-    await pass(10 * MINUTE - SECOND - 1);
-    expect(it.askedAt()).toHaveLength(1);
-    await pass(2 * MINUTE + 2);
-    expect(it.askedAt()).toHaveLength(2);
-    await pass(10 * HOUR);
-    // The age went on from `sentAt`.
-    expect(it.unresolved).toMatchObject([{ at: 9 * HOUR }]);
-  });
+    ['text, as some databases return it', (ms: number) => new Date(ms).toISOString() as unknown as Date],
+  ])(
+    'a message that was sent before a restart (%s) is polled at once, and then by the step of its age',
+    async (_, date) => {
+      const it = await started({ schedule: [MINUTE, 2 * MINUTE, 10 * MINUTE], maxAgeMs: 10 * HOUR });
+      it.tracker.follow(ONE, { sentAt: date(Date.now() - HOUR) });
+      await pass(SECOND);
+      expect(it.polledAt()).toEqual([0]);
+      await pass(10 * MINUTE - SECOND - 1);
+      expect(it.polledAt()).toHaveLength(1);
+      await pass(2 * MINUTE + 2);
+      expect(it.polledAt()).toHaveLength(2);
+      await pass(10 * HOUR);
+      // The age counts from `sentAt`.
+      expect(it.unresolved).toMatchObject([{ at: 9 * HOUR }]);
+    },
+  );
 
   it.each([
     [30 * SECOND, 30 * SECOND, 42 * SECOND],
     [61 * SECOND, 0, 11 * SECOND],
-  ])('what was sent %d ms ago has its first look as if nothing had happened', async (age, from, to) => {
+  ])('a message that was sent %d ms ago has its first poll at the usual time', async (age, from, to) => {
     const it = await started({ schedule: [MINUTE, 2 * MINUTE] });
     it.tracker.follow(ONE, { sentAt: new Date(Date.now() - age) });
     await pass(2 * MINUTE);
-    expect(it.askedAt()[0]).toBeGreaterThanOrEqual(from);
-    expect(it.askedAt()[0]).toBeLessThanOrEqual(to + 1);
-    expect(it.askedAt()).toHaveLength(1);
+    expect(it.polledAt()[0]).toBeGreaterThanOrEqual(from);
+    expect(it.polledAt()[0]).toBeLessThanOrEqual(to + 1);
+    expect(it.polledAt()).toHaveLength(1);
   });
 
-  it('what is older than maxAgeMs when it is taken up has one look before it is unresolved', async () => {
+  it('a message older than maxAgeMs is polled once before it is unresolved', async () => {
     const it = await started();
     it.answer = (uid) => (uid === ONE ? 'delivered' : 'awaiting_report');
     it.tracker.follow(ONE, { sentAt: new Date(Date.now() - 100 * HOUR) });
@@ -552,7 +555,7 @@ describe('the schedule', () => {
   });
 
   it.each([new Date(Number.NaN), new Date(Date.now() + HOUR), null as unknown as Date])(
-    'sentAt of %p counts as now',
+    'the sentAt %p is replaced by now',
     async (sentAt) => {
       const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
       it.tracker.follow(ONE, { sentAt });
@@ -563,7 +566,7 @@ describe('the schedule', () => {
 });
 
 describe('limits', () => {
-  it('beyond limit the one that was taken up first becomes unresolved', async () => {
+  it('beyond limit the message that was tracked first becomes unresolved', async () => {
     const it = await started({ limit: 3 });
     for (let n = 1; n <= 5; n++) it.tracker.follow(`message-id-${n}`, { ref: `order ${n}` });
     expect(it.unresolved.map(({ uid, ref }) => [uid, ref])).toEqual([
@@ -573,7 +576,7 @@ describe('limits', () => {
     expect(it.tracker.size).toBe(3);
   });
 
-  it('holds the limit within a hundredth, and warns of many at once', async () => {
+  it('keeps the limit within a hundredth, and logs one warning for many messages', async () => {
     const it = await started({ limit: 10_000 });
     for (let n = 0; n < 100_000; n++) it.tracker.follow(`message-id-${n}`);
     expect(it.tracker.size).toBeLessThanOrEqual(10_100);
@@ -581,14 +584,14 @@ describe('limits', () => {
     expect(jest.mocked(Logger.prototype.warn).mock.calls.length).toBeLessThan(1_000);
   });
 
-  it.each([0, 10])('settled uids are remembered as many as remember says: %d', async (remember) => {
+  it.each([0, 10])('remembers as many settled uids as the option remember: %d', async (remember) => {
     const it = await started({ remember });
     for (let n = 0; n < 20; n++) it.callback('delivered', `message-id-${n}`);
     for (let n = 19; n >= 0; n--) it.callback('delivered', `message-id-${n}`);
     expect(it.events).toHaveLength(40 - remember);
   });
 
-  it('a contradiction is settled by the gateway even if the message is forgotten meanwhile', async () => {
+  it('a contradiction is settled by a poll even if the message is forgotten meanwhile', async () => {
     const it = await started({ remember: 1 });
     it.answer = () => 'failed';
     for (const uid of [ONE, 'message-id-2']) it.tracker.follow(uid);
@@ -599,7 +602,7 @@ describe('limits', () => {
     expect(it.statuses()).toEqual(['delivered', 'delivered->failed']);
   });
 
-  it('is as quick with full memory as with an empty one', async () => {
+  it('is as fast with full memory as with empty memory', async () => {
     const it = await started({ remember: 100_000 });
     jest.useRealTimers();
     const timed = (from: number) => {
@@ -613,40 +616,40 @@ describe('limits', () => {
 });
 
 describe('hints', () => {
-  it('a hint has a followed message looked at within a second, and at once if it was not just asked for', async () => {
+  it('a hint leads to a poll of a tracked message within a second, at once if there was no recent poll', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.answer = () => 'delivered';
     it.tracker.requestPoll(ONE, false);
     await pass(0);
-    expect(it.askedAt()).toEqual([0]);
+    expect(it.polledAt()).toEqual([0]);
     expect(it.events).toMatchObject([{ status: 'delivered', source: 'callback', confirmed: true }]);
   });
 
-  it('hints about messages that are not followed cost nothing', async () => {
+  it('hints about messages that are not tracked cost nothing', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback('delivered');
     for (let n = 0; n < 1_000; n++) it.tracker.requestPoll(`message-id-${n}`, false);
     await pass(HOUR);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     expect(it.tracker.size).toBe(0);
   });
 
-  it('any number of hints about one message make one request a second', async () => {
+  it('any number of hints about one message lead to one poll a second', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     for (let n = 0; n < 1_000; n++) {
       it.tracker.requestPoll(ONE, false);
       await pass(10);
     }
-    const at = it.askedAt();
+    const at = it.polledAt();
     expect(at.length).toBeGreaterThanOrEqual(9);
     expect(at.length).toBeLessThanOrEqual(11);
     for (const [n, time] of at.entries()) if (n > 0) expect(time - at[n - 1]!).toBeGreaterThanOrEqual(SECOND);
   });
 
-  it('one request at a time for each message; a hint that comes meanwhile is answered by one more', async () => {
+  it('one poll at a time for each message; hints during a poll lead to one more', async () => {
     const it = await started();
     const slow = deferred<string>();
     it.answer = () => slow.promise;
@@ -655,16 +658,16 @@ describe('hints', () => {
     await pass(5 * SECOND);
     for (let n = 0; n < 10; n++) it.tracker.requestPoll(ONE, false);
     await pass(5 * SECOND);
-    expect(it.mostAsking).toBe(1);
-    expect(it.askedAt()).toEqual([0]);
+    expect(it.maxActivePolls).toBe(1);
+    expect(it.polledAt()).toEqual([0]);
     it.answer = () => 'delivered';
     slow.resolve('awaiting_report');
     await pass(0);
-    expect(it.askedAt()).toEqual([0, 10 * SECOND]);
+    expect(it.polledAt()).toEqual([0, 10 * SECOND]);
     expect(it.events).toMatchObject([{ source: 'callback' }, { status: 'delivered', source: 'callback' }]);
   });
 
-  it('a hint while waitForFinal asks is not lost either', async () => {
+  it('a hint during the poll of waitForFinal is not lost', async () => {
     const it = await started();
     const slow = deferred<string>();
     it.answer = () => slow.promise;
@@ -676,21 +679,21 @@ describe('hints', () => {
     await expect(final).resolves.toMatchObject({ status: 'delivered', source: 'callback' });
   });
 
-  it('hints go before what is merely due, also when very much is', async () => {
+  it('polls after hints start before scheduled polls, also if many are due', async () => {
     const it = await started({ schedule: [SECOND], perSecond: 10, limit: 10_000 });
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`, { sentAt: new Date(Date.now() - HOUR) });
     await pass(2 * SECOND);
     it.tracker.follow('message-id-new');
     it.tracker.requestPoll('message-id-new', false);
-    // Hints again and again do not put it off.
+    // Repeated hints do not delay the poll.
     for (let n = 0; n < 50; n++) {
       it.tracker.requestPoll('message-id-new', false);
       await pass(20);
     }
-    expect(it.askedAt('message-id-new')).toHaveLength(1);
+    expect(it.polledAt('message-id-new')).toHaveLength(1);
   });
 
-  it('hints again and again put a message off no more than one does', async () => {
+  it('repeated hints delay a poll no more than one hint does', async () => {
     const it = await started({ perSecond: 10 });
     for (let n = 0; n < 60; n++) it.tracker.follow(`message-id-${n}`);
     for (let n = 0; n < 60; n++) {
@@ -701,63 +704,63 @@ describe('hints', () => {
       it.tracker.requestPoll('message-id-20', false);
       await pass(15);
     }
-    expect(it.askedAt('message-id-20')).not.toEqual([]);
+    expect(it.polledAt('message-id-20')).not.toEqual([]);
   });
 
-  it('a hint that is answered without anything new leaves the schedule where it was', async () => {
+  it('a hint without a new status does not change the schedule', async () => {
     const it = await started({ schedule: [10 * SECOND, HOUR] });
     it.tracker.follow(ONE);
     it.tracker.requestPoll(ONE, false);
     await pass(12 * SECOND + 1);
-    expect(it.askedAt()).toHaveLength(2);
+    expect(it.polledAt()).toHaveLength(2);
   });
 
-  describe('believed, but to be confirmed (confirm: always)', () => {
-    it('about a message that is not followed: it is asked for and emitted, and not followed', async () => {
+  describe('authenticated, but to be confirmed (confirm: always)', () => {
+    it('about a message that is not tracked: it is polled and emitted, and not tracked', async () => {
       const it = await started();
       it.tracker.requestPoll(ONE, true);
       await pass(0);
       expect(it.statuses()).toEqual(['awaiting_report']);
       expect(it.tracker.size).toBe(0);
       await pass(HOUR);
-      expect(it.asked).toHaveLength(1);
+      expect(it.polls).toHaveLength(1);
     });
 
-    it('is asked for until the gateway answers, so that an outage does not lose it', async () => {
+    it('is polled until the gateway answers, so that an outage does not lose it', async () => {
       const it = await started({ schedule: [MINUTE] });
       it.answer = down;
       it.tracker.requestPoll(ONE, true);
       await pass(5 * MINUTE);
-      expect(it.asked.length).toBeGreaterThan(2);
+      expect(it.polls.length).toBeGreaterThan(2);
       it.answer = () => 'delivered';
       await pass(2 * MINUTE);
       expect(it.statuses()).toEqual(['delivered']);
     });
 
-    it('thousands at once are paced like everything that is asked for by itself', async () => {
+    it('thousands at once are limited to perSecond like all polls', async () => {
       const it = await started({ perSecond: 100 });
       it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 10));
       for (let n = 0; n < 2_000; n++) it.tracker.requestPoll(`message-id-${n}`, true);
       await pass(SECOND);
-      expect(it.mostAsking).toBe(5);
-      expect(it.asked.length).toBeLessThanOrEqual(100);
+      expect(it.maxActivePolls).toBe(5);
+      expect(it.polls.length).toBeLessThanOrEqual(100);
       await pass(21 * SECOND);
       expect(it.events).toHaveLength(2_000);
     });
   });
 });
 
-describe('the auth gate', () => {
-  it('nothing is asked for while it is shut, and everything goes on when it opens', async () => {
+describe('the circuit breaker', () => {
+  it('no polls start while it is open, and all polls resume when it closes', async () => {
     const it = await started({ schedule: [SECOND] });
     it.answer = wrongIp;
     for (let n = 0; n < 100; n++) it.tracker.follow(`message-id-${n}`);
     await pass(2 * SECOND);
-    const requests = it.asked.length;
+    const requests = it.polls.length;
     expect(requests).toBeLessThanOrEqual(5);
     it.tracker.requestPoll('message-id-50', false);
     await pass(HOUR);
-    expect(it.asked).toHaveLength(requests);
+    expect(it.polls).toHaveLength(requests);
     expect(it.unresolved).toEqual([]);
     it.answer = () => 'delivered';
     it.breaker.onOutcome();
@@ -766,16 +769,16 @@ describe('the auth gate', () => {
   });
 });
 
-it('callbacks that say nothing and come faster than may be asked: beyond `remember` the oldest are let go', async () => {
+it('unreadable callbacks that arrive faster than polls may start: beyond `remember` the oldest are dropped', async () => {
   const it = await started({ remember: 100 });
   for (let n = 0; n < 10_000; n++) it.tracker.requestPoll(`message-id-${n}`, true);
   await pass(HOUR);
-  expect(it.asked).toHaveLength(100);
-  expect(it.askedAt('message-id-9999')).toHaveLength(1);
+  expect(it.polls).toHaveLength(100);
+  expect(it.polledAt('message-id-9999')).toHaveLength(1);
 });
 
-describe('callbacks about uids that the account does not know', () => {
-  it('each status is emitted once, none after a final one, and the gateway is never asked', async () => {
+describe('callbacks about unknown uids', () => {
+  it('each status is emitted once, none after a final one, without any poll', async () => {
     const it = await started({ schedule: [SECOND] });
     for (let round = 0; round < 2; round++) {
       for (let n = 0; n < 10_000; n++) it.callback('delivered', `message-id-${n}`);
@@ -786,30 +789,30 @@ describe('callbacks about uids that the account does not know', () => {
     it.callback('delivered', 'message-id-x');
     expect(it.events).toHaveLength(10_002);
     await pass(72 * HOUR);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     expect(it.unresolved).toEqual([]);
   });
 
-  it('remembers the last 10,000 of them, beside those that it knows', async () => {
+  it('remembers the last 10,000 of them, in addition to tracked messages', async () => {
     const it = await started();
     it.tracker.follow(ONE);
     it.callback('delivered');
-    for (let n = 0; n <= 10_000; n++) it.callback('delivered', `message-id-of-nobody-${n}`);
+    for (let n = 0; n <= 10_000; n++) it.callback('delivered', `message-id-of-another-account-${n}`);
     const before = it.events.length;
-    it.callback('delivered', 'message-id-of-nobody-1');
+    it.callback('delivered', 'message-id-of-another-account-1');
     it.callback('delivered');
     expect(it.events).toHaveLength(before);
-    it.callback('delivered', 'message-id-of-nobody-0');
+    it.callback('delivered', 'message-id-of-another-account-0');
     expect(it.events).toHaveLength(before + 1);
   });
 
-  it('one that is known later is followed as if it had been from the beginning', async () => {
+  it('a uid that is tracked later is treated as if it had been tracked from the beginning', async () => {
     const it = await started({ schedule: [SECOND] });
     it.callback('awaiting_report');
     it.tracker.follow(ONE, { ref: 'order 1' });
-    for (let n = 0; n < 20_000; n++) it.callback('delivered', `message-id-of-nobody-${n}`);
+    for (let n = 0; n < 20_000; n++) it.callback('delivered', `message-id-of-another-account-${n}`);
     await pass(2 * SECOND);
-    expect(it.askedAt()).toHaveLength(1);
+    expect(it.polledAt()).toHaveLength(1);
     it.answer = () => 'failed';
     it.callback('delivered');
     it.callback('failed');
@@ -817,7 +820,7 @@ describe('callbacks about uids that the account does not know', () => {
     expect(it.statuses()).toEqual(['awaiting_report', 'delivered', 'delivered->failed']);
   });
 
-  it('emits nothing of a message that another account sent', async () => {
+  it('emits nothing for a message that another account sent', async () => {
     const it = await started();
     it.sentByAnother = async (uid) => uid === ONE;
     it.callback('delivered');
@@ -826,16 +829,16 @@ describe('callbacks about uids that the account does not know', () => {
     expect(it.events.map(({ uid }) => uid)).toEqual(['message-id-2']);
   });
 
-  it("with confirm: 'always' one that the gateway does not know is asked for once", async () => {
+  it("with confirm: 'always' a uid that the gateway cannot find is polled once", async () => {
     const it = await started({ schedule: [SECOND] });
     it.answer = notFound;
     it.tracker.requestPoll(ONE, true);
     await pass(72 * HOUR);
-    expect(it.asked).toHaveLength(1);
+    expect(it.polls).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('with tracking: false the messages that were sent are known: a contradiction is confirmed', async () => {
+  it('with tracking: false sent messages are still remembered: a contradiction is confirmed', async () => {
     const it = await started(false);
     it.tracker.follow(ONE, { ref: 'order 1' });
     it.answer = () => 'failed';
@@ -863,7 +866,7 @@ describe('tracking.open', () => {
         yield* uids;
       },
     ],
-  ])('%s of uids is taken up after the start', async (_, open) => {
+  ])('%s of uids is tracked after the start', async (_, open) => {
     const it = tracking({
       open: () => open([ONE, '2', { uid: 'message-id-3', sentAt: new Date(Date.now() - HOUR), ref: 'order 3' }]),
     });
@@ -879,7 +882,7 @@ describe('tracking.open', () => {
     expect(it.events).toMatchObject([{ uid: 'message-id-3', ref: 'order 3' }]);
   });
 
-  it('one that throws is logged, and what it gave before is followed', async () => {
+  it('an error is logged, and the uids before it are tracked', async () => {
     const it = await started({
       open: function* () {
         yield ONE;
@@ -891,10 +894,10 @@ describe('tracking.open', () => {
     expect(Logger.prototype.error).toHaveBeenCalledWith(expect.stringContaining('tracking.open failed'));
     expect(Logger.prototype.error).not.toHaveBeenCalledWith(expect.stringContaining('79270000001'));
     await pass(2 * MINUTE);
-    expect(it.asked.length).toBeGreaterThanOrEqual(2);
+    expect(it.polls.length).toBeGreaterThanOrEqual(2);
   });
 
-  it('what is no uid is named and left out', async () => {
+  it('invalid uids are logged and skipped', async () => {
     const odd = [undefined, null, 7, {}, { uid: null }, 'a b', '', ONE] as unknown as OpenUid[];
     const it = await started({ open: () => odd });
     expect(it.tracker.follows(ONE)).toBe(true);
@@ -902,7 +905,7 @@ describe('tracking.open', () => {
     expect(Logger.prototype.warn).toHaveBeenCalledTimes(6);
   });
 
-  it('an endless one ends with the application', async () => {
+  it('an endless source ends with the application', async () => {
     let read = 0;
     const it = tracking({
       open: async function* () {
@@ -922,45 +925,45 @@ describe('tracking.open', () => {
 });
 
 describe('waitForFinal', () => {
-  it('resolves at once with what is final and remembered', async () => {
+  it('resolves at once with a remembered final status', async () => {
     const it = await started();
     it.callback('failed');
     await expect(it.waitForFinal()).resolves.toStrictEqual(it.events[0]);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
   });
 
-  it('makes one status request, then waits for events; the message is followed from then on', async () => {
+  it('polls once, then waits for events; the message is tracked from then on', async () => {
     const it = await started();
     const final = it.waitForFinal();
     await pass(30 * SECOND);
-    expect(it.askedAt()).toEqual([0]);
+    expect(it.polledAt()).toEqual([0]);
     expect(it.tracker.follows(ONE)).toBe(true);
     it.callback('delivered');
     await expect(final).resolves.toMatchObject({ status: 'delivered', source: 'callback' });
     await pass(72 * HOUR);
-    expect(it.asked).toHaveLength(1);
+    expect(it.polls).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('does so also with tracking: false', async () => {
+  it('does the same with tracking: false', async () => {
     const it = await started(false);
     const final = it.waitForFinal();
     await pass(HOUR);
-    expect(it.askedAt()).toEqual([0]);
+    expect(it.polledAt()).toEqual([0]);
     it.callback('delivered');
     await expect(final).resolves.toMatchObject({ status: 'delivered' });
   });
 
-  it('any number of waits for one message share a request and end together', async () => {
+  it('any number of waits for one message share one poll and end together', async () => {
     const it = await started();
     it.answer = () => new Promise((resolve) => setTimeout(() => resolve('delivered'), 100));
     const waits = Array.from({ length: 100 }, () => it.waitForFinal());
     await pass(100);
     expect(new Set(await Promise.all(waits)).size).toBe(1);
-    expect(it.asked).toHaveLength(1);
+    expect(it.polls).toHaveLength(1);
   });
 
-  it('its time-out is a RtSmsTimeoutError of the operation wait, with why the request failed; the message stays followed', async () => {
+  it('its time-out is an RtSmsTimeoutError of the operation wait, with the error of the poll as its cause; the message stays tracked', async () => {
     const it = await started();
     it.answer = down;
     const wait = it.waitForFinal({ timeoutMs: 5_000 });
@@ -978,10 +981,10 @@ describe('waitForFinal', () => {
     expect(it.tracker.follows(ONE)).toBe(true);
   });
 
-  it('ends by the signal of the caller, before and while it waits', async () => {
+  it("ends with the caller's signal, before and during the wait", async () => {
     const it = await started();
     await expect(it.waitForFinal({ signal: AbortSignal.abort() })).rejects.toBeInstanceOf(RtSmsAbortedError);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     const abort = new AbortController();
     const wait = expect(it.waitForFinal({ signal: abort.signal })).rejects.toMatchObject({
       name: 'RtSmsAbortedError',
@@ -992,7 +995,7 @@ describe('waitForFinal', () => {
     expect(it.tracker.follows(ONE)).toBe(true);
   });
 
-  it('of many messages may share one signal, which warns of no leak', async () => {
+  it('calls for many messages can share one signal, without a leak warning', async () => {
     const it = await started();
     const abort = new AbortController();
     const ends = Promise.allSettled(
@@ -1003,7 +1006,7 @@ describe('waitForFinal', () => {
     expect((await ends).map(({ status }) => status)).toEqual(Array(20).fill('rejected'));
   });
 
-  it('ends with the application, with a wait for a message that is never heard of', async () => {
+  it('ends with the application, also for a message without any status', async () => {
     const it = await started();
     const ended = { name: 'RtSmsAbortedError', message: expect.stringContaining('shutting down') };
     const wait = expect(it.waitForFinal()).rejects.toMatchObject(ended);
@@ -1013,14 +1016,14 @@ describe('waitForFinal', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('ends when the message is given up', async () => {
+  it('ends when the message becomes unresolved', async () => {
     const it = await started({ schedule: [MINUTE], maxAgeMs: HOUR });
     const wait = expect(it.waitForFinal({ timeoutMs: 2 * HOUR })).rejects.toThrow('tracking.maxAgeMs');
     await pass(HOUR);
     await wait;
   });
 
-  it('leaves nothing behind, however it ends', async () => {
+  it('removes its listeners and timers, however it ends', async () => {
     const it = await started();
     const abort = new AbortController();
     const removed = jest.spyOn(abort.signal, 'removeEventListener');
@@ -1036,42 +1039,42 @@ describe('waitForFinal', () => {
 });
 
 describe('start and stop', () => {
-  it('asks for nothing before the start', async () => {
+  it('does not poll before the start', async () => {
     const it = tracking({ schedule: [SECOND] });
     it.tracker.follow(ONE);
     await pass(MINUTE);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     await it.start();
     await pass(0);
-    expect(it.askedAt()).toEqual([MINUTE]);
+    expect(it.polledAt()).toEqual([MINUTE]);
   });
 
-  it('after the end nothing is asked for, nothing is emitted and no timer is left', async () => {
+  it('after the end nothing is polled or emitted and no timer is left', async () => {
     const it = await started({ schedule: [SECOND] });
     const slow = deferred<string>();
     it.answer = () => slow.promise;
     for (let n = 0; n < 1_000; n++) it.tracker.follow(`message-id-${n}`);
     await pass(2 * SECOND);
-    const requests = it.asked.length;
+    const requests = it.polls.length;
     it.stop();
     slow.resolve('delivered');
     it.callback('delivered');
     it.tracker.follow('message-id-new');
     it.tracker.requestPoll(ONE, true);
     await pass(HOUR);
-    expect(it.asked).toHaveLength(requests);
+    expect(it.polls).toHaveLength(requests);
     expect(it.events).toEqual([]);
     expect(it.unresolved).toEqual([]);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('with tracking: false nothing is asked for by itself, and believed callbacks are emitted', async () => {
+  it('with tracking: false nothing is polled, and authenticated callbacks are emitted', async () => {
     const it = await started(false);
     it.tracker.follow(ONE);
     it.callback('awaiting_report');
     it.callback('delivered');
     await pass(72 * HOUR);
-    expect(it.asked).toEqual([]);
+    expect(it.polls).toEqual([]);
     expect(it.statuses()).toEqual(['awaiting_report', 'delivered']);
     expect(it.unresolved).toEqual([]);
   });

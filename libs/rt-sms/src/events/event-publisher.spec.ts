@@ -30,10 +30,10 @@ function publisher(ready: Promise<void> = Promise.resolve(), emitter = new Event
   const logger = { error: write('error'), warn: write('warn') } as unknown as Logger;
   return { emitter, log, publisher: new EventPublisher(emitter, ready, logger) };
 }
-/** What a listener returns is of interest here. */
+/** Registers a listener whose return value matters. */
 const listen = (emitter: EventEmitter2, name: string, listener: (event: RtSmsStatusEvent) => unknown) =>
   emitter.on(name, listener);
-/** A promise and its ends. */
+/** A promise with the functions that settle it. */
 function defer<T = void>() {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
@@ -49,7 +49,7 @@ afterEach(() => {
 });
 
 describe('a status', () => {
-  it('goes out under both names, the same frozen event', async () => {
+  it('is emitted under both names as the same frozen event', async () => {
     const { publisher: it, emitter } = publisher();
     const seen: [string, unknown][] = [];
     listen(emitter, 'rt-sms.status', (event) => seen.push(['any', event]));
@@ -64,7 +64,7 @@ describe('a status', () => {
     expect(Object.isFrozen(event)).toBe(true);
   });
 
-  it('is told by a wildcard emitter, too, by whatever pattern', async () => {
+  it('is emitted by a wildcard emitter as well, for any pattern', async () => {
     const emitter = new EventEmitter2({ wildcard: true });
     const { publisher: it } = publisher(undefined, emitter);
     const seen: string[] = [];
@@ -92,7 +92,7 @@ describe('a status', () => {
   });
   const eventOf = (emitter: EventEmitter2) => (emitter as EventEmitter2 & { event: unknown }).event;
 
-  it('is told once to a listener for once, and to all of those that take themselves away', async () => {
+  it('reaches a once() listener once, and all listeners that remove themselves', async () => {
     const { publisher: it, emitter } = publisher();
     const seen: string[] = [];
     emitter.once('rt-sms.status', () => seen.push('once'));
@@ -110,7 +110,7 @@ describe('a status', () => {
 });
 
 describe('handlers', () => {
-  it('are awaited, those of both names together', async () => {
+  it('are awaited, the handlers of both names together', async () => {
     const { publisher: it, emitter } = publisher();
     const [first, second] = [defer(), defer()];
     listen(emitter, 'rt-sms.status', () => first.promise);
@@ -125,7 +125,7 @@ describe('handlers', () => {
     expect(settled).toBe(true);
   });
 
-  it('one that rejects with something that cannot even be looked at harms nobody', async () => {
+  it('a rejection with an unreadable value does not affect other handlers', async () => {
     const { publisher: it, emitter, log } = publisher();
     const { proxy, revoke } = Proxy.revocable(new Error('boom'), {});
     revoke();
@@ -143,43 +143,46 @@ describe('handlers', () => {
       },
     ],
     ['rejects', async () => Promise.reject(new Error('boom'))],
-    // As the promises of Node's own are, where the code runs in a context of its own.
-    ['rejects by a promise of another realm', () => runInNewContext("Promise.reject(new Error('boom'))") as unknown],
+    // Under Jest, Node's promises belong to another realm than the code.
+    ['rejects with a promise of another realm', () => runInNewContext("Promise.reject(new Error('boom'))") as unknown],
   ];
-  it.each(failing)('one that %s harms nobody; it is counted and logged with the event id', async (_, fail) => {
-    const { publisher: it, emitter, log } = publisher();
-    const seen: string[] = [];
-    listen(emitter, 'rt-sms.status', fail);
-    listen(emitter, 'rt-sms.status', () => seen.push('after it'));
-    listen(emitter, 'rt-sms.status.delivered', async () => seen.push('by the other name'));
-    it.statuses$.subscribe(() => seen.push('statuses$'));
-    await expect(it.status(statusEvent())).resolves.toBe(false);
-    expect(seen).toEqual(['after it', 'by the other name', 'statuses$']);
-    expect(it.failures).toBe(1);
-    expect(log).toEqual([
-      {
-        level: 'error',
-        text: 'a handler of rt-sms.status for the event default:message-id-VvkmLHkfhCX9:delivered failed: boom',
-        frames: expect.stringMatching(/^ {4}at /),
-      },
-    ]);
-    await expect(it.status(statusEvent('failed', 'message-id-2'))).resolves.toBe(false);
-    expect(it.failures).toBe(2);
-  });
+  it.each(failing)(
+    'a handler that %s does not affect others; it is counted and logged with the event id',
+    async (_, fail) => {
+      const { publisher: it, emitter, log } = publisher();
+      const seen: string[] = [];
+      listen(emitter, 'rt-sms.status', fail);
+      listen(emitter, 'rt-sms.status', () => seen.push('after it'));
+      listen(emitter, 'rt-sms.status.delivered', async () => seen.push('by the other name'));
+      it.statuses$.subscribe(() => seen.push('statuses$'));
+      await expect(it.status(statusEvent())).resolves.toBe(false);
+      expect(seen).toEqual(['after it', 'by the other name', 'statuses$']);
+      expect(it.failures).toBe(1);
+      expect(log).toEqual([
+        {
+          level: 'error',
+          text: 'a handler of rt-sms.status for the event default:message-id-VvkmLHkfhCX9:delivered failed: boom',
+          frames: expect.stringMatching(/^ {4}at /),
+        },
+      ]);
+      await expect(it.status(statusEvent('failed', 'message-id-2'))).resolves.toBe(false);
+      expect(it.failures).toBe(2);
+    },
+  );
 
   it.each([
     ['undefined', undefined],
     ['a text', 'boom'],
-    ['what has no text', Object.create(null)],
-    ['an error whose stack is none', Object.assign(new Error('x'), { stack: 7 })],
-  ])('may throw %s', async (_, thrown) => {
+    ['an object without a text form', Object.create(null)],
+    ['an error with an invalid stack', Object.assign(new Error('x'), { stack: 7 })],
+  ])('can throw %s', async (_, thrown) => {
     const { publisher: it, emitter, log } = publisher();
     listen(emitter, 'rt-sms.status', () => Promise.reject(thrown));
     await expect(it.status(statusEvent())).resolves.toBe(false);
     expect(log).toHaveLength(1);
   });
 
-  it('log one line of what failed, and nothing personal', async () => {
+  it('are logged in one line if they fail, without personal data', async () => {
     const { publisher: it, emitter, log } = publisher();
     listen(emitter, 'rt-sms.refused', () => {
       throw new Error('INSERT failed for 79270000001:\n    at home, 10:30:15\nInjected: line\u001B[31m');
@@ -194,7 +197,7 @@ describe('handlers', () => {
     expect(line!.frames).not.toMatch(/79270000001|home|Injected/);
   });
 
-  it('one that never settles holds up other messages not at all, its own for 30 s, and is warned of', async () => {
+  it('a handler that never settles does not delay other messages, delays its own for 30 s, and leads to a warning', async () => {
     jest.useFakeTimers();
     const { publisher: it, emitter, log } = publisher();
     await Promise.resolve();
@@ -219,13 +222,13 @@ describe('handlers', () => {
         frames: undefined,
       },
     ]);
-    // Warned of once, and no timer goes on for it.
+    // One warning, and no timer is left.
     await jest.advanceTimersByTimeAsync(60_000);
     expect(log).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('of two that never settle each is warned of after its own 30 s', async () => {
+  it('two handlers that never settle lead to one warning each, 30 s after their start', async () => {
     jest.useFakeTimers();
     const { publisher: it, emitter, log } = publisher();
     await Promise.resolve();
@@ -239,7 +242,7 @@ describe('handlers', () => {
     expect(log).toHaveLength(2);
   });
 
-  it('share one timer, which ends when none of them is left', async () => {
+  it('share one timer, which ends when no handler is running', async () => {
     jest.useFakeTimers();
     const { publisher: it, emitter } = publisher();
     await Promise.resolve();
@@ -252,7 +255,7 @@ describe('handlers', () => {
 });
 
 describe('order', () => {
-  it('statuses of one message go out one after the other, also with a slow first handler', async () => {
+  it('the statuses of one message are emitted one after the other, also with a slow first handler', async () => {
     const { publisher: it, emitter } = publisher();
     const slow = defer();
     const seen: string[] = [];
@@ -284,7 +287,7 @@ describe('order', () => {
     ]);
   });
 
-  it('a failure before does not hold up the next', async () => {
+  it('a failed handler does not delay the next status', async () => {
     const { publisher: it, emitter } = publisher();
     const seen: string[] = [];
     listen(emitter, 'rt-sms.status', async ({ status }: RtSmsStatusEvent) => {
@@ -299,7 +302,7 @@ describe('order', () => {
 });
 
 describe('start and end', () => {
-  it('nothing goes out before the listeners are bound; then all of it does, in order', async () => {
+  it('nothing is emitted before the listeners are registered; then everything is emitted in order', async () => {
     const ready = defer();
     const { publisher: it, emitter } = publisher(ready.promise);
     const seen: string[] = [];
@@ -313,7 +316,7 @@ describe('start and end', () => {
     expect(seen).toEqual(['awaiting_report', 'awaiting_report (statuses$)', 'delivered', 'delivered (statuses$)']);
   });
 
-  it('nothing goes out after the end, not even what waited for the start or for a slow handler', async () => {
+  it('nothing is emitted after the end, including events that waited for the start or for a slow handler', async () => {
     const ready = defer();
     const { publisher: it, emitter } = publisher(ready.promise);
     const seen: string[] = [];
@@ -341,7 +344,7 @@ describe('start and end', () => {
     expect(seen).toEqual(['awaiting_report']);
   });
 
-  it('the end waits for handlers that run, but not for ever, and completes statuses$', async () => {
+  it('the end waits for running handlers for a limited time, and completes statuses$', async () => {
     const { publisher: it, emitter } = publisher();
     await Promise.resolve();
     listen(emitter, 'rt-sms.status', () => new Promise(() => undefined));
@@ -356,7 +359,7 @@ describe('start and end', () => {
     expect(completed).toBe(true);
   });
 
-  it('listeners that could not be bound leave nobody with an unhandled rejection', async () => {
+  it('listeners that could not be registered cause no unhandled rejection', async () => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => unhandled.push(reason);
     process.on('unhandledRejection', note);
@@ -373,7 +376,7 @@ describe('start and end', () => {
 });
 
 describe('statuses$', () => {
-  it('a subscriber that throws harms nobody: others get it, nothing is uncaught, it is counted', async () => {
+  it('a subscriber that throws does not affect others; its error is counted and not thrown as an uncaught exception', async () => {
     const uncaught: unknown[] = [];
     const note = (error: unknown) => uncaught.push(error);
     process.on('uncaughtException', note);
@@ -395,7 +398,7 @@ describe('statuses$', () => {
     it.statuses$.subscribe(({ status }) => seen.push(status));
     await it.status(statusEvent('awaiting_report', 'message-id-1'));
     await it.status(statusEvent('delivered', 'message-id-1'));
-    // rxjs reports by timers of 0 ms; they were set before this one.
+    // rxjs reports errors with timers of 0 ms, which were set before this one.
     await new Promise((resolve) => setTimeout(resolve));
     process.off('uncaughtException', note);
     expect(seen).toEqual(['awaiting_report', 'delivered']);
@@ -408,7 +411,7 @@ describe('statuses$', () => {
     expect(it.failures).toBe(3);
   });
 
-  it('an operator that throws ends its own subscription only', async () => {
+  it('an operator that throws ends only its subscription', async () => {
     const { publisher: it, log } = publisher();
     const seen: string[] = [];
     it.statuses$
@@ -425,7 +428,7 @@ describe('statuses$', () => {
     expect(log.map(({ text }) => text)).toEqual(['a subscriber of statuses$ failed: in an operator']);
   });
 
-  it('tells statuses only, and nothing after it is unsubscribed', async () => {
+  it('emits only statuses, and nothing after unsubscribe()', async () => {
     const { publisher: it } = publisher();
     const seen: unknown[] = [];
     const subscription = it.statuses$.subscribe((event) => seen.push(event));
