@@ -102,15 +102,16 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   }
 
   /**
-   * Requests the status of a message (§2.2). If the message is tracked, a new status is also emitted.
+   * Requests the status of a message (§2.2). If the account tracks or has tracked the message, a new status is also emitted.
    * @throws RtSmsNotFoundError if the gateway does not find the uid; any other RtSmsError of operation `status`
    */
-  async getStatus(uid: string, options: CallOptions = {}): Promise<SmsStatusReport> {
-    const { gateway, tracker } = this.parts;
+  async getStatus(uid: string, limits: CallOptions = {}): Promise<SmsStatusReport> {
+    const { gateway, tracker, options } = this.parts;
     const valid = this.input.uid(uid, 'status');
-    this.input.limits(options, 'status');
-    const report = await gateway.status(valid, options);
-    if (tracker.follows(valid)) await tracker.observe(report, 'poll', true);
+    this.input.limits(limits, 'status');
+    const report = await gateway.status(valid, limits);
+    if (options.tracking && (tracker.follows(valid) || (await tracker.isKnown(valid))))
+      await tracker.observe(report, 'poll', true);
     return report;
   }
 

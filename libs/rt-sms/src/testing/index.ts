@@ -183,7 +183,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       gatewayStatus: 'awaiting_report',
       final: false,
     };
-    return { uid: checked, status, gatewayStatus, final, ...(sent ? { msisdn: sent.msisdn, text: sent.text } : {}) };
+    return { uid: known, status, gatewayStatus, final, ...(sent ? { msisdn: sent.msisdn, text: sent.text } : {}) };
   }
 
   async track(uids: OpenUid | Iterable<OpenUid> | AsyncIterable<OpenUid>): Promise<void> {
