@@ -81,8 +81,8 @@ describe('applyReport', () => {
   });
 
   it('remembers a limited number of unknown statuses, and still accepts a final one', () => {
-    const words = Array.from({ length: 40 }, (_, n) => callback('unknown', `word${n}`));
-    const { emitted, state } = play([...words, callback('delivered')]);
+    const unknown = Array.from({ length: 40 }, (_, n) => callback('unknown', `word${n}`));
+    const { emitted, state } = play([...unknown, callback('delivered')]);
     expect(emitted).toHaveLength(17);
     expect(state).toEqual({ last: expect.objectContaining({ status: 'delivered' }) });
   });

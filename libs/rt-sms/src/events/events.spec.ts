@@ -32,7 +32,7 @@ describe('RtSmsEvents', () => {
 });
 
 describe('RtSmsStatusEvent', () => {
-  it('has an id of account, uid and status', () => {
+  it('has an id that consists of account, uid and status', () => {
     expect(statusEvent().id).toBe('default:message-id-VvkmLHkfhCX9:delivered');
     expect(statusEvent({ account: 'otp', status: 'rejected' }).id).toBe('otp:message-id-VvkmLHkfhCX9:rejected');
     expect(statusEvent({ status: 'unknown', gatewayStatus: 'sent' }).id).toBe(
@@ -40,13 +40,13 @@ describe('RtSmsStatusEvent', () => {
     );
   });
 
-  it('cannot be changed by one handler before the next', () => {
+  it('cannot be changed by a handler', () => {
     const event = statusEvent();
     expect(() => Object.assign(event, { status: 'failed' })).toThrow(TypeError);
     expect(event.status).toBe('delivered');
   });
 
-  it('is whole in JSON', () => {
+  it('is complete in JSON', () => {
     const receivedAt = new Date('2026-01-02T03:04:05Z');
     expect(JSON.parse(JSON.stringify(statusEvent({ receivedAt, parts: 2 })))).toEqual({
       id: 'default:message-id-VvkmLHkfhCX9:delivered',
@@ -64,8 +64,8 @@ describe('RtSmsStatusEvent', () => {
 });
 
 describe('@OnRtSmsStatus', () => {
-  /** Emits as the module does: under both names. */
-  async function heard(Listener: Type<{ heard: string[] }>, ...events: RtSmsStatusEvent[]): Promise<string[]> {
+  /** Emits the events under both names, as the module does, and returns those that the listener received. */
+  async function receivedBy(Listener: Type<{ received: string[] }>, ...events: RtSmsStatusEvent[]): Promise<string[]> {
     const module = await Test.createTestingModule({
       imports: [EventEmitterModule.forRoot()],
       providers: [Listener],
@@ -77,7 +77,7 @@ describe('@OnRtSmsStatus', () => {
         await Promise.all(emitter.listeners(name).map((listener) => listener(event) as unknown));
       }
     }
-    const result = module.get(Listener).heard;
+    const result = module.get(Listener).received;
     await module.close();
     return result;
   }
@@ -91,37 +91,41 @@ describe('@OnRtSmsStatus', () => {
   const short = ({ account, status }: RtSmsStatusEvent) => `${account} ${status}`;
 
   it.each([
-    ['every status, of every account', OnRtSmsStatus(), EVENTS.map(short)],
+    ['every status of every account', OnRtSmsStatus(), EVENTS.map(short)],
     ['one status', OnRtSmsStatus('delivered'), ['default delivered', 'otp delivered']],
     ['one account', OnRtSmsStatus(undefined, { account: 'otp' }), ['otp delivered', 'otp failed']],
     ['one status of one account', OnRtSmsStatus('delivered', { account: 'otp' }), ['otp delivered']],
-  ])('hears %s', async (_, decorator, expected) => {
+  ])('receives %s', async (_, decorator, expected) => {
     @Injectable()
     class Listener {
-      heard: string[] = [];
+      received: string[] = [];
       @decorator
       on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
+        this.received.push(short(event));
       }
     }
-    expect(await heard(Listener, ...EVENTS)).toEqual(expected);
+    expect(await receivedBy(Listener, ...EVENTS)).toEqual(expected);
   });
 
-  it('stands more than once on a method, each with its own account', async () => {
+  it('can be used several times on a method, with different accounts', async () => {
     @Injectable()
     class Listener {
-      heard: string[] = [];
+      received: string[] = [];
       @OnRtSmsStatus('delivered', { account: 'default' })
       @OnRtSmsStatus('failed', { account: 'otp' })
       @OnRtSmsStatus('awaiting_report')
       on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
+        this.received.push(short(event));
       }
     }
-    expect(await heard(Listener, ...EVENTS)).toEqual(['default awaiting_report', 'default delivered', 'otp failed']);
+    expect(await receivedBy(Listener, ...EVENTS)).toEqual([
+      'default awaiting_report',
+      'default delivered',
+      'otp failed',
+    ]);
   });
 
-  it('calls the method as it is by then, other decorators and subclasses included', async () => {
+  it('calls the current method, with other decorators and in subclasses', async () => {
     const Loud = (_: object, __: string, descriptor: TypedPropertyDescriptor<(event: RtSmsStatusEvent) => void>) => {
       const method = descriptor.value!;
       descriptor.value = function (event) {
@@ -130,27 +134,27 @@ describe('@OnRtSmsStatus', () => {
       };
     };
     class Base {
-      heard: string[] = [];
+      received: string[] = [];
       @Loud
       @OnRtSmsStatus('failed', { account: 'otp' })
       on(event: RtSmsStatusEvent): void {
-        this.heard.push(short(event));
+        this.received.push(short(event));
       }
     }
     @Injectable()
     class Listener extends Base {}
-    expect(await heard(Listener, ...EVENTS)).toEqual(['otp failed', 'otp failed']);
+    expect(await receivedBy(Listener, ...EVENTS)).toEqual(['otp failed', 'otp failed']);
   });
 
-  it('lets a failure reach the publisher', async () => {
+  it('passes errors on to the publisher', async () => {
     @Injectable()
     class Listener {
-      heard: string[] = [];
+      received: string[] = [];
       @OnRtSmsStatus('failed', { account: 'otp' })
       on(): void {
         throw new Error('boom');
       }
     }
-    await expect(heard(Listener, ...EVENTS)).rejects.toThrow('boom');
+    await expect(receivedBy(Listener, ...EVENTS)).rejects.toThrow('boom');
   });
 });

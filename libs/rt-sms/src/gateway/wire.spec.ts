@@ -126,10 +126,10 @@ describe('errors (§1.6)', () => {
     expect(sent.message).toContain(reason);
     expect(sent.message).toMatch(advice);
 
-    const asked = errorOf(get(httpStatus, refusal));
-    expect(asked.constructor).toBe(type);
-    expect(asked).toMatchObject({ reason, retryable, httpStatus, operation: 'status' });
-    expect(asked).not.toHaveProperty('outcome');
+    const statusError = errorOf(get(httpStatus, refusal));
+    expect(statusError.constructor).toBe(type);
+    expect(statusError).toMatchObject({ reason, retryable, httpStatus, operation: 'status' });
+    expect(statusError).not.toHaveProperty('outcome');
   });
 
   it.each([
@@ -211,9 +211,9 @@ describe('errors (§1.6)', () => {
     (httpStatus) => {
       for (const data of [{ status: 'error', reason: 'system_error' }, { result: { uid: UID }, status: 'ok' }, HTML]) {
         expectUncertain(post(httpStatus, data), httpStatus);
-        const asked = errorOf(get(httpStatus, data));
-        expect(asked).toBeInstanceOf(RtSmsUnexpectedResponseError);
-        expect(asked).toMatchObject({ retryable: true, operation: 'status', httpStatus });
+        const statusError = errorOf(get(httpStatus, data));
+        expect(statusError).toBeInstanceOf(RtSmsUnexpectedResponseError);
+        expect(statusError).toMatchObject({ retryable: true, operation: 'status', httpStatus });
       }
     },
   );

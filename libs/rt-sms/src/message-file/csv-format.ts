@@ -39,7 +39,7 @@ export async function examineCsv(source: MessageFileSource, requested?: string):
   }
   if (wrong > right && encoding === 'utf-8' && requested === undefined) encoding = 'windows-1251';
   else if (wrong > 0) {
-    // Not read as windows-1251, because the recipients of a damaged UTF-8 text would receive unreadable messages.
+    // Windows-1251 is not tried, because the recipients of a damaged UTF-8 text would receive unreadable messages.
     const fix = 'save the file as UTF-8, or specify its encoding';
     throw new MessageFileError('not_text', `${wrong} characters cannot be read as ${encoding}; ${fix}`);
   }

@@ -10,8 +10,8 @@ import { RtSmsRecorder } from './index.js';
 const hello = { msisdn: '+7 927 000-00-01', text: 'Hello' };
 const UID = 'message-id-1';
 
-async function recording(given?: ConstructorParameters<typeof RtSmsRecorder>[0]) {
-  const sms = new RtSmsRecorder(given);
+async function recording(options?: ConstructorParameters<typeof RtSmsRecorder>[0]) {
+  const sms = new RtSmsRecorder(options);
   const module = await Test.createTestingModule({
     imports: [EventEmitterModule.forRoot()],
     providers: sms.providers,
@@ -22,7 +22,7 @@ async function recording(given?: ConstructorParameters<typeof RtSmsRecorder>[0])
   return { sms, module, events };
 }
 
-describe('what is wrong is refused as by the real one', () => {
+describe('invalid input is rejected as by the service', () => {
   const bad: [string, (sms: RtSmsService | RtSmsRecorder) => Promise<unknown>][] = [
     ['a number', (sms) => sms.send({ ...hello, msisdn: '12' })],
     ['a text', (sms) => sms.enqueue({ ...hello, text: ' ' })],
@@ -32,10 +32,10 @@ describe('what is wrong is refused as by the real one', () => {
     ['an empty id', (sms) => sms.enqueue(hello, { id: '' })],
     ['delayMs', (sms) => sms.enqueue(hello, { delayMs: -1 })],
     ['expiresAt', (sms) => sms.enqueue(hello, { expiresAt: new Date(Number.NaN) })],
-    ['what is no list', (sms) => sms.enqueueMany({} as [])],
+    ['a value that is not iterable', (sms) => sms.enqueueMany({} as [])],
     ['one of many', (sms) => sms.enqueueMany([{ message: hello }, { message: { ...hello, text: '' } }])],
     [
-      'an id for two texts',
+      'one id for two texts',
       (sms) =>
         sms.enqueueMany([
           { id: 'a', message: hello },
@@ -44,31 +44,34 @@ describe('what is wrong is refused as by the real one', () => {
     ],
     ['a uid', (sms) => sms.getStatus('../..')],
     ['a uid to wait for', (sms) => sms.waitForFinal('')],
-    ['a uid to follow', (sms) => sms.track(['a b'])],
-    ['a key of send', (sms) => sms.send(hello, { timeoutMS: 1 } as object)],
-    ['no object for the options of send', (sms) => sms.send(hello, 5_000 as unknown as object)],
-    ['a key of the message', (sms) => sms.send({ ...hello, shortCode: 'SHOP' } as typeof hello)],
+    ['a uid to track', (sms) => sms.track(['a b'])],
+    ['an unknown key of send', (sms) => sms.send(hello, { timeoutMS: 1 } as object)],
+    ['a number for the options of send', (sms) => sms.send(hello, 5_000 as unknown as object)],
+    ['a misspelt key of the message', (sms) => sms.send({ ...hello, shortCode: 'SHOP' } as typeof hello)],
     [
-      'another key of the message',
+      'another misspelt key of the message',
       (sms) => sms.send({ msisdn: hello.msisdn, txt: 'Hello' } as unknown as typeof hello),
     ],
-    ['a key of enqueue', (sms) => sms.enqueue(hello, { expireAt: new Date(1) } as object)],
-    ['another key of enqueue', (sms) => sms.enqueue(hello, { delayMS: 60_000 } as object)],
+    ['an unknown key of enqueue', (sms) => sms.enqueue(hello, { expireAt: new Date(1) } as object)],
+    ['another unknown key of enqueue', (sms) => sms.enqueue(hello, { delayMS: 60_000 } as object)],
     ['the options of another call', (sms) => sms.enqueue(hello, { timeoutMs: 1_000 } as object)],
     ['a message in the options', (sms) => sms.enqueue(hello, { message: hello } as object)],
     ['null for the options of enqueue', (sms) => sms.enqueue(hello, null as unknown as object)],
     [
-      'a key beside one of many',
+      'an unknown key of one of many',
       (sms) => sms.enqueueMany([{ message: hello }, { message: hello, prio: 'otp' } as never]),
     ],
-    ['what a later version knows', (sms) => sms.enqueue(hello, { tx: {} } as object)],
-    ['a key of getStatus', (sms) => sms.getStatus(UID, { timeout: 1 } as object)],
-    ['a key of waitForFinal', (sms) => sms.waitForFinal(UID, { timeoutms: 1 } as object)],
-    ['a key of what is followed', (sms) => sms.track([{ uid: UID, sendAt: new Date() } as { uid: string }])],
-    ['the same of a single one', (sms) => sms.track({ uid: UID, sent_at: new Date() } as { uid: string })],
-    ['a key of handleCallback', (sms) => sms.handleCallback({ id: UID }, { secrets: 'x' } as object)],
+    ['an option of a later version', (sms) => sms.enqueue(hello, { tx: {} } as object)],
+    ['an unknown key of getStatus', (sms) => sms.getStatus(UID, { timeout: 1 } as object)],
+    ['an unknown key of waitForFinal', (sms) => sms.waitForFinal(UID, { timeoutms: 1 } as object)],
+    ['an unknown key of an item of track', (sms) => sms.track([{ uid: UID, sendAt: new Date() } as { uid: string }])],
     [
-      'a key of sendMany',
+      'an unknown key of a single item of track',
+      (sms) => sms.track({ uid: UID, sent_at: new Date() } as { uid: string }),
+    ],
+    ['an unknown key of handleCallback', (sms) => sms.handleCallback({ id: UID }, { secrets: 'x' } as object)],
+    [
+      'an unknown key of sendMany',
       async (sms) => {
         for await (const _ of sms.sendMany([hello], { concurency: 5 } as object));
       },
@@ -112,7 +115,7 @@ describe('what is wrong is refused as by the real one', () => {
   });
 });
 
-it('records what was sent, as it would be sent', async () => {
+it('records messages in the form in which they would be sent', async () => {
   const { sms, module } = await recording({ account: 'otp', shortcode: 'BANK' });
   expect(module.get(getRtSmsToken('otp'))).toBe(sms);
   const sent = await sms.send({ ...hello, ref: 'order 1' });
@@ -122,7 +125,7 @@ it('records what was sent, as it would be sent', async () => {
   await expect(sms.getStatus('message-id-other')).rejects.toMatchObject({ name: 'RtSmsNotFoundError' });
 });
 
-it('failNext fails the next call, and nothing is recorded', async () => {
+it('failNext makes the next call fail, and nothing is recorded', async () => {
   const { sms } = await recording();
   const down = new RtSmsConnectionError('down', false, {});
   sms.failNext(down).failNext(down);
@@ -137,7 +140,7 @@ it('failNext fails the next call, and nothing is recorded', async () => {
   expect(sms.sent).toHaveLength(1);
 });
 
-it('the same id is the same message, and another text for it an error that queues nothing', async () => {
+it('the same id is the same message; another text for it is an error, and nothing is queued', async () => {
   const { sms, events } = await recording();
   await expect(sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' })).resolves.toEqual({ id: 'a' });
   await sms.enqueue(hello, { id: 'a' });
@@ -149,7 +152,7 @@ it('the same id is the same message, and another text for it an error that queue
   expect(events).toEqual([{ name: 'rt-sms.accepted', id: 'a', account: 'default', uid, ref: 'order 1' }]);
 });
 
-it('sendMany yields each result', async () => {
+it('sendMany yields all results', async () => {
   const { sms } = await recording();
   const results = [];
   for await (const result of sms.sendMany([hello, { ...hello, msisdn: '1' }])) results.push(result.ok);
@@ -174,7 +177,7 @@ it('emits statuses by the rules of the module', async () => {
 });
 
 describe('waitForFinal', () => {
-  it('ends with the final status, also where it is known', async () => {
+  it('ends with the final status, also with a recorded one', async () => {
     const { sms, events } = await recording();
     const { uid } = await sms.send({ ...hello, ref: 'order 1' });
     const waiting = sms.waitForFinal(uid);
@@ -187,7 +190,7 @@ describe('waitForFinal', () => {
     await expect(sms.getStatus(uid)).resolves.toMatchObject({ status: 'delivered', final: true });
   });
 
-  it('ends by its limits as the real one does', async () => {
+  it('ends by its limits as in the service', async () => {
     const { sms } = await recording();
     const abort = new AbortController();
     const aborted = sms.waitForFinal(UID, { signal: abort.signal });
