@@ -90,10 +90,7 @@ const mayBeNumber = (word: string): boolean =>
     (text) => (text.match(/\p{Nd}/gu)?.length ?? 0) >= NUMBER_DIGITS,
   );
 
-/**
- * Filters a reason that is not in the document. Only a short word of letters passes, which cannot contain a number or a
- * code.
- */
+/** Filters a reason that is not in the document. Only a short word of letters passes, so it cannot contain a number. */
 export function safeReason(reason: string, confidential: readonly string[]): string {
   return /^[a-z][a-z_-]{0,39}$/i.test(reason) && !sharing(confidential)(reason) ? reason : UNRECOGNISED;
 }

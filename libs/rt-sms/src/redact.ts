@@ -56,7 +56,7 @@ function withoutUserInfo(word: string): string {
   return start >= 0 && end > start ? `${word.slice(0, start)}//***${word.slice(end)}` : word;
 }
 
-// Under Jest, code runs in a separate context, where Node's errors are not `instanceof Error`.
+// In a separate context, such as under Jest, errors of Node are not `instanceof Error`.
 export const isError = (thrown: unknown): thrown is Error => thrown instanceof Error || isNativeError(thrown);
 
 /** Returns the unredacted message of any thrown value. Never throws. */

@@ -2,7 +2,7 @@ import { Inject } from '@nestjs/common';
 import { DEFAULT_ACCOUNT } from './options/rt-sms.options.js';
 
 // Symbol.for, so that two copies of the package in one application use the same providers.
-/** Token of an account's `RtSmsService`. The class `RtSmsService` is an alias of the default account's token. */
+/** Token of an account's `RtSmsService`, by default of the default account, for which the class is a token as well. */
 export const getRtSmsToken = (account = DEFAULT_ACCOUNT): symbol => Symbol.for(`nestjs-rt-sms:service:${account}`);
 
 /** Token of an account's `HttpService`, for axios interceptors. */

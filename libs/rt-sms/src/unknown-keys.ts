@@ -38,8 +38,8 @@ const problem = (key: string, known: readonly string[], what: string) =>
   `${what} has no key '${redact(key.slice(0, 40))}'${suggestion(key, known) || `; accepted keys: ${known.join(', ')}`}`;
 
 /**
- * Returns a problem for each unknown key of a call's options. An ignored key, such as `delayMS`, would send at the wrong
- * time.
+ * Returns a problem for each unknown key of a call's options. If `delayMS` were ignored, the message would be sent at the
+ * wrong time.
  */
 export const unknownKeys = (options: object, known: readonly string[], what = 'options'): string[] =>
   keysOf(options, known).map((key) => problem(key, known, what));

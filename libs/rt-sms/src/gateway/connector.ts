@@ -138,7 +138,7 @@ function reachProxy({ protocol, hostname, port }: URL, ca: string[] | undefined,
   const host = bare(hostname);
   let reached = dial(host, portOf({ protocol, port }), (error, socket) => {
     if (error || protocol !== 'https:') return callback(error, socket);
-    const refuse = (error: Error & { code?: string }) =>
+    const onError = (error: Error & { code?: string }) =>
       callback(coded(`TLS with the proxy failed: ${error.message}`, error.code ?? ''), null);
     const secure = connectTls({
       socket: socket!,
@@ -147,8 +147,8 @@ function reachProxy({ protocol, hostname, port }: URL, ca: string[] | undefined,
       rejectUnauthorized: true,
       ...(ca ? { ca } : {}),
     });
-    reached = secure.once('error', refuse).once('secureConnect', () => {
-      secure.off('error', refuse);
+    reached = secure.once('error', onError).once('secureConnect', () => {
+      secure.off('error', onError);
       callback(null, secure);
     });
   });

@@ -52,14 +52,14 @@ export function dial(host: string, port: number, callback: Connected): Connectin
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     });
-    const refuse = (error: Error) => {
+    const onError = (error: Error) => {
       sockets.delete(socket);
       errors.push(error);
       next();
     };
     sockets.add(socket);
-    socket.once('error', refuse).once('connect', () => {
-      socket.off('error', refuse);
+    socket.once('error', onError).once('connect', () => {
+      socket.off('error', onError);
       end(socket);
       callback(null, socket);
     });

@@ -33,9 +33,7 @@ export class RtSmsTimeouts {
   @Is(...timerMs) statusMs?: number;
 }
 
-/**
- * Numbers of retries. A send is retried only if the request certainly never left, or the gateway answered `system_error`.
- */
+/** Numbers of retries. A send is retried only if the request certainly never left, or after the reason `system_error`. */
 export class RtSmsRetry {
   /** Extra attempts of a send. @default 2 */
   @Is(...whole(0, 10)) send?: number;
@@ -53,7 +51,8 @@ export class RtSmsRate {
 export class RtSmsCallbackOptions {
   /**
    * Secret in the last segment of the callback's path, 16 to 100 characters of `A-Z a-z 0-9 _ -` (Fastify accepts at most
-   * 100). Set several while you change the secret. `newCallbackSecret()` generates one. @default none
+   * 100). Set several while you change the secret. `newCallbackSecret()` generates one.
+   * @default none
    */
   @Is(
     'a secret, or a non-empty array of secrets, each of 16 to 100 characters A-Z a-z 0-9 _ -',
@@ -63,7 +62,8 @@ export class RtSmsCallbackOptions {
   /**
    * Addresses and CIDRs that callbacks may come from, compared with the address that the platform resolves. The list only
    * narrows and does not replace the secret. The application does not start if the platform accepts `X-Forwarded-For` from any
-   * client. @default any address
+   * client.
+   * @default any address
    */
   @Is('an array of IP addresses and CIDRs', arrayOf(isNetwork)) allowFrom?: readonly string[];
   /** Confirmation by a poll. `'always'`: the module polls even after a callback with the right secret. @default 'auto' */
@@ -82,7 +82,8 @@ export class RtSmsTracking {
   @Is('a non-empty array of milliseconds, each 1 or more', arrayOf(isTimerMs, 1)) schedule?: readonly number[];
   /**
    * Time in milliseconds after which a message without a final status is `rt-sms.unresolved`. Set it above "Время жизни СМС"
-   * in the cabinet. @default 72 h
+   * in the cabinet.
+   * @default 72 h
    */
   @Is(...anyMs) maxAgeMs?: number;
   /** Maximum number of messages tracked at once. Beyond it the oldest becomes unresolved. @default 100000 */
@@ -91,9 +92,7 @@ export class RtSmsTracking {
   @Is(...whole(0, 10_000_000)) remember?: number;
   /** Number of polls that may start in any second. @default 50 */
   @Is(...whole(1, 10_000)) perSecond?: number;
-  /**
-   * Function that returns the unresolved uids of an earlier run. The module calls it once after the start. @default none
-   */
+  /** Function that returns the open uids of an earlier run. The module calls it once after the start. @default none */
   @Is('a function that returns uids', (value) => typeof value === 'function')
   open?: () => Iterable<OpenUid> | AsyncIterable<OpenUid> | Promise<Iterable<OpenUid>>;
 }
@@ -127,8 +126,8 @@ export class RtSmsOptions {
   /** Password of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string', text, REQUIRED) password!: string;
   /**
-   * Address of the gateway (§1.3), without credentials, query and fragment. @default
-   * 'https://sms.rt.ru/api/v2/send_message'
+   * Address of the gateway (§1.3), without credentials, query and fragment.
+   * @default 'https://sms.rt.ru/api/v2/send_message'
    */
   @Is(
     'an https address (http only on a loopback host or with allowHttp: true) without credentials, query and fragment',
