@@ -225,7 +225,7 @@ describe('the start fails with', () => {
       expect(() => RtSmsModule.forRootAsync({ ...given, ...beside })).toThrow(
         expect.objectContaining({
           problems: ['callbackUrl', 'shortcode'].map((key) =>
-            expect.stringMatching(`^${key}: is none of name, .* beside the factory; return it from the factory$`),
+            expect.stringMatching(`^${key}: must be returned by the factory; only name, .* stand next to it$`),
           ),
         }),
       );
@@ -253,7 +253,7 @@ describe('the start fails with', () => {
     async (imports) => {
       const error = await refusal({ imports: [...imports, register({ name: 'otp' })] });
       expect(error.message).toMatch(
-        /^RtSmsModule \(account 'otp'\) cannot start: .*import EventEmitterModule\.forRoot\(\) \(@nestjs\/event-emitter\) in the root module.*"global"/,
+        /^RtSmsModule \(account 'otp'\) cannot start: .*import EventEmitterModule\.forRoot\(\) \(@nestjs\/event-emitter\) in the root module, without global: false$/,
       );
     },
   );
@@ -282,13 +282,13 @@ describe('the start fails with', () => {
       ),
     );
     expect(error.problems).toEqual([
-      expect.stringMatching(/^callbackPath: '[\w/-]+' is that of two accounts; give each/),
+      expect.stringMatching(/^callbackPath: '[\w/-]+' is used by two accounts; give each/),
     ]);
   });
 
   it.each(['OTP', '1otp', 'o_t_p', 'o t p', '', '-otp', 'отп', '__proto__', 7, null])('the name %j', (name) => {
     expect(() => register({ name: name as string })).toThrow(RtSmsConfigError);
-    expect(() => register({ name: name as string })).toThrow(/name: must be of a-z, 0-9 and "-"/);
+    expect(() => register({ name: name as string })).toThrow(/name: must consist of a-z, 0-9 and "-"/);
   });
 
   it.each([
