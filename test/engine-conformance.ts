@@ -330,16 +330,6 @@ export function engineConformance(
         expect(gateway.requests.post).toBe(0);
       });
 
-      it('an id with a formatted phone number is masked in an error', async () => {
-        const { sms } = await run();
-        const id = 'otp 8 (927) 123-45-67';
-        await sms.enqueue(hello, { id, delayMs: 60_000 });
-        await expect(sms.enqueue({ ...hello, text: 'Other words' }, { id })).rejects.toThrow(
-          "id: 'otp 8927*****67' is already used by a different message",
-        );
-        await sms.cancel(id);
-      });
-
       it('queues none if an id is already used by a different message, also in the same batch', async () => {
         const { sms, gateway } = await run();
         await sms.enqueue(hello, { id: 'old', delayMs: 60_000 });
@@ -753,6 +743,65 @@ export function engineConformance(
           await app.get(RtSmsService).enqueue(hello, { id: 'early' });
         });
         await expect(accepted).resolves.toMatchObject({ id: 'early' });
+      });
+    });
+
+    describe('a rule that all engines share', () => {
+      it('masking: a formatted phone number in an id is masked in an error', async () => {
+        const { sms } = await run();
+        const id = 'otp 8 (927) 123-45-67';
+        await sms.enqueue(hello, { id, delayMs: 60_000 });
+        const error: unknown = await sms
+          .enqueue({ ...hello, text: 'Other' }, { id })
+          .catch((thrown: unknown) => thrown);
+        expect((error as Error).message).toContain("id: 'otp 8927*****67' is already used");
+        await sms.cancel(id);
+      });
+
+      it('polling: a message whose first poll was due before it is tracked is polled at once', async () => {
+        const { app, sms, gateway, until, events } = await run({ tracking: { schedule: [60_000] } }, {}, ['otp']);
+        gateway.callTo(undefined);
+        const { uid } = await app.get<RtSmsService>(getRtSmsToken('otp')).send(hello);
+        await gateway.report(uid, 'delivered');
+        await sms.track({ uid, sentAt: new Date(Date.now() - 70_000) });
+        await until(() => events.some((event) => event.account === 'default' && event.status === 'delivered'));
+        expect(gateway.requests.get).toBe(1);
+      });
+
+      it('stored errors: an event that is announced again has the same error', async () => {
+        const { app, sms, events, gateway, until } = await run();
+        const announcements = inProcess ? 1 : 3;
+        let calls = 0;
+        app.get(EventEmitter2).on('rt-sms.refused', () => {
+          if (++calls < 3) throw new Error('the database is down');
+        });
+        gateway.nextSend('invalid_field_text');
+        await sms.enqueue(hello, { id: 'a' });
+        await until(() => events.length === announcements);
+        const errors = events.map(({ error }) => ({ type: error!.constructor, ...error!.toJSON() }));
+        for (const error of errors) expect(error).toEqual(errors[0]);
+        expect(events[0]!.error!.message).toBe(
+          'The gateway rejected the request: invalid_field_text. Fix: send a text that is not empty',
+        );
+      });
+
+      it('back-off: the time before the next attempt has full jitter', async () => {
+        const { sms, gateway, settled } = await run({ retry: { send: 0 } });
+        const attempts = new Map<string, number[]>();
+        gateway.on('exchange', ({ method, requestBody, at }) => {
+          if (method !== 'POST') return;
+          const { text } = JSON.parse(requestBody) as { text: string };
+          attempts.set(text, [...(attempts.get(text) ?? []), at.getTime()]);
+        });
+        const all = ids(30);
+        gateway.nextSend('system_error', all.length);
+        await sms.enqueueMany(all.map((id) => ({ message: { ...hello, text: id }, id })));
+        await settled(...all);
+        const pauses = [...attempts.values()].map(([first = 0, second = 0]) => second - first);
+        expect(pauses).toHaveLength(all.length);
+        // 100 ms and up to 500 ms more. With half jitter no pause would be below 350 ms.
+        expect(Math.min(...pauses)).toBeLessThan(325);
+        expect(Math.max(...pauses)).toBeGreaterThan(325);
       });
     });
 

@@ -42,19 +42,26 @@ function truths(steps: readonly Step[]): SmsStatus[] {
   });
 }
 
+/** Number of events and of polls of the gateway after a step. */
+interface Count {
+  events: number;
+  polls: number;
+}
+
 /** The events of the recorder, which knows the rules and has neither a gateway nor a store. */
-async function recorded(steps: readonly Step[]): Promise<{ events: string[]; counts: number[] }> {
+async function recorded(steps: readonly Step[]): Promise<{ events: string[]; counts: Count[] }> {
   const sms = new RtSmsRecorder();
   const { uid } = await sms.send({ msisdn: '79270000001', text: 'Hello' });
   const events: RtSmsStatusEvent[] = [];
-  const counts: number[] = [];
+  const counts: Count[] = [];
+  let polls = 0;
   sms.statuses$.subscribe((event) => events.push(event));
   for (const [index, truth] of truths(steps).entries()) {
     const step = steps[index]!;
-    if (step.kind === 'poll') await sms.emitStatus(uid, truth, { source: 'poll', confirmed: true });
+    if (step.kind === 'poll') await poll('poll', truth);
     if (step.kind === 'report' || step.kind === 'forge')
       await call(step.kind === 'report' ? truth : step.status, truth);
-    counts.push(events.length);
+    counts.push({ events: events.length, polls });
   }
   return { events: events.map(factsOf), counts };
 
@@ -63,7 +70,12 @@ async function recorded(steps: readonly Step[]): Promise<{ events: string[]; cou
     await sms.emitStatus(uid, reported);
     // A contradiction makes the engines poll the gateway.
     const contradicts = final && final.status !== reported && FINAL.includes(reported);
-    if (contradicts && !events.some(({ corrects }) => corrects)) await sms.emitStatus(uid, truth, { confirmed: true });
+    if (contradicts && !events.some(({ corrects }) => corrects)) await poll('callback', truth);
+  }
+
+  async function poll(source: 'callback' | 'poll', truth: SmsStatus): Promise<void> {
+    polls++;
+    await sms.emitStatus(uid, truth, { source, confirmed: true });
   }
 }
 
@@ -127,9 +139,13 @@ describeStores('random histories of a message on %s', (kind) => {
         // The last poll is answered after any confirmation that the history has started.
         const steps: Step[] = [...history, { kind: 'poll' }];
         const { events, counts } = await recorded(steps);
+        let polls = 0;
+        const count = ({ method }: { method: string }) => void (polls += method === 'GET' ? 1 : 0);
+        gateway.on('exchange', count);
         const counted = (_: string, step: number, seen: () => number) =>
-          eventually(async () => seen() >= counts[step]!);
+          eventually(async () => seen() >= counts[step]!.events && polls >= counts[step]!.polls);
         expect(await played(steps, gateway, async () => memory, counted)).toEqual(events);
+        gateway.off('exchange', count);
         expect(await played(steps, gateway, async () => durable, settled)).toEqual(events);
       }),
       { numRuns: 60, endOnFailure: true },

@@ -8,7 +8,7 @@ const page = readFileSync(resolve(root, 'docs/security.md'), 'utf8');
 
 /** The rows of the table of threats. */
 const rows = page
-  .slice(page.indexOf('## Threats'), page.indexOf('## What stays'))
+  .slice(page.indexOf('## Threats'), page.indexOf('## Remaining risks'))
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| threat'));
 

@@ -33,28 +33,32 @@ export interface ParsedArgs {
 /** The time for which the module tracks a message. */
 const MAX_TIMEOUT_S = 72 * 3_600;
 
-const EXIT_CODES = `
-The environment sets the account, as in the module: RT_SMS_LOGIN, RT_SMS_PASSWORD, RT_SMS_SHORTCODE, RT_SMS_URL, …
+const EXIT_CODES = [
+  '',
+  'The environment sets the account, as in the module: RT_SMS_LOGIN, RT_SMS_PASSWORD, RT_SMS_SHORTCODE, RT_SMS_URL, …',
+  '',
+  'Exit codes:',
+  '  0    done; with send --wait: delivered',
+  '  1    rejected, not sent, not delivered, or a check failed',
+  '  2    the flags, the file or the configuration are invalid; nothing was sent',
+  '  3    a message may have been sent: the gateway did not confirm it',
+  '  4    send --wait: sent, but the final status did not arrive in time',
+  '  130  stopped by Ctrl-C (143: by SIGTERM) before the end',
+  '',
+  'Help on one command: nestjs-rt-sms COMMAND --help',
+].join('\n');
 
-Exit codes:
-  0    done; with send --wait: delivered
-  1    rejected, not sent, not delivered, or a check failed
-  2    the flags, the file or the configuration are invalid; nothing was sent
-  3    a message may have been sent: the gateway did not confirm it
-  4    send --wait: sent, but the final status did not arrive in time
-  130  stopped by Ctrl-C (143: by SIGTERM) before the end
-
-Help on one command: nestjs-rt-sms COMMAND --help`;
-
-const SEND_HELP = `
-Other users of this machine can see the arguments of a process. To hide number and text from them, write - and use
-standard input:
-  echo "Text" | nestjs-rt-sms send +79270000001 -
-  printf '%s\\n' +79270000001 "Text" | nestjs-rt-sms send -     (the first line is the number)
-
-Put the text in quotes. One that begins with - goes after --: nestjs-rt-sms send +79270000001 -- "-5% today"
-
-Without --wait, exit code 0 means that the gateway accepted the message, not that it was delivered.`;
+const SEND_HELP = [
+  '',
+  'Other users of this machine can see the arguments of a process. To hide number and text from them, write - and use',
+  'standard input:',
+  '  echo "Text" | nestjs-rt-sms send +79270000001 -',
+  '  printf \'%s\\n\' +79270000001 "Text" | nestjs-rt-sms send -     (the first line is the number)',
+  '',
+  'Put the text in quotes. One that begins with - goes after --: nestjs-rt-sms send +79270000001 -- "-5% today"',
+  '',
+  'Without --wait, exit code 0 means that the gateway accepted the message, not that it was delivered.',
+].join('\n');
 
 /** Returns the command to run, or an answer for `--help`, `--version` and an invalid command line. */
 export function parseArgs(args: readonly string[]): { parsed?: ParsedArgs; answer?: Answer } {

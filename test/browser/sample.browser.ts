@@ -119,7 +119,11 @@ describe("the sample's page", () => {
     expect(await page.innerText('main')).not.toContain('msisdn');
     gateway.nextSend('invalid_source_address');
     await send(page, 'Hello');
-    await shows(page, '#outcome .failure', /said no: not sent\s*RT_SMS_REJECTED · invalid_source_address.*agree it in/);
+    await shows(
+      page,
+      '#outcome .failure',
+      /Rejected by the gateway: not sent\s*RT_SMS_REJECTED · invalid_source_address.*agree it in/,
+    );
     gateway.nextSend({ status: 503 });
     await page.click('#send');
     await shows(
