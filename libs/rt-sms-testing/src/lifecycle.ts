@@ -155,7 +155,10 @@ export class Lifecycle {
 
   #kept(uid: string): Tracked {
     const tracked = this.#tracked.get(uid);
-    if (!tracked) throw new RangeError(`No message ${uid} is kept by this simulator. Fix: use a uid of a message in the property messages`);
+    if (!tracked)
+      throw new RangeError(
+        `No message ${uid} is kept by this simulator. Fix: use a uid of a message in the property messages`,
+      );
     return tracked;
   }
 
