@@ -9,6 +9,8 @@ import { build, transformSync } from 'esbuild';
 const nameOf = (file) => /dist\/esm\/(.*)\.js$/.exec(file)[1];
 const sourceOf = (name) => [`./src/${name}.ts`, `./${name}.ts`].find((file) => existsSync(file));
 const read = (file) => readFileSync(file, 'utf8');
+const withTabs = (text, width) =>
+  text.replaceAll(new RegExp(`^( {${width}})+`, 'gm'), (spaces) => '\t'.repeat(spaces.length / width));
 /** These files and everything that they import, directly or indirectly. */
 function reachable(files, next) {
   const reached = new Set(files);
@@ -47,18 +49,18 @@ const cjs = await build({ ...common, entryPoints, outbase: 'dist/esm', outdir: '
 writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n');
 
 // A source map of lines is enough for stack traces, and a fifth of the size of one with all columns. Tabs take half of two spaces.
+const minified = (code) => transformSync(code, { minify: true }).code;
 for (const file of Object.keys({ ...outputs, ...cjs.metafile.outputs })) {
+  const text = read(file);
   if (file.endsWith('.js')) {
-    const spaced = read(file);
-    const tabbed = spaced.replaceAll(/^( {2})+/gm, (spaces) => '\t'.repeat(spaces.length / 2));
+    const tabbed = withTabs(text, 2);
     // Not in a file with an indented template literal, whose text would change.
-    const [before, after] = [spaced, tabbed].map((code) => transformSync(code, { minify: true }).code);
-    if (before === after) writeFileSync(file, tabbed);
-    continue;
+    if (minified(text) === minified(tabbed)) writeFileSync(file, tabbed);
+  } else {
+    const map = JSON.parse(text);
+    const lines = decode(map.mappings).map((line) => line.slice(0, 1).map(([, ...place]) => [0, ...place.slice(0, 3)]));
+    writeFileSync(file, JSON.stringify({ ...map, names: [], mappings: encode(lines) }));
   }
-  const map = JSON.parse(read(file));
-  const lines = decode(map.mappings).map((line) => line.slice(0, 1).map(([, ...place]) => [0, ...place.slice(0, 3)]));
-  writeFileSync(file, JSON.stringify({ ...map, names: [], mappings: encode(lines) }));
 }
 
 const typesOf = (file) =>
@@ -71,7 +73,8 @@ const writeTypes = (form, file, text) => {
   mkdirSync(dirname(join('dist', form, file)), { recursive: true });
   writeFileSync(join('dist', form, file), text);
 };
-for (const file of reachable(declarations, typesOf)) writeTypes('cjs', file, read(join('dist/types', file)));
+for (const file of reachable(declarations, typesOf))
+  writeTypes('cjs', file, withTabs(read(join('dist/types', file)), 4));
 for (const file of declarations) {
   const cjs = relative(dirname(join('dist/esm', file)), join('dist/cjs', file)).replaceAll('\\', '/');
   writeTypes('esm', file, `export * from '${cjs.replace(/d\.ts$/, 'js')}';\n`);

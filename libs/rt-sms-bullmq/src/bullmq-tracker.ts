@@ -6,10 +6,9 @@ import {
   type EngineHost,
   type RtSmsStatusEvent,
 } from 'nestjs-rt-sms';
-import { finalOf, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
+import { finalOf, HINT_PAUSE_MS, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
 import { pickReport, readRef, type CheckData, type StatusNote, type UnknownData } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
-import { HINT_PAUSE_MS } from './check-worker.js';
 import { Hints } from './hints.js';
 import type { SendData } from './job-data.js';
 import type { Store } from './store.js';

@@ -5,7 +5,8 @@ import { DeferredWork } from './deferred-work.js';
 import type { SendData } from './job-data.js';
 import { checkIdOf } from './job-id.js';
 import type { FencedUpdate } from './operations.js';
-import { JOB, type Store } from './store.js';
+import { JOB } from './jobs.js';
+import type { Store } from './store.js';
 import { isMissing } from './store-errors.js';
 
 /** Time in milliseconds for which a settled message is remembered, so that repeated callbacks emit nothing. */

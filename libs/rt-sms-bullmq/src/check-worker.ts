@@ -1,6 +1,14 @@
 import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
-import { applyReport, finalOf, gaveUp, ignoredDuplicate, redact, statusEvent } from 'nestjs-rt-sms/engine';
+import {
+  applyReport,
+  finalOf,
+  gaveUp,
+  HINT_PAUSE_MS,
+  ignoredDuplicate,
+  redact,
+  statusEvent,
+} from 'nestjs-rt-sms/engine';
 import {
   isSettled,
   readRef,
@@ -14,11 +22,10 @@ import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handle
 import type { SendData } from './job-data.js';
 import { uidOf } from './job-id.js';
 import { PATIENCE_MS, type PollGate } from './poll-gate.js';
-import { keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
+import { keepFor, postpone, stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import type { Store } from './store.js';
 import { jobError, reason } from './store-errors.js';
 
-/** Minimum time in milliseconds between two polls of a message that hints ask for. */
-export const HINT_PAUSE_MS = 1_000;
 /** First and last time in milliseconds for which statuses wait for the handlers of `accepted`. */
 const FIRST_ACCEPT_WAIT_MS = 100;
 const MAX_ACCEPT_WAIT_MS = 300_000;

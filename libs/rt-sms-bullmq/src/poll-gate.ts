@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EngineHost } from 'nestjs-rt-sms';
+import { parallelPolls } from 'nestjs-rt-sms/engine';
 import { pickReport, type StatusNote } from './check-data.js';
 
 /** Time in milliseconds for which a job holds its worker to wait for its turn. A longer wait puts the job back. */
@@ -20,8 +21,7 @@ export class PollGate {
   constructor(private readonly host: Pick<EngineHost, 'options' | 'breaker' | 'status'>) {
     const { tracking, connections } = host.options;
     this.perSecond = tracking ? tracking.perSecond : 50;
-    // At most half of the connections: polls must not delay messages.
-    this.parallel = Math.max(1, connections >> 1);
+    this.parallel = parallelPolls(connections);
   }
 
   /**

@@ -1,13 +1,12 @@
-import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError } from 'nestjs-rt-sms';
+import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError, SMS_PRIORITIES } from 'nestjs-rt-sms';
 import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
 import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
 import { readRef, type CheckData, type UnknownData } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { Digests, jobIdOf } from './job-id.js';
-import { JOB, type Store, type StoredJob } from './store.js';
+import { JOB, type StoredJob } from './jobs.js';
+import type { Store } from './store.js';
 
-/** BullMQ priorities: lower is earlier, and jobs without a priority come first. */
-const PRIORITY = { otp: 0, normal: 1, bulk: 2 } as const;
 /** Messages added in one call: a larger batch would block the store, and use its memory, for seconds. */
 const BATCH = 2_000;
 
@@ -127,7 +126,8 @@ export class SendProducer {
     return {
       name: 'send',
       data,
-      opts: { ...JOB, jobId: jobIdOf(id), priority: PRIORITY[priority], ...(delay > 0 ? { delay } : {}) },
+      // In BullMQ a lower priority is earlier, and 0 is the earliest.
+      opts: { ...JOB, jobId: jobIdOf(id), priority: SMS_PRIORITIES.indexOf(priority), ...(delay > 0 ? { delay } : {}) },
     };
   }
 

@@ -2,13 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { DelayedError } from 'bullmq';
 import {
   isRtSmsError,
-  RtSmsAuthError,
   RtSmsUnexpectedResponseError,
   type EngineHost,
   type RatePermit,
   type RtSmsError,
 } from 'nestjs-rt-sms';
-import { backoffMs, fromStored, redact, toStored } from 'nestjs-rt-sms/engine';
+import { afterFailedSend, fromStored, queueBackoffMs, redact, toStored } from 'nestjs-rt-sms/engine';
 import { readRef, type CheckData, type UnknownData } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
@@ -16,13 +15,11 @@ import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
 import type { ResolvedBullMqOptions } from './options.js';
 import { SendPermits } from './send-permits.js';
-import { keepFor, postpone, type JobWorker, type Store, type StoredJob } from './store.js';
+import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
+import type { Store } from './store.js';
 import { jobError } from './store-errors.js';
 import { within } from './store-requests.js';
 
-/** Attempts for a message that certainly was not sent, until it is refused; about a day at the longest back-off. */
-const MAX_ATTEMPTS = 1_440;
-const MAX_BACKOFF_MS = 60_000;
 /** Milliseconds that sends in flight may still take during shutdown. */
 const GRACE_MS = 10_000;
 /** Milliseconds for which an abandoned message waits for its former worker, which may still store the outcome. */
@@ -147,18 +144,18 @@ export class SendWorker {
   }
 
   private async onFailure(lease: Lease, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
-    if (error.outcome === 'unknown') return this.settle(lease, { state: 'unknown' }, error);
-    const isAuth = error instanceof RtSmsAuthError;
     const isShutdown = this.shutdown.signal.aborted;
-    // A rejection counts even if the message has expired by now.
-    if (!isAuth && !error.retryable) return this.settle(lease, { state: 'refused' }, error);
-    if (data.expiresAt !== undefined && data.expiresAt <= Date.now()) return this.settle(lease, { state: 'expired' });
-    if (!isAuth && !isShutdown && attempts >= MAX_ATTEMPTS) return this.settle(lease, { state: 'refused' }, error);
+    const isExpired = data.expiresAt !== undefined && data.expiresAt <= Date.now();
+    // An attempt that a shutdown ended does not count.
+    const counted = isShutdown ? attempts - 1 : attempts;
+    const next = afterFailedSend(error, counted, isExpired);
+    if (next === 'unknown' || next === 'refused') return this.settle(lease, { state: next }, error);
+    if (next === 'expired') return this.settle(lease, { state: next });
     // The message certainly was not sent, so the mark is removed and another attempt may follow.
-    const unmarked = { ...data, attempts: isAuth || isShutdown ? attempts - 1 : attempts };
-    if (!(await this.persist(lease, unmarked))) throw leaseLost();
-    if (isAuth) return this.yieldToOthers(lease);
-    return this.postpone(lease, isShutdown ? Date.now() : Date.now() + 100 + backoffMs(attempts, 500, MAX_BACKOFF_MS));
+    if (!(await this.persist(lease, { ...data, attempts: next === 'hold' ? attempts - 1 : counted })))
+      throw leaseLost();
+    if (next === 'hold') return this.yieldToOthers(lease);
+    return this.postpone(lease, isShutdown ? Date.now() : Date.now() + queueBackoffMs(attempts));
   }
 
   /**

@@ -2,16 +2,14 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   createPostgresBackend,
   createRedisBackend,
-  DelayedError,
   Queue,
-  type Worker,
   type BackendFactory,
   type IQueueBackend,
-  type Job,
   type RedisClient,
   type WorkerOptions,
 } from 'bullmq';
 import type { EngineHost, RtSmsConfigError } from 'nestjs-rt-sms';
+import { JOB, type JobWorker, type Processor } from './jobs.js';
 import { connectionOptions, rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { probeSchema } from './schema-probe.js';
 import { postgresOperations, redisOperations, type StoreOperations } from './operations.js';
@@ -31,27 +29,12 @@ const START_MS = 5_000;
 /** Milliseconds for which a connection may take to close. */
 const CLOSE_MS = 5_000;
 const PAUSE_MS = 500;
-/** Milliseconds that active jobs may still take when their worker stops. */
-const GRACE_MS = 10_000;
 /** Minimum interval in milliseconds between two warnings about the store. */
 const WARNING_MS = 30_000;
 /** BullMQ writes events that the engine does not read. */
 const EVENTS = { events: { maxLen: 1_000 } };
 
-/** Options of every job: it never fails permanently, and the store holds no stack of an error. */
-export const JOB = { attempts: 1_000_000, backoff: 5_000, stackTraceLimit: 0 } as const;
-
-/** Options of a worker that keep its completed jobs for `ms`. BullMQ removes them when another job ends, `Sweep` at the latest. */
-export function keepFor(ms: number): Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'> {
-  const keep = { age: Math.ceil(ms / 1000) };
-  return { removeOnComplete: keep, removeOnFail: keep };
-}
-
 export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
-export type StoredJob<T> = Job<T, string>;
-export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
-export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;
-
 /** Keys of `rtSmsQueueNames`. */
 export type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
 
@@ -299,15 +282,4 @@ export class Store<Send, Check, Unknown> {
     if (policy !== undefined && policy !== 'noeviction') throw new StoreUnusableError(evictionPolicyProblem(policy));
     this.isVolatile = /^aof_enabled:0/m.test(info);
   }
-}
-
-/** Ends the run of a job, which runs again at `at`. PostgreSQL accepts only whole milliseconds. */
-export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {
-  await job.moveToDelayed(Math.ceil(at), token);
-  throw new DelayedError();
-}
-
-/** Stops a worker: it takes no more jobs, and active ones get a grace period. */
-export async function stopWorker<T>(worker: JobWorker<T>): Promise<void> {
-  await within(GRACE_MS, worker.close()).catch(() => worker.close(true));
 }

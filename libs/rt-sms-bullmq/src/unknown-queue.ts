@@ -6,7 +6,8 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { checkIdOf } from './job-id.js';
 import type { PollGate } from './poll-gate.js';
-import { JOB, keepFor, postpone, stopWorker, type JobWorker, type Store, type StoredJob } from './store.js';
+import { JOB, keepFor, postpone, stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import type { Store } from './store.js';
 import { jobError, reason } from './store-errors.js';
 
 /** A callback is processed after this time, and again after the wait for pending sends. */

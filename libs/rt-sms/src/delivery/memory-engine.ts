@@ -1,8 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { RatePermit } from '../gateway/call-options.js';
 import { defined } from '../defined.js';
-import { backoffMs } from '../gateway/retry-policy.js';
-import { RtSmsAuthError, RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
+import { RtSmsOverloadedError, RtSmsValidationError, type RtSmsError } from '../rt-sms.errors.js';
 import { MAX_TIMER_MS } from '../options/option-rules.js';
 import {
   idTaken,
@@ -13,12 +12,10 @@ import {
   type SmsEngine,
 } from './engine.js';
 import { IndexedHeap, type HeapItem } from './indexed-heap.js';
+import { afterFailedSend, queueBackoffMs } from './queue-retry.js';
 
 /** Sends in flight at once. */
 const CONCURRENCY = 10;
-/** Attempts for a message that certainly was not sent, until it is refused; about a day at the longest back-off. */
-const MAX_ATTEMPTS = 1_440;
-const MAX_BACKOFF_MS = 60_000;
 /** Ids remembered after their messages have settled. They are evicted in batches, because one sweep costs the same. */
 const REMEMBER = 100_000;
 const EVICTION_SLACK = 1.01;
@@ -212,12 +209,11 @@ export class MemoryEngine implements SmsEngine {
 
   private failed(entry: Entry, error: RtSmsError): void {
     entry.sending = false;
-    if (error.outcome === 'unknown') return this.settle(entry, 'unknown', error);
-    // After an authentication error the circuit breaker holds the queue. Other errors get a growing back-off.
-    if (error instanceof RtSmsAuthError) entry.notBefore = 0;
-    else if (error.retryable && entry.attempts < MAX_ATTEMPTS)
-      entry.notBefore = performance.now() + 100 + backoffMs(entry.attempts, 500, MAX_BACKOFF_MS);
-    else if (!error.retryable || entry.expiresAt > Date.now()) return this.settle(entry, 'refused', error);
+    const next = afterFailedSend(error, entry.attempts, entry.expiresAt <= Date.now());
+    if (next === 'unknown' || next === 'refused') return this.settle(entry, next, error);
+    if (next === 'expired') return this.settle(entry, next);
+    // The circuit breaker holds the queue, so a held message needs no back-off.
+    entry.notBefore = next === 'hold' ? 0 : performance.now() + queueBackoffMs(entry.attempts);
     this.place(entry);
   }
 

@@ -15,7 +15,7 @@ import {
 } from './delivery-state.js';
 import { MAX_UNKNOWN_UIDS, type DeliveryTracker } from './delivery-tracker.js';
 import type { EngineHost, EngineSettings } from './engine.js';
-import { PollSchedule } from './poll-schedule.js';
+import { parallelPolls, PollSchedule } from './poll-schedule.js';
 import { PollScheduler, PollTask } from './poll-scheduler.js';
 
 /** Maps are trimmed in batches: finding the oldest entry of a Map means stepping over the holes of those deleted before. */
@@ -75,8 +75,7 @@ export class MemoryTracker implements DeliveryTracker {
     this.schedule = new PollSchedule(this.options);
     const limits = {
       perSecond: this.options.perSecond,
-      // At most half of the connections: polls must not delay messages.
-      parallel: Math.max(1, connections >> 1),
+      parallel: parallelPolls(connections),
       isAllowed: () => !host.breaker.error,
     };
     this.scheduler = new PollScheduler(limits, (task) => this.poll(task));

@@ -1,6 +1,12 @@
 /** Milliseconds for which the gateway may answer `transaction_not_found` for a message that it has accepted. */
 const NOT_FOUND_GRACE_MS = 600_000;
 
+/** Minimum time in milliseconds between two polls of a message that hints ask for. */
+export const HINT_PAUSE_MS = 1_000;
+
+/** Polls in flight at once: at most half of the connections, because polls must not delay messages. */
+export const parallelPolls = (connections: number): number => Math.max(1, connections >> 1);
+
 /**
  * Times at which a message is polled, and the end of polling. All times are milliseconds of one clock of the caller's choice.
  * `step` is the number of scheduled polls so far, which is also the number of delays of the schedule that have passed.

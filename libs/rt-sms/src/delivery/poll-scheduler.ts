@@ -1,9 +1,7 @@
 import { RateLimiter } from '../gateway/rate-limiter.js';
 import { MAX_TIMER_MS } from '../options/option-rules.js';
 import { IndexedHeap, type HeapItem } from './indexed-heap.js';
-
-/** Minimum time in milliseconds between two polls of a message that hints ask for. */
-const HINT_PAUSE_MS = 1_000;
+import { HINT_PAUSE_MS } from './poll-schedule.js';
 
 /** A message that is waiting for a poll. Its times are those of `performance.now()`, because the system clock may be set back. */
 export class PollTask implements HeapItem {

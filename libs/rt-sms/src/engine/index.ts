@@ -21,8 +21,8 @@ export {
   type EngineSettings,
   type SmsEngine,
 } from '../delivery/engine.js';
-export { PollSchedule } from '../delivery/poll-schedule.js';
-export { backoffMs } from '../gateway/retry-policy.js';
+export { HINT_PAUSE_MS, parallelPolls, PollSchedule } from '../delivery/poll-schedule.js';
+export { afterFailedSend, queueBackoffMs } from '../delivery/queue-retry.js';
 export { isFinal } from '../message/status.js';
 export { messageOf, redact, safeCause } from '../redact.js';
 export { fromStored, toStored, type StoredError } from '../stored-error.js';
