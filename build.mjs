@@ -53,9 +53,8 @@ const minified = (code) => transformSync(code, { minify: true }).code;
 for (const file of Object.keys({ ...outputs, ...cjs.metafile.outputs })) {
   const text = read(file);
   if (file.endsWith('.js')) {
-    const tabbed = withTabs(text, 2);
     // Not in a file with an indented template literal, whose text would change.
-    if (minified(text) === minified(tabbed)) writeFileSync(file, tabbed);
+    if (minified(text) === minified(withTabs(text, 2))) writeFileSync(file, withTabs(text, 2));
   } else {
     const map = JSON.parse(text);
     const lines = decode(map.mappings).map((line) => line.slice(0, 1).map(([, ...place]) => [0, ...place.slice(0, 3)]));
