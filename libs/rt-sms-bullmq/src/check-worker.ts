@@ -138,18 +138,20 @@ export class CheckWorker {
     data.polledAt = Date.now();
     const isLast = isScheduled && this.jobs.schedule.isOver(data.sentAt, data.polledAt);
     let isMissing = false;
+    let hasFailedHandler = false;
     try {
       const report = await this.gate.poll(uid);
       data.missingSince = undefined;
       const source = isScheduled ? 'poll' : 'callback';
       const applied = await this.apply(run, { at: Date.now(), report, source, confirmed: true });
-      if (applied === 'failed') await this.postponeAfterFailure(run);
+      hasFailedHandler = applied === 'failed';
     } catch (error) {
-      if (error instanceof DelayedError) throw error;
       isMissing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
       if (cause === 'confirmation' && !isMissing) await postpone(job, token, Date.now() + RETRY_MS);
     }
+    // Outside the `try`: an error of the store must not be taken for a failed poll.
+    if (hasFailedHandler) await this.postponeAfterFailure(run);
     if (isSettled(data)) return;
     if (isMissing) data.missingSince ??= Date.now();
     const isLost = this.jobs.schedule.isLost(data.missingSince, Date.now());

@@ -28,6 +28,7 @@ const WARNING_MS = 30_000;
  */
 export class UnknownQueue {
   private worker: JobWorker<UnknownData> | undefined;
+  private stopped = false;
   private warnedAt = -Infinity;
   /** Number of unprocessed jobs at the last count, plus those added since. */
   private pending = 0;
@@ -55,10 +56,11 @@ export class UnknownQueue {
   }
 
   start(): void {
-    void this.worker?.run().catch(this.store.warnThrottled);
+    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
   }
 
   async stop(): Promise<void> {
+    this.stopped = true;
     clearTimeout(this.trimTimer);
     if (this.worker) await stopWorker(this.worker);
   }

@@ -108,9 +108,9 @@ export class InputValidator {
       problems.push('expiresAt must be a valid Date');
     if (!SMS_PRIORITIES.includes(priority)) problems.push(`priority must be one of ${SMS_PRIORITIES.join(', ')}`);
     if ('problems' in checked || problems.length > 0) return problems;
-    const fresh = options.id === undefined ? true : undefined;
+    const hasGeneratedId = options.id === undefined ? true : undefined;
     const times = { notBefore: Date.now() + delayMs, expiresAt: expiresAt?.getTime() };
-    return defined({ id, fresh, ...checked, ...times, priority });
+    return defined({ id, hasGeneratedId, ...checked, ...times, priority });
   }
 
   private reject(problems: string[], operation: Operation = 'send'): never {
