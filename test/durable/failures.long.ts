@@ -2,7 +2,6 @@ import { jest } from '@jest/globals';
 import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { atEnd } from '../platforms.js';
-import { lateness, mostInASecond, starts, sustained } from '../engine-conformance.js';
 import { balancer, Replicas } from './replicas.js';
 import type { ReplicaSetting } from './replica.js';
 import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
@@ -227,29 +226,6 @@ describeStores('never twice, never lost: %s', (kind) => {
     await settled();
     expect(['m0', 'm1'].map((id) => replicas.outcomes(id))).toEqual([['accepted'], ['accepted']]);
     expect(gateway.messages.map(({ text }) => text)).toEqual(['m0', 'm1']);
-  });
-
-  it.each([
-    [10, 35, 11, 9],
-    [100, 300, 110, 90],
-  ])('three replicas under one rate of %i', async (perSecond, count, most, least) => {
-    const { gateway, replicas, all } = await set(
-      { lifecycle: false },
-      { options: { ...POLLING, rate: { perSecond } }, engine: { concurrency: 20 } },
-      count,
-    );
-    const [first] = await Promise.all([replicas.start(), replicas.start(), replicas.start()]);
-    // The first messages open the connections.
-    await first.enqueue(Array.from({ length: 9 }, (_, n) => `first${n}`));
-    await replicas.until(() => replicas.events.length === 9);
-    const at = starts(gateway.url);
-    const queue = await bareQueue(store, 'laps');
-    atEnd(() => queue.close());
-    const late = lateness(() => queue.add('lap', {}));
-    await first.enqueue(all);
-    await replicas.until(() => all.every((id) => replicas.outcomes(id).length > 0));
-    expect(mostInASecond(at)).toBeLessThanOrEqual(most);
-    expect(sustained(at, perSecond) * (await late())).toBeGreaterThanOrEqual(least);
   });
 
   it('a rolling restart under load, callbacks to all replicas, a third of them lost: no message is unknown, each has its end', async () => {
