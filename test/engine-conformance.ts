@@ -763,7 +763,7 @@ export function engineConformance(
         gateway.callTo(undefined);
         const { uid } = await app.get<RtSmsService>(getRtSmsToken('otp')).send(hello);
         await gateway.report(uid, 'delivered');
-        await sms.track({ uid, sentAt: new Date(Date.now() - 70_000) });
+        await sms.track({ uid, sentAt: new Date(Date.now() - 75_000) });
         await until(() => events.some((event) => event.account === 'default' && event.status === 'delivered'));
         expect(gateway.requests.get).toBe(1);
       });

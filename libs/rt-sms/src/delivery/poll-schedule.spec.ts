@@ -8,7 +8,8 @@ describe('PollSchedule', () => {
   it.each([
     ['just sent', 0, 0, 60_000],
     ['sent 50 s ago', 50_000, 0, 10_000],
-    ['sent 70 s ago: polled at once', 70_000, 0, 0],
+    // The jitter adds up to 12 s to the first delay.
+    ['sent 75 s ago: polled at once', 75_000, 0, 0],
     ['sent 3 minutes ago: the second poll is due', 180_000, 1, 0],
     ['sent half an hour ago', 1_800_000, 2, 0],
     ['older than maxAgeMs: polled once more', 4_000_000, 2, 0],
