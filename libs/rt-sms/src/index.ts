@@ -19,6 +19,8 @@ export type {
 } from './options/rt-sms.options.js';
 /** @internal For the terminal program. */
 export { resolveTls } from './options/tls-material.js';
+/** @internal For the terminal program. */
+export { maskNumber } from './redact.js';
 export {
   isRtSmsError,
   RT_SMS_OUTCOMES,

@@ -1,13 +1,13 @@
 import { inspect } from 'node:util';
 import * as fc from 'fast-check';
-import { messageOf, redact, safeCause } from './redact.js';
+import { maskNumber, messageOf, redact, safeCause } from './redact.js';
 
 describe('redact', () => {
   it.each([
     ['79270000001', '7927*****01'],
     ['+79270000001', '+7927*****01'],
-    ['sent to 375291234567, twice', 'sent to 3752*****67, twice'],
-    ['123456789', '1234*****89'],
+    ['sent to 375291234567, twice', 'sent to 3752******67, twice'],
+    ['123456789', '*********'],
     ['to +7 (927) 000-00-01!', 'to +7927*****01!'],
     ['8 927 000 00 01', '8927*****01'],
     ['8\u00A0927\u00A0000\u201300\u201301', '8927*****01'],
@@ -144,4 +144,17 @@ it('messageOf never throws', () => {
       expect(typeof messageOf(thrown)).toBe('string');
     }),
   );
+});
+
+describe('maskNumber', () => {
+  it.each([
+    ['79270000001', '7927*****01'],
+    ['375291234567', '3752******67'],
+    ['9607712345', '9607****45'],
+    ['960771234', '*********'],
+    ['12', '**'],
+    ['', ''],
+  ])('%s is shown as %s', (msisdn, masked) => {
+    expect(maskNumber(msisdn)).toBe(masked);
+  });
 });

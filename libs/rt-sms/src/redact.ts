@@ -13,7 +13,7 @@ const MAX_SHOWN = 300;
 export function redact(text: string, secrets: readonly string[] = [], maxLength = MAX_SHOWN): string {
   const masked = without(text.slice(0, MAX_READ), secrets)
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, ' ')
-    .replace(NUMBER_OR_ADDRESS, maskNumber);
+    .replace(NUMBER_OR_ADDRESS, maskMatch);
   const line = eachWord(masked, withoutUserInfo).slice(0, maxLength).toWellFormed();
   if (secrets.length === 0) return line;
   const isShared = sharing(secrets);
@@ -40,10 +40,13 @@ function without(text: string, secrets: readonly string[]): string {
 const NUMBER_OR_ADDRESS =
   /(?<!\p{Nd}\.?)(\d{1,3}(?:\.\d{1,3}){3})(?!\.?\p{Nd})|\p{Nd}(?:[\p{Zs}\p{Pd}()./_]{0,3}\p{Nd}){8,}/gu;
 
-function maskNumber(number: string, address?: string): string {
-  if (address !== undefined) return address;
-  const digits = number.match(/\p{Nd}/gu)!;
-  return `${digits.slice(0, 4).join('')}*****${digits.slice(-2).join('')}`;
+const maskMatch = (match: string, address?: string): string => address ?? maskNumber(match.match(/\p{Nd}/gu)!.join(''));
+
+/** Masks a number as `7927*****01`: the first 4 and the last 2 digits are shown; with fewer than 10 digits, none. */
+export function maskNumber(number: string): string {
+  const digits = [...number];
+  const shown = digits.length < 10 ? 0 : 2;
+  return digits.map((digit, at) => (at < 2 * shown || at >= digits.length - shown ? digit : '*')).join('');
 }
 
 /**

@@ -63,9 +63,3 @@ export function variableOf(option: string, account?: string): string {
   const words = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
   return ['RT_SMS', account?.replaceAll('-', '_'), words].filter(Boolean).join('_').toUpperCase();
 }
-
-/** Masks a number as `7927*****01`; with fewer than 10 digits, all of them. */
-export function mask(msisdn: string): string {
-  const shown = msisdn.length < 10 ? 0 : 2;
-  return msisdn.replace(/\d/g, (digit, at: number) => (at < 2 * shown || at >= msisdn.length - shown ? digit : '*'));
-}

@@ -1,15 +1,16 @@
 import { hash } from 'node:crypto';
 import {
   countSegments,
+  maskNumber,
   RtSmsAbortedError,
-  RtSmsRejectedError,
   type RtSmsError,
   type RtSmsOutcome,
+  RtSmsRejectedError,
   type RtSmsService,
   type SendResult,
   type SmsMessage,
 } from 'nestjs-rt-sms';
-import { mask, withAccount } from './account.js';
+import { withAccount } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
 import { OpenedFile, type Row } from './message-file.js';
@@ -175,7 +176,7 @@ class Run {
     for await (const row of this.file.rows()) {
       if (this.over) return;
       if (this.whySkipped(row) !== undefined) continue;
-      const about = { row: row.row, masked: mask(row.msisdn) };
+      const about = { row: row.row, masked: maskNumber(row.msisdn) };
       this.results.write(about.row, about.masked, 'sending');
       this.open.set(row.message, about);
       next.push(row.message);
@@ -212,7 +213,7 @@ class Run {
   }
 
   private whySkipped(row: Row): keyof Plan['skipped'] | undefined {
-    const before = this.results.outcomeOf(row.row, mask(row.msisdn));
+    const before = this.results.outcomeOf(row.row, maskNumber(row.msisdn));
     if (before === 'sent' || (before === 'unknown' && !this.again)) return before;
     if (row.problems.length > 0) return 'invalid';
     return this.repeats.has(row.row) ? 'doubled' : undefined;

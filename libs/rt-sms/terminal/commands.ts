@@ -1,12 +1,13 @@
 import {
   callbackUrl,
   isRtSmsError,
+  maskNumber,
   newCallbackSecret,
+  type RtSmsError,
   RtSmsRejectedError,
   RtSmsValidationError,
-  type RtSmsError,
 } from 'nestjs-rt-sms';
-import { mask, variableOf, withAccount } from './account.js';
+import { variableOf, withAccount } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import { bulk } from './bulk.js';
 import type { CommandName, ParsedArgs } from './command-line.js';
@@ -37,7 +38,7 @@ export async function run(parsed: ParsedArgs, stopped: AbortSignal): Promise<Ans
 async function status(parsed: ParsedArgs, signal: AbortSignal): Promise<Answer> {
   const [uid = ''] = parsed.args;
   const { text: _, ...report } = await withAccount(parsed.flags, false, ({ sms }) => sms.getStatus(uid, { signal }));
-  const json = { ...report, ...(report.msisdn === undefined ? {} : { msisdn: mask(report.msisdn) }) };
+  const json = { ...report, ...(report.msisdn === undefined ? {} : { msisdn: maskNumber(report.msisdn) }) };
   const { status, gatewayStatus, final, updatedAt, parts, errorCode } = report;
   const facts = [
     status === 'unknown' && `the gateway's status is ${gatewayStatus}`,

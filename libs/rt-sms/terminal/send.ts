@@ -1,12 +1,13 @@
 import { addAbortSignal } from 'node:stream';
 import {
   isRtSmsError,
+  maskNumber,
   RtSmsAbortedError,
   type RtSmsService,
   type RtSmsStatusEvent,
   type SmsMessage,
 } from 'nestjs-rt-sms';
-import { mask, withAccount } from './account.js';
+import { withAccount } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
 import { counted } from './progress.js';
@@ -26,8 +27,8 @@ export function send({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise
     });
     const sent = await sms.send(message, { signal: stopped });
     const { uid, shortcode, segments } = sent;
-    const accepted = `Accepted by the gateway for ${mask(sent.msisdn)} as ${shortcode}, ${counted(segments, 'segment')}`;
-    const json = { outcome: 'sent', ...sent, msisdn: mask(sent.msisdn) };
+    const accepted = `Accepted by the gateway for ${maskNumber(sent.msisdn)} as ${shortcode}, ${counted(segments, 'segment')}`;
+    const json = { outcome: 'sent', ...sent, msisdn: maskNumber(sent.msisdn) };
     if (!flags.wait)
       return { code: 0, text: `${uid}\n${accepted}\nDelivery status: nestjs-rt-sms status ${uid}`, json };
     // Written before the wait, so that the uid is not lost with the process.

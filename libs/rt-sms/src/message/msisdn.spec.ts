@@ -3,7 +3,7 @@ import { getCountries, getExampleNumber, isValidPhoneNumber, parsePhoneNumberFro
 import metadata from 'libphonenumber-js/max/metadata';
 import examples from 'libphonenumber-js/mobile/examples';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
-import { countryOf, maskMsisdn, normalizeMsisdn, parseMsisdn } from './msisdn.js';
+import { countryOf, normalizeMsisdn, parseMsisdn } from './msisdn.js';
 
 const isMsisdn = (value: unknown) => 'msisdn' in parseMsisdn(value);
 
@@ -358,19 +358,6 @@ describe('the result', () => {
         if ('problem' in parsed) expect(parsed.problem).not.toMatch(/\d{5}/);
       }),
     );
-  });
-});
-
-describe('maskMsisdn', () => {
-  it.each([
-    ['79270000001', '7927*****01'],
-    ['375291234567', '3752******67'],
-    ['9607712345', '9607****45'],
-    ['960771234', '*********'],
-    ['12', '**'],
-    ['', ''],
-  ])('%s is shown as %s', (msisdn, masked) => {
-    expect(maskMsisdn(msisdn)).toBe(masked);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { CountryCode, PhoneNumber } from 'libphonenumber-js/core';
 import { metadata, parsePhoneNumberFromString } from './numbering.cjs';
+import { maskNumber } from '../redact.js';
 import { RtSmsValidationError } from '../rt-sms.errors.js';
 import { readWritten, type WrittenNumber } from './written-number.js';
 
@@ -74,14 +75,6 @@ export function parseMsisdn(value: unknown): Parsed {
   return international ? readInternational(written) : readBare(written);
 }
 
-/** Masks a number: `7927*****01`. The first 4 and the last 2 characters are shown; fewer than 10 are masked completely. */
-export function maskMsisdn(msisdn: string): string {
-  const { length } = msisdn;
-  return length < 10
-    ? '*'.repeat(length)
-    : msisdn.slice(0, SHOWN_DIGITS) + '*'.repeat(length - SHOWN_DIGITS - 2) + msisdn.slice(-2);
-}
-
 /** ISO 3166 code of a normalised number's country; `undefined` for a number without one, such as a satellite phone. */
 export function countryOf(msisdn: string): string | undefined {
   if (RUSSIAN_MOBILE.test(msisdn)) return 'RU';
@@ -90,7 +83,7 @@ export function countryOf(msisdn: string): string | undefined {
 }
 
 /** English name of a country by its ISO 3166 code: `Vietnam` for `VN`. */
-export function countryName(country: string): string {
+function countryName(country: string): string {
   return new Intl.DisplayNames('en', { type: 'region', style: 'short' }).of(country) ?? country;
 }
 
@@ -106,7 +99,7 @@ export function typeName(value: unknown): string {
 function russian(digits: string): Parsed {
   if (digits.length === FULL_DIGITS) return { msisdn: digits };
   return {
-    problem: `${maskMsisdn(digits)} has ${digits.length} digits, but a number of +7 has ${FULL_DIGITS}: ${FIX}`,
+    problem: `${maskNumber(digits)} has ${digits.length} digits, but a number of +7 has ${FULL_DIGITS}: ${FIX}`,
   };
 }
 
@@ -121,12 +114,12 @@ function readBare(written: WrittenNumber): Parsed {
   }
   const [, landline] = /^8?([348]\d{9})$/.exec(digits) ?? [];
   if (landline !== undefined) return twoReadings(`7${landline}`, digits);
-  if (/^(?:0|810)/.test(digits)) return { problem: `${maskMsisdn(digits)} has a dialling prefix (0, 8-10): ${FIX}` };
+  if (/^(?:0|810)/.test(digits)) return { problem: `${maskNumber(digits)} has a dialling prefix (0, 8-10): ${FIX}` };
   const number = possibleNumber(digits);
   if (!number) return impossible(digits);
-  if (digits.length < FULL_DIGITS) return { problem: `${maskMsisdn(digits)} may lack its country code: ${FIX}` };
+  if (digits.length < FULL_DIGITS) return { problem: `${maskNumber(digits)} may lack its country code: ${FIX}` };
   if (!number.isValid()) {
-    return { problem: `${maskMsisdn(digits)} is not a valid number of any country: ${FIX}` };
+    return { problem: `${maskNumber(digits)} is not a valid number of any country: ${FIX}` };
   }
   for (const defaultCountry of WRITTEN_WITH_11_DIGITS) {
     const other = parsePhoneNumberFromString(digits, { defaultCountry, extract: false }, metadata);
@@ -150,7 +143,7 @@ function readInternational(written: WrittenNumber): Parsed {
   if (!divided && !bracketed) return { msisdn: digits };
   if (russianDigits) return twoReadings(russianDigits, digits);
   return {
-    problem: `${maskMsisdn(digits)} is written in groups or brackets that divide the country code +${code}: ${FIX}`,
+    problem: `${maskNumber(digits)} is written in groups or brackets that divide the country code +${code}: ${FIX}`,
   };
 }
 
@@ -165,7 +158,7 @@ function possibleNumber(digits: string): PhoneNumber | undefined {
 function impossible(digits: string): Parsed {
   const dropped = parsePhoneNumberFromString(`+${digits}`, { extract: false }, metadata)?.isPossible();
   const why = dropped ? 'has a dialling prefix (0, 8-10) in it' : 'is not a possible phone number';
-  return { problem: `${maskMsisdn(digits)} ${why}; it must be ${ACCEPTED_MSISDN}` };
+  return { problem: `${maskNumber(digits)} ${why}; it must be ${ACCEPTED_MSISDN}` };
 }
 
 /** Problem text that names how the digits can be read; the second reading only if it is a possible number. */

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import tls, { createSecureContext, rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates } from 'node:tls';
 import * as fc from 'fast-check';
 import type { RtSmsTls } from './rt-sms.options.js';
 import { resolveTls } from './tls-material.js';
@@ -99,13 +100,19 @@ describe('tls.ca', () => {
       expect(problemsOf({ caOnly: true })).toEqual(['tls.ca: is missing; tls.caOnly requires it']);
     });
 
-    // From 22.15 on Node returns the list that it read at its start; connections.e2e.ts tests that in a separate process.
-    const isRead = !('getCACertificates' in tls);
-    (isRead ? it : it.skip)('keeps the certificates of NODE_EXTRA_CA_CERTS', () => {
-      process.env.NODE_EXTRA_CA_CERTS = path('self-signed.pem');
-      expect(subjects(added())).toEqual([OTHER, SUBJECT]);
-      process.env.NODE_EXTRA_CA_CERTS = '/no/such/file';
-      expect(subjects(added())).toEqual([SUBJECT]);
+    // In a separate process, because from 22.15 on Node reads the variable only at its start.
+    it.each([
+      ['keeps the certificates of NODE_EXTRA_CA_CERTS', path('self-signed.pem'), [OTHER, SUBJECT]],
+      ['ignores a NODE_EXTRA_CA_CERTS that cannot be read', '/no/such/file', [SUBJECT]],
+    ])('%s', (_, extra, expected) => {
+      const module = new URL('tls-material.ts', import.meta.url).href;
+      const code = `import { resolveTls } from '${module}'; console.log(JSON.stringify(resolveTls({ ca: process.env.CA }).material.ca))`;
+      const loader = new URL('../../../../test/child/ts.mjs', import.meta.url).href;
+      const args = ['--import', loader, '--input-type=module', '--eval', code];
+      const env = { ...process.env, CA, NODE_EXTRA_CA_CERTS: extra };
+      const { stdout, status } = spawnSync(process.execPath, args, { env, encoding: 'utf8', maxBuffer: 2 ** 24 });
+      expect(status).toBe(0);
+      expect(subjects((JSON.parse(stdout) as string[]).slice(rootCertificates.length))).toEqual(expected);
     });
   });
 
