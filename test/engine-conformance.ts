@@ -747,14 +747,17 @@ export function engineConformance(
     });
 
     describe('a rule that all engines share', () => {
-      it('masking: a formatted phone number in an id is masked in an error', async () => {
+      it.each([
+        ['formatted', 'otp 8 (927) 123-45-67', 'otp 8927*****67'],
+        ['plain', '79271234567', '7927*****67'],
+      ])('masking: a %s phone number in an id is masked in an error', async (_, id, masked) => {
         const { sms } = await run();
-        const id = 'otp 8 (927) 123-45-67';
         await sms.enqueue(hello, { id, delayMs: 60_000 });
         const error: unknown = await sms
           .enqueue({ ...hello, text: 'Other' }, { id })
           .catch((thrown: unknown) => thrown);
-        expect((error as Error).message).toContain("id: 'otp 8927*****67' is already used");
+        expect((error as Error).message).toContain(`id: '${masked}' is already used`);
+        expect((error as Error).message).not.toContain(id);
         await sms.cancel(id);
       });
 

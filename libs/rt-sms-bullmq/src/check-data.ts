@@ -1,5 +1,5 @@
 import type { DeliveryReport } from 'nestjs-rt-sms';
-import { finalOf, statusEvent, type DeliveryState } from 'nestjs-rt-sms/engine';
+import { finalOf, type DeliveryState } from 'nestjs-rt-sms/engine';
 
 /** A status and how it was received. */
 export interface StatusNote {
@@ -77,7 +77,3 @@ export const pickReport = ({
   ...(parts === undefined ? {} : { parts }),
   ...(errorCode === undefined ? {} : { errorCode }),
 });
-
-/** The event of a status. */
-export const eventOf = (account: string, uid: string, ref: string | undefined, { report, ...how }: StatusNote) =>
-  statusEvent(account, uid, ref, { ...report, ...how });

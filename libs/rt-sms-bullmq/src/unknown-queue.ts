@@ -1,7 +1,7 @@
 import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type EngineHost } from 'nestjs-rt-sms';
-import { isFinal, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS, redact } from 'nestjs-rt-sms/engine';
-import { eventOf, type StatusNote, type UnknownData } from './check-data.js';
+import { isFinal, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
+import type { StatusNote, UnknownData } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { checkIdOf } from './job-id.js';
@@ -129,7 +129,8 @@ export class UnknownQueue {
       const final = await this.store.unknown.getJob(idOf(uid, note.report, true));
       if (final && final.data.at < at) return 'after the final one';
     }
-    const event = eventOf(this.host.options.account, uid, undefined, note);
+    const { report, ...how } = note;
+    const event = statusEvent(this.host.options.account, uid, undefined, { ...report, ...how });
     if (await this.host.emit.status(event)) return note.report.status;
     const failures = (job.data.failures ?? 0) + 1;
     if (failures > MAX_HANDLER_FAILURES) {

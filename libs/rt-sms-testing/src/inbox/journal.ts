@@ -183,7 +183,7 @@ export function rowOf({ message, callbacks }: Entry) {
   };
 }
 
-export function requestRowOf({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange) {
+function requestRowOf({ requestId, at, method, path, status, responseBody, uid, fault }: SimulatedExchange) {
   const reason = /"reason":"(\w+)"/.exec(responseBody ?? '')?.[1];
   return { requestId, at: at.getTime(), method, path, code: status, reason, uid, fault };
 }
