@@ -7,10 +7,9 @@ import {
   type RtSmsStatusEvent,
 } from 'nestjs-rt-sms';
 import { finalOf, HINT_PAUSE_MS, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
-import { pickReport, readRef, type CheckData, type StatusNote, type UnknownData } from './check-data.js';
+import { pickReport, readRef, type StatusNote } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { Hints } from './hints.js';
-import type { SendData } from './job-data.js';
 import type { Store } from './store.js';
 import type { UnknownQueue } from './unknown-queue.js';
 
@@ -23,7 +22,7 @@ export class BullMqTracker implements DeliveryTracker {
   private readonly hints: Hints;
 
   constructor(
-    private readonly store: Store<SendData, CheckData, UnknownData>,
+    private readonly store: Store,
     private readonly host: EngineHost,
     private readonly jobs: CheckJobs,
     private readonly unknown: UnknownQueue,

@@ -1,8 +1,7 @@
 import type { EngineSettings } from 'nestjs-rt-sms';
 import { finalOf, isFinal, PollSchedule } from 'nestjs-rt-sms/engine';
-import type { CheckData, InboxEntry, Sent, StatusNote, UnknownData } from './check-data.js';
+import type { CheckData, InboxEntry, Sent, StatusNote } from './check-data.js';
 import { DeferredWork } from './deferred-work.js';
-import type { SendData } from './job-data.js';
 import { checkIdOf } from './job-id.js';
 import type { FencedUpdate } from './operations.js';
 import { JOB } from './jobs.js';
@@ -22,7 +21,7 @@ export class CheckJobs {
   readonly deferred: DeferredWork;
 
   constructor(
-    private readonly store: Store<SendData, CheckData, UnknownData>,
+    private readonly store: Store,
     tracking: EngineSettings['tracking'],
   ) {
     const maxAgeMs = tracking ? tracking.maxAgeMs : KEEP_SETTLED_MS;

@@ -1,4 +1,3 @@
-import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
 import {
   applyReport,
@@ -9,22 +8,15 @@ import {
   redact,
   statusEvent,
 } from 'nestjs-rt-sms/engine';
-import {
-  isSettled,
-  readRef,
-  type CheckData,
-  type InboxEntry,
-  type StatusNote,
-  type UnknownData,
-} from './check-data.js';
+import { isSettled, readRef, type CheckData, type InboxEntry, type StatusNote } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
-import type { SendData } from './job-data.js';
 import { uidOf } from './job-id.js';
 import { PATIENCE_MS, type PollGate } from './poll-gate.js';
-import { keepFor, postpone, stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import { keepFor, postpone, type StoredJob } from './jobs.js';
+import { QueueWorker } from './queue-worker.js';
 import type { Store } from './store.js';
-import { jobError, reason } from './store-errors.js';
+import { reason } from './store-errors.js';
 
 /** First and last time in milliseconds for which statuses wait for the handlers of `accepted`. */
 const FIRST_ACCEPT_WAIT_MS = 100;
@@ -46,43 +38,19 @@ interface Run {
  * Worker of the check jobs. A run applies the inbox of the job, polls the gateway if it is due, and emits the events. A failed
  * event handler postpones the job.
  */
-export class CheckWorker {
-  private worker: JobWorker<CheckData> | undefined;
-  private stopped = false;
-
+export class CheckWorker extends QueueWorker<CheckData> {
   constructor(
-    private readonly store: Store<SendData, CheckData, UnknownData>,
+    store: Store,
     private readonly host: EngineHost,
     private readonly jobs: CheckJobs,
     private readonly gate: PollGate,
-  ) {}
-
-  /** Connects the worker, which takes no job before `start`. */
-  async open(): Promise<void> {
-    const { keepMs } = this.jobs;
-    this.worker = await this.store.work<CheckData>('check', (job, token) => this.process(job, token), keepFor(keepMs));
+  ) {
+    super(store, 'check', keepFor(jobs.keepMs));
   }
 
-  start(): void {
-    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
-  }
-
-  async stop(): Promise<void> {
-    this.stopped = true;
-    if (this.worker) await stopWorker(this.worker);
-  }
-
-  private async process(job: StoredJob<CheckData>, token: string): Promise<string> {
-    try {
-      return await this.run({ job, token, uid: uidOf(job.id!), data: { ...job.data } });
-    } catch (error) {
-      if (error instanceof DelayedError) throw error;
-      throw jobError(error);
-    }
-  }
-
-  private async run(run: Run): Promise<string> {
-    const { job, token, data } = run;
+  protected async run(job: StoredJob<CheckData>, token: string): Promise<string> {
+    const run: Run = { job, token, uid: uidOf(job.id!), data: { ...job.data } };
+    const { data } = run;
     const { logs } = await this.store.check.getJobLogs(job.id!, data.inboxRead ?? 0);
     const inbox = logs.map((row) => JSON.parse(row) as InboxEntry);
     applySent(data, inbox);

@@ -1,9 +1,7 @@
 import type { DeliveryTracker, EngineHost, EngineItem, QueuedSmsState, SmsEngine } from 'nestjs-rt-sms';
 import { BullMqTracker } from './bullmq-tracker.js';
-import type { CheckData, UnknownData } from './check-data.js';
 import { CheckJobs } from './check-jobs.js';
 import { CheckWorker } from './check-worker.js';
-import type { SendData } from './job-data.js';
 import { resolveBullMqOptions, type BullMqOptions, type ResolvedBullMqOptions } from './options.js';
 import { PollGate } from './poll-gate.js';
 import { SendProducer } from './send-producer.js';
@@ -20,9 +18,9 @@ const CONNECTING_MS = 1_000;
 export class BullMqEngine implements SmsEngine {
   readonly tracker: DeliveryTracker;
   private readonly options: ResolvedBullMqOptions;
-  private readonly store: Store<SendData, CheckData, UnknownData>;
+  private readonly store: Store;
   private readonly producer: SendProducer;
-  private readonly workers: readonly [SendWorker, CheckWorker, UnknownQueue];
+  private readonly workers: readonly Pick<SendWorker, 'open' | 'start' | 'stop'>[];
   private readonly sweep: Sweep;
   private opening: Promise<void> | undefined;
 
@@ -36,7 +34,7 @@ export class BullMqEngine implements SmsEngine {
     this.tracker = new BullMqTracker(this.store, host, checks, unknown);
     this.producer = new SendProducer(this.store, host);
     this.workers = [
-      new SendWorker(this.store, host, this.options, checks),
+      new SendWorker(this.store, host, this.options.concurrency, checks),
       new CheckWorker(this.store, host, checks, gate),
       unknown,
     ];

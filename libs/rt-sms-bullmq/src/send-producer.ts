@@ -1,7 +1,7 @@
 import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError, SMS_PRIORITIES } from 'nestjs-rt-sms';
 import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
 import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
-import { readRef, type CheckData, type UnknownData } from './check-data.js';
+import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { Digests, jobIdOf } from './job-id.js';
 import { JOB, type StoredJob } from './jobs.js';
@@ -21,7 +21,7 @@ export class SendProducer {
   private stopped = false;
 
   constructor(
-    private readonly store: Store<SendData, CheckData, UnknownData>,
+    private readonly store: Store,
     private readonly host: EngineHost,
   ) {
     this.digests = new Digests(host.options.login, host.options.password);

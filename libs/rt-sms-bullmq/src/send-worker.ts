@@ -8,16 +8,15 @@ import {
   type RtSmsError,
 } from 'nestjs-rt-sms';
 import { afterFailedSend, fromStored, queueBackoffMs, redact, toStored } from 'nestjs-rt-sms/engine';
-import { readRef, type CheckData, type UnknownData } from './check-data.js';
+import { readRef } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
-import type { ResolvedBullMqOptions } from './options.js';
+import { QueueWorker } from './queue-worker.js';
 import { SendPermits } from './send-permits.js';
 import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
-import { jobError } from './store-errors.js';
 import { within } from './store-requests.js';
 
 /** Milliseconds that sends in flight may still take during shutdown. */
@@ -42,63 +41,44 @@ interface Lease {
  * Worker of the send queue. A message is never sent twice: `sendStartedAt` is stored before the POST, in the same operation that
  * proves the lease, and a worker that finds it does not send. No decision depends on clocks.
  */
-export class SendWorker {
-  private worker: JobWorker<SendData> | undefined;
-  private stopped = false;
+export class SendWorker extends QueueWorker<SendData> {
   private readonly shutdown = new AbortController();
   private readonly permits: SendPermits;
   /** Messages that this replica has yielded to others while the gateway rejects it. */
   private readonly yielded = new Set<string>();
 
   constructor(
-    private readonly store: Store<SendData, CheckData, UnknownData>,
+    store: Store,
     private readonly host: EngineHost,
-    private readonly options: ResolvedBullMqOptions,
+    private readonly concurrency: number,
     private readonly checks: CheckJobs,
   ) {
-    this.permits = new SendPermits(host, this.shutdown.signal);
-    host.breaker.onRestored(() => {
-      this.yielded.clear();
-      if (this.worker) this.worker.concurrency = options.concurrency;
-    });
-  }
-
-  /** Connects the worker, which takes no job before `start`. */
-  async open(): Promise<void> {
-    const { rate, idempotencyMs } = this.host.options;
-    this.worker = await this.store.work<SendData>('send', (job, token) => this.process({ job, token }), {
+    const { rate, idempotencyMs } = host.options;
+    super(store, 'send', {
       ...keepFor(idempotencyMs),
       ...(rate ? { limiter: limiter(rate.perSecond), drainDelay: 1 } : {}),
     });
+    this.permits = new SendPermits(host, this.shutdown.signal);
+    host.breaker.onRestored(() => {
+      this.yielded.clear();
+      if (this.worker) this.worker.concurrency = concurrency;
+    });
   }
 
-  start(): void {
-    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
-  }
-
-  /** Takes no more messages and lets sends in flight finish. */
-  async stop(): Promise<void> {
-    this.stopped = true;
-    if (!this.worker) return;
-    const closing = this.worker.close();
+  protected override async end(worker: JobWorker<SendData>): Promise<void> {
+    const closing = worker.close();
     await within(GRACE_MS, closing).catch(() => undefined);
     this.shutdown.abort();
-    await within(GRACE_MS / 4, closing).catch(() => this.worker!.close(true));
+    await within(GRACE_MS / 4, closing).catch(() => worker.close(true));
   }
 
-  /** Errors are stored by BullMQ, so the message is removed from them. */
-  private async process(lease: Lease): Promise<string> {
-    try {
-      return await this.run(lease);
-    } catch (error) {
-      if (error instanceof DelayedError) throw error;
-      const { message } = lease.job.data;
-      throw jobError(error, message === undefined ? [] : [message]);
-    }
+  protected override secretsOf({ message }: SendData): readonly string[] {
+    return message === undefined ? [] : [message];
   }
 
-  private async run(lease: Lease): Promise<string> {
-    const { data } = lease.job;
+  protected async run(job: StoredJob<SendData>, token: string): Promise<string> {
+    const lease: Lease = { job, token };
+    const { data } = job;
     if (data.state !== undefined) return this.reannounce(lease);
     if (data.sendStartedAt !== undefined) return this.recoverAbandoned(lease);
     const permit = this.host.options.rate && !this.host.breaker.error ? await this.permits.acquire() : undefined;
@@ -164,7 +144,7 @@ export class SendWorker {
    */
   private async yieldToOthers({ job, token }: Lease): Promise<never> {
     const { breaker, options } = this.host;
-    if (this.worker) this.worker.concurrency = breaker.error ? 1 : this.options.concurrency;
+    if (this.worker) this.worker.concurrency = breaker.error ? 1 : this.concurrency;
     // Immediately available to others. If it comes back, there may be no other replica, and the next message is tried.
     const isBack = this.yielded.delete(job.id!);
     if (this.yielded.size > MAX_YIELDED) this.yielded.clear();

@@ -9,6 +9,8 @@ import {
   type WorkerOptions,
 } from 'bullmq';
 import type { EngineHost, RtSmsConfigError } from 'nestjs-rt-sms';
+import type { CheckData, UnknownData } from './check-data.js';
+import type { SendData } from './job-data.js';
 import { JOB, type JobWorker, type Processor } from './jobs.js';
 import { connectionOptions, rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
 import { probeSchema } from './schema-probe.js';
@@ -48,14 +50,14 @@ interface Connected {
  * The queues and workers of an account in Redis or PostgreSQL. Connections are restored automatically, even if the store was
  * down at the start.
  */
-export class Store<Send, Check, Unknown> {
+export class Store {
   /** Resolves once the store has been reached and is usable. */
   readonly ready: Promise<void>;
   /** `ready` with the time limit of the start. Later callers do not wait for a store that is down. */
   private readonly reached: Promise<void>;
   private isReady = false;
   private allOperations: Record<QueueName, StoreOperations> | undefined;
-  private queues: [StoredQueue<Send>, StoredQueue<Check>, StoredQueue<Unknown>] | undefined;
+  private queues: [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] | undefined;
   private unusable: RtSmsConfigError | undefined;
   private isVolatile = false;
   private closed = false;
@@ -80,15 +82,15 @@ export class Store<Send, Check, Unknown> {
     return rtSmsQueueNames(this.account)[queue];
   }
 
-  get send(): StoredQueue<Send> {
+  get send(): StoredQueue<SendData> {
     return this.opened()[0];
   }
 
-  get check(): StoredQueue<Check> {
+  get check(): StoredQueue<CheckData> {
     return this.opened()[1];
   }
 
-  get unknown(): StoredQueue<Unknown> {
+  get unknown(): StoredQueue<UnknownData> {
     return this.opened()[2];
   }
 
@@ -135,7 +137,7 @@ export class Store<Send, Check, Unknown> {
   }
 
   /** Runs a delayed job now. @throws if the job is not delayed */
-  async runNow(queue: StoredQueue<Send> | StoredQueue<Check>, jobId: string): Promise<void> {
+  async runNow(queue: StoredQueue<SendData> | StoredQueue<CheckData>, jobId: string): Promise<void> {
     const backend = queue.getBackend();
     // On PostgreSQL promote() may put an active job back into the queue (bullmq 6.7).
     await (this.isRedis ? backend.promote(jobId) : backend.changeDelay(jobId, 0));
@@ -204,7 +206,7 @@ export class Store<Send, Check, Unknown> {
     this.logger.warn(`The store of the queue failed: ${reason(error)}`);
   };
 
-  private opened(): [StoredQueue<Send>, StoredQueue<Check>, StoredQueue<Unknown>] {
+  private opened(): [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] {
     if (!this.queues || !this.isReady) throw new Error('The store of the queue is not reached yet');
     return this.queues;
   }
@@ -225,14 +227,14 @@ export class Store<Send, Check, Unknown> {
         this.connections.add(made);
         return made;
       };
-      const first = make<Send>('send', this.factory);
+      const first = make<SendData>('send', this.factory);
       const queues: StoredQueue<unknown>[] = [first];
       try {
         await this.connected(first);
         const backend = first.getBackend();
         // The other queues share the connections of the first one.
-        const second = make<Check>('check', (name) => backend.forQueue(name));
-        const third = make<Unknown>('unknown', (name) => backend.forQueue(name));
+        const second = make<CheckData>('check', (name) => backend.forQueue(name));
+        const third = make<UnknownData>('unknown', (name) => backend.forQueue(name));
         queues.push(second, third);
         const steps = (jobs: Queue, others: Queue) =>
           this.isRedis
@@ -267,7 +269,7 @@ export class Store<Send, Check, Unknown> {
     throw new Error('the application is shutting down');
   }
 
-  private async connected(queue: StoredQueue<Send>): Promise<void> {
+  private async connected(queue: StoredQueue<SendData>): Promise<void> {
     let refused: (error: unknown) => void;
     const refusal = new Promise<never>((_, reject) => (refused = reject));
     queue.on('error', (error) => {

@@ -16,7 +16,7 @@ export class Sweep {
   private readonly pauseMs: number;
 
   constructor(
-    private readonly store: Pick<Store<never, never, never>, 'removeCompleted' | 'warnThrottled'>,
+    private readonly store: Pick<Store, 'removeCompleted' | 'warnThrottled'>,
     /** Milliseconds for which the completed jobs of each queue are kept. */
     private readonly keepMs: Record<QueueName, number>,
   ) {

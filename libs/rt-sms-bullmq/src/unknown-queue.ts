@@ -1,4 +1,3 @@
-import { DelayedError } from 'bullmq';
 import { RtSmsNotFoundError, type EngineHost } from 'nestjs-rt-sms';
 import { isFinal, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
 import type { StatusNote, UnknownData } from './check-data.js';
@@ -6,9 +5,10 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { checkIdOf } from './job-id.js';
 import type { PollGate } from './poll-gate.js';
-import { JOB, keepFor, postpone, stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import { JOB, keepFor, postpone, type StoredJob } from './jobs.js';
+import { QueueWorker } from './queue-worker.js';
 import type { Store } from './store.js';
-import { jobError, reason } from './store-errors.js';
+import { reason } from './store-errors.js';
 
 /** A callback is processed after this time, and again after the wait for pending sends. */
 const FIRST_RUN_MS = 100;
@@ -26,9 +26,7 @@ const WARNING_MS = 30_000;
  * status: once for each uid on all replicas, because the job id contains what is emitted. Such a uid is not polled on a
  * schedule. The last 10,000 jobs are kept, so that repeated callbacks are recognised.
  */
-export class UnknownQueue {
-  private worker: JobWorker<UnknownData> | undefined;
-  private stopped = false;
+export class UnknownQueue extends QueueWorker<UnknownData> {
   private warnedAt = -Infinity;
   /** Number of unprocessed jobs at the last count, plus those added since. */
   private pending = 0;
@@ -36,33 +34,17 @@ export class UnknownQueue {
   private trimTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly store: Pick<
-      Store<never, never, UnknownData>,
-      'unknown' | 'removeCompleted' | 'work' | 'warnThrottled'
-    >,
+    store: Store,
     private readonly host: EngineHost,
     private readonly jobs: Pick<CheckJobs, 'receive' | 'keepMs'>,
     private readonly gate: PollGate,
-  ) {}
-
-  /** Connects the worker, which takes no job before `start`. */
-  async open(): Promise<void> {
-    const { keepMs } = this.jobs;
-    this.worker = await this.store.work<UnknownData>(
-      'unknown',
-      (job, token) => this.process(job, token),
-      keepFor(keepMs),
-    );
+  ) {
+    super(store, 'unknown', keepFor(jobs.keepMs));
   }
 
-  start(): void {
-    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
-  }
-
-  async stop(): Promise<void> {
-    this.stopped = true;
+  override async stop(): Promise<void> {
     clearTimeout(this.trimTimer);
-    if (this.worker) await stopWorker(this.worker);
+    await super.stop();
   }
 
   /** Stores a callback; without `note` the gateway is polled once. */
@@ -98,16 +80,6 @@ export class UnknownQueue {
     );
   }
 
-  private async process(job: StoredJob<UnknownData>, token: string): Promise<string> {
-    this.trimTimer ??= setTimeout(() => void this.trim().catch(this.store.warnThrottled), TRIM_MS).unref();
-    try {
-      return await this.run(job, token);
-    } catch (error) {
-      if (error instanceof DelayedError) throw error;
-      throw jobError(error);
-    }
-  }
-
   /** Removes the oldest completed jobs. BullMQ's own limit would sort all jobs on PostgreSQL each time one completes. */
   private async trim(): Promise<void> {
     this.trimTimer = undefined;
@@ -115,7 +87,8 @@ export class UnknownQueue {
     if (oldest?.finishedOn) await this.store.removeCompleted('unknown', oldest.finishedOn + 1);
   }
 
-  private async run(job: StoredJob<UnknownData>, token: string): Promise<string> {
+  protected async run(job: StoredJob<UnknownData>, token: string): Promise<string> {
+    this.trimTimer ??= setTimeout(() => void this.trim().catch(this.store.warnThrottled), TRIM_MS).unref();
     const { uid, at, note } = job.data;
     if (note && (await this.isTooEarly(uid, note))) return postpone(job, token, Date.now() + FINAL_DELAY_MS);
     if (await this.jobs.receive(uid, note)) return 'known';
