@@ -322,19 +322,18 @@ describe('the inbox', () => {
     expect(await seriousFindings(page)).toEqual([]);
   });
 
-  it('shows 10,000 messages almost as fast as ten, and scrolls smoothly', async () => {
+  it('shows 10,000 messages within a second and scrolls smoothly', async () => {
     const gateway = await startGateway();
     const texts = [
       'Ваш код 4821',
       XSS,
       'Заказ №42 собран и ждёт вас по адресу: ул. Ленина, 5. Ежедневно с 9:00 до 21:00.',
     ];
-    let left = 10;
-    let last = 0;
+    let left = 10_000;
     const sender = async () => {
-      for (let n = left--; n > last; n = left--) await send(gateway, texts[n % 3], String(79_270_000_000 + n));
+      for (let n = left--; n > 0; n = left--) await send(gateway, texts[n % 3], String(79_270_000_000 + n));
     };
-    await sender();
+    await Promise.all(Array.from({ length: 16 }, sender));
     const page = await open(gateway);
     await page.addInitScript(`
       new MutationObserver((_, observer) => {
@@ -347,20 +346,13 @@ describe('the inbox', () => {
         .observe({ entryTypes: ['longtask'] });
     `);
     // The best of a few runs counts, because other processes may use the machine.
-    const render = async () => {
+    let rendered = Infinity;
+    let longest = Infinity;
+    for (let attempt = 0; attempt < 4 && (rendered > 1_000 || longest > 200); attempt++) {
       await page.reload();
       // Read from an attribute, because the page's policy forbids evaluating code in it.
-      return Number(await page.locator('html[data-rendered-ms]').getAttribute('data-rendered-ms'));
-    };
-    let ten = Infinity;
-    for (let run = 0; run < 4; run++) ten = Math.min(ten, await render());
-    last = 10;
-    left = 10_000;
-    await Promise.all(Array.from({ length: 16 }, sender));
-    let all = Infinity;
-    let longest = Infinity;
-    for (let run = 0; run < 4; run++) {
-      all = Math.min(all, await render());
+      const html = page.locator('html[data-rendered-ms]');
+      rendered = Math.min(rendered, Number(await html.getAttribute('data-rendered-ms')));
       await page.locator('#count-messages').filter({ hasText: '10,000' }).waitFor();
       const scrolled = await page.evaluate<number>(`(async () => {
         const box = document.querySelector('#messages');
@@ -373,10 +365,8 @@ describe('the inbox', () => {
         return Math.max(0, ...window.longMs);
       })()`);
       longest = Math.min(longest, scrolled);
-      if (all <= 4 * ten && longest <= 200) break;
     }
-    console.log(`10,000 messages ÷ ten: ${(all / ten).toFixed(1)} (${Math.round(ten)} ms); longest task ${longest} ms`);
-    expect(all / ten).toBeLessThanOrEqual(4);
+    expect(rendered).toBeLessThanOrEqual(1_000);
     expect(longest).toBeLessThanOrEqual(200);
     expect(await page.locator('#messages [role=option]').count()).toBeLessThan(60);
     await page.locator('#messages').press('End');
