@@ -43,10 +43,17 @@ export {
 } from './rt-sms.errors.js';
 export { normalizeMsisdn } from './message/msisdn.js';
 export { countSegments, type SmsSegments } from './message/segments.js';
-export { IsMsisdn, IsSmsText, SmsMessageDto, type SentSms, type SmsMessage } from './message/sms-message.js';
+export {
+  IsMsisdn,
+  IsSmsText,
+  SmsMessageDto,
+  type CheckedMessage,
+  type SentSms,
+  type SmsMessage,
+} from './message/sms-message.js';
 export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
 export type { SmsStatusReport } from './gateway/wire.js';
-export type { CallFacts, CallOptions, CheckedMessage, RatePermit, SendOptions } from './gateway/call-options.js';
+export type { CallFacts, CallOptions, RatePermit, SendOptions } from './gateway/call-options.js';
 export { OnRtSmsStatus } from './events/on-status.js';
 export {
   RtSmsEvents,

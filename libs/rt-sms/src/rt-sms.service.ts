@@ -8,7 +8,7 @@ import type { CallOptions } from './gateway/call-options.js';
 import type { SmsStatusReport } from './gateway/wire.js';
 import { hideFields } from './hide-fields.js';
 import type { SentSms, SmsMessage } from './message/sms-message.js';
-import { InputValidator } from './message/validate-input.js';
+import { InputValidator } from './validate-input.js';
 import type { OpenUid } from './options/rt-sms.options.js';
 import type { RtSmsAccount } from './rt-sms.account.js';
 import type { RtSmsHealth } from './rt-sms.health.js';

@@ -1,7 +1,8 @@
 import type { Logger } from '@nestjs/common';
 import type { RtSmsStatusEvent } from '../events/events.js';
-import type { CallFacts, CheckedMessage, RatePermit, SendOptions } from '../gateway/call-options.js';
+import type { CallFacts, RatePermit, SendOptions } from '../gateway/call-options.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
+import type { CheckedMessage } from '../message/sms-message.js';
 import { redact } from '../redact.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 import type { DeliveryTracker } from './delivery-tracker.js';

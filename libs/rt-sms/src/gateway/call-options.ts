@@ -22,16 +22,6 @@ export interface SendOptions extends CallOptions {
   startBefore?: number | undefined;
 }
 
-/** A message that has passed validation. */
-export interface CheckedMessage {
-  /** Recipient: digits with the country code. */
-  msisdn: string;
-  /** Text as it is sent. */
-  text: string;
-  /** Sender name. */
-  shortcode: string;
-}
-
 /** Facts about a call in addition to its result. */
 export interface CallFacts {
   /** Number of requests made. */

@@ -1,10 +1,11 @@
 import type { HttpService } from '@nestjs/axios';
 import type { RtSmsError, RtSmsErrorContext } from '../rt-sms.errors.js';
+import type { CheckedMessage } from '../message/sms-message.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { CallEnd, Telemetry } from '../telemetry.js';
 import type { AccountHttp } from './account-http.js';
 import { toAxios } from './axios-adapter.js';
-import type { CallFacts, CallOptions, CheckedMessage, RatePermit, SendOptions } from './call-options.js';
+import type { CallFacts, CallOptions, RatePermit, SendOptions } from './call-options.js';
 import { GatewayCall, type CallHost, type CallSpec } from './gateway-call.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RequestAttempt } from './request-attempt.js';

@@ -1,5 +1,4 @@
 import { buildMessage, ValidateBy, ValidateIf, type ValidationOptions } from 'class-validator';
-import type { CheckedMessage } from '../gateway/call-options.js';
 import { misspeltKeys } from '../unknown-keys.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
 import { countSegments } from './segments.js';
@@ -52,7 +51,17 @@ export interface SentSms {
   attempts: number;
 }
 
-/** A valid message with a normalised number and a sender name. */
+/** A message that has passed validation. */
+export interface CheckedMessage {
+  /** Recipient: digits with the country code. */
+  msisdn: string;
+  /** Text as it is sent. */
+  text: string;
+  /** Sender name. */
+  shortcode: string;
+}
+
+/** A checked message with its segments and your reference. */
 export interface CheckedSmsMessage extends CheckedMessage {
   segments: number;
   ref?: string;

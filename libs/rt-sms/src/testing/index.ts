@@ -8,7 +8,7 @@ import type {
 } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
 import { Subject } from 'rxjs';
-import { InputValidator } from '../message/validate-input.js';
+import { InputValidator } from '../validate-input.js';
 import { defined } from '../defined.js';
 import { applyReport, statusEvent, type DeliveryState } from '../delivery/delivery-state.js';
 import { FinalStatusWaiters } from '../delivery/final-status-waiters.js';

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { defined } from '../defined.js';
-import { SMS_PRIORITIES, type EngineItem, type EnqueueOptions } from '../delivery/engine.js';
-import { isIterable } from '../delivery/send-many.js';
-import type { CallOptions } from '../gateway/call-options.js';
-import { misspeltKeys, unknownKeys } from '../unknown-keys.js';
-import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './sms-message.js';
-import { readUid } from './status.js';
-import { RtSmsValidationError, type RtSmsErrorContext } from '../rt-sms.errors.js';
-import { isObject, MAX_TIMER_MS } from '../options/option-rules.js';
-import type { OpenUid } from '../options/rt-sms.options.js';
+import { defined } from './defined.js';
+import { SMS_PRIORITIES, type EngineItem, type EnqueueOptions } from './delivery/engine.js';
+import { isIterable } from './delivery/send-many.js';
+import type { CallOptions } from './gateway/call-options.js';
+import { misspeltKeys, unknownKeys } from './unknown-keys.js';
+import { checkMessage, type CheckedSmsMessage, type SmsMessage } from './message/sms-message.js';
+import { readUid } from './message/status.js';
+import { RtSmsValidationError, type RtSmsErrorContext } from './rt-sms.errors.js';
+import { isObject, MAX_TIMER_MS } from './options/option-rules.js';
+import type { OpenUid } from './options/rt-sms.options.js';
 
 type Operation = RtSmsErrorContext['operation'];
 
