@@ -509,6 +509,20 @@ describe.each(PLATFORMS)('the callback on %s', (platform) => {
       expect(gateway.requests.get).toBe(0);
     });
 
+    it('a process that stalls finds the answer first, as it does without a stall', async () => {
+      const { url, gateway, sms, app } = await running(platform);
+      gateway.nextSend({ delayMs: 500 });
+      const delivered = app.get(EventEmitter2).waitFor('rt-sms.status.delivered');
+      const sending = sms.send({ ...SMS, ref: 'order 1' });
+      const { uid } = await gateway.waitForMessage();
+      expect((await fetch(`${url}${PATH}/${SECRET}?id=${uid}&status=delivered`)).status).toBe(200);
+      // Longer than a callback waits for pending sends, as a container without CPU time does.
+      const until = performance.now() + 2_500;
+      while (performance.now() < until);
+      expect(await delivered).toMatchObject([{ ref: 'order 1' }]);
+      await sending;
+    });
+
     it('of an enqueued message: accepted comes first', async () => {
       const { url, gateway, sms, app } = await running(platform);
       gateway.nextSend({ delayMs: 500 });

@@ -27,13 +27,23 @@ export class PendingSends {
     }
   }
 
-  /** Calls `go` once all sends that are pending now have settled, or after `maxMs`. */
+  /**
+   * Calls `go` once all sends that are pending now have settled, or after `maxMs`.
+   * The limit is waited for in two halves: after a stall of the process, timers fire before answers that have long
+   * arrived are read, and the second half leaves time to read them.
+   */
   settled(maxMs: number, go: () => void): void {
     if (this.running.size === 0 && this.waiters.length === 0) return go();
+    let isSecondHalf = false;
     const timer = setTimeout(() => {
+      if (!isSecondHalf) {
+        isSecondHalf = true;
+        timer.refresh();
+        return;
+      }
       this.waiters.splice(this.waiters.indexOf(waiter), 1);
       go();
-    }, maxMs);
+    }, maxMs / 2);
     const waiter = {
       before: this.last,
       go: () => {
