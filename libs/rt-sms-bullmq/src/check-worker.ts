@@ -133,7 +133,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     const { uid, data } = run;
     this.host.logger.warn(gaveUp(uid, isLost ? 'not-found' : this.jobs.schedule.maxAgeMs));
     const lastStatus = data.delivery?.last?.status;
-    const succeeded = await this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus });
+    const succeeded = await this.handled(this.host.emit.unresolved(uid, { ref: readRef(data), lastStatus }));
     if (!succeeded && (data.failures ?? 0) < MAX_HANDLER_FAILURES) await this.postponeAfterFailure(run);
     data.closed = true;
   }
@@ -154,7 +154,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
   }
 
   private async emit(event: RtSmsStatusEvent, data: CheckData): Promise<boolean> {
-    if (await this.host.emit.status(event)) {
+    if (await this.handled(this.host.emit.status(event))) {
       delete data.failures;
       return true;
     }

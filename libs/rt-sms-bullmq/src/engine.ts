@@ -17,6 +17,7 @@ const CONNECTING_MS = 1_000;
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
   readonly tracker: DeliveryTracker;
+  readonly handlerTimeoutMs: number;
   private readonly options: ResolvedBullMqOptions;
   private readonly store: Store;
   private readonly producer: SendProducer;
@@ -27,6 +28,7 @@ export class BullMqEngine implements SmsEngine {
   constructor(options: BullMqOptions, host: EngineHost) {
     const { account, tracking, idempotencyMs } = host.options;
     this.options = resolveBullMqOptions(options, account);
+    this.handlerTimeoutMs = this.options.handlerTimeoutMs;
     this.store = new Store(this.options, account, host.logger);
     const checks = new CheckJobs(this.store, tracking);
     const gate = new PollGate(host);

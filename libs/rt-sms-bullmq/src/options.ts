@@ -37,6 +37,11 @@ export interface BullMqOptions {
   lockDurationMs?: number;
   /** Interval in milliseconds at which jobs of dead workers are searched. @default 30000 */
   stalledIntervalMs?: number;
+  /**
+   * Milliseconds that the handlers of an event may take. Handlers that have not settled then count as failed and are called
+   * again later, as if they had thrown. @default 60000
+   */
+  handlerTimeoutMs?: number;
   /** Redis only: prefix of the keys. @default 'bull' */
   prefix?: string;
   /** PostgreSQL only: the schema of BullMQ's tables. @default 'bullmq' */
@@ -73,6 +78,7 @@ const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (val
   ],
   lockDurationMs: ['a whole number of milliseconds, 100 or more', isMs],
   stalledIntervalMs: ['a whole number of milliseconds, 100 or more', isMs],
+  handlerTimeoutMs: ['a whole number of milliseconds, 100 or more', isMs],
   prefix: ['a string of A-Z a-z 0-9 _ . : { } -', (value) => typeof value === 'string' && /^[\w.:{}-]+$/.test(value)],
   schema: ['a plain SQL name', (value) => typeof value === 'string' && /^[A-Za-z_][\w$]{0,62}$/.test(value)],
   migrate: ['true or false', (value) => typeof value === 'boolean'],
@@ -106,6 +112,7 @@ export function resolveBullMqOptions(input: BullMqOptions, account: string) {
     concurrency: input.concurrency ?? 10,
     lockDurationMs: input.lockDurationMs ?? 30_000,
     stalledIntervalMs: input.stalledIntervalMs ?? 30_000,
+    handlerTimeoutMs: input.handlerTimeoutMs ?? 60_000,
     prefix: input.prefix ?? 'bull',
     schema: input.schema ?? 'bullmq',
     migrate: input.migrate ?? true,

@@ -1,12 +1,22 @@
 import { DelayedError, type WorkerOptions } from 'bullmq';
-import { stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import type { JobWorker, StoredJob } from './jobs.js';
 import { jobError } from './store-errors.js';
+import { within } from './store-requests.js';
 import type { QueueName, Store } from './store.js';
+
+/** Milliseconds that active jobs may still take when their worker stops: the time of the event handlers, and the last writes. */
+export const GRACE_MS = 13_000;
+/** Milliseconds after which handlers that hold all places of a worker are logged. */
+const ALL_HELD_MS = 10_000;
 
 /** Life cycle of the worker of one queue. Subclasses define what a run of a job does. */
 export abstract class QueueWorker<T> {
   protected worker: JobWorker<T> | undefined;
   private stopped = false;
+  /** Number of jobs whose event handlers run. */
+  private handling = 0;
+  private allHeld: NodeJS.Timeout | undefined;
+  private isReported = false;
 
   constructor(
     protected readonly store: Store,
@@ -32,8 +42,31 @@ export abstract class QueueWorker<T> {
     if (this.worker) await this.end(this.worker);
   }
 
-  protected end(worker: JobWorker<T>): Promise<void> {
-    return stopWorker(worker);
+  /** A worker that does not end in time is cut off when the store closes its connections. Its jobs then go to other replicas. */
+  protected async end(worker: JobWorker<T>): Promise<void> {
+    await within(GRACE_MS, worker.close()).catch(() => undefined);
+  }
+
+  /** Awaits the event handlers of a job. Logs once if those of all places of the worker do not end. */
+  protected async handled(handlers: Promise<boolean>): Promise<boolean> {
+    const { concurrency, handlerTimeoutMs } = this.store.options;
+    if (++this.handling === concurrency)
+      this.allHeld = setTimeout(() => this.reportAllHeld(), Math.min(ALL_HELD_MS, handlerTimeoutMs / 2)).unref();
+    try {
+      return await handlers;
+    } finally {
+      clearTimeout(this.allHeld);
+      if (--this.handling === 0) this.isReported = false;
+    }
+  }
+
+  private reportAllHeld(): void {
+    if (this.isReported) return;
+    this.isReported = true;
+    const { concurrency, handlerTimeoutMs } = this.store.options;
+    this.store.logger.error(
+      `Event handlers that do not end hold all ${concurrency} places of ${this.store.name(this.queue)}. Each place is free again after ${handlerTimeoutMs / 1000} s (handlerTimeoutMs). Fix: let the handlers end sooner, for example by handing long work to a queue of the application`,
+    );
   }
 
   /** Values of a job that its errors must not contain, because BullMQ stores errors. */

@@ -17,10 +17,9 @@ import { QueueWorker } from './queue-worker.js';
 import { SendPermits } from './send-permits.js';
 import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
-import { within } from './store-requests.js';
 
 /** Milliseconds that sends in flight may still take during shutdown. */
-const GRACE_MS = 10_000;
+const SENDS_GRACE_MS = 10_000;
 /** Milliseconds for which an abandoned message waits for its former worker, which may still store the outcome. */
 const ABANDONED_WAIT_MS = 2_000;
 /** Pause in milliseconds after each message that a rejected replica yields to others. */
@@ -66,10 +65,10 @@ export class SendWorker extends QueueWorker<SendData> {
   }
 
   protected override async end(worker: JobWorker<SendData>): Promise<void> {
-    const closing = worker.close();
-    await within(GRACE_MS, closing).catch(() => undefined);
+    const cut = setTimeout(() => this.shutdown.abort(), SENDS_GRACE_MS);
+    await super.end(worker);
+    clearTimeout(cut);
     this.shutdown.abort();
-    await within(GRACE_MS / 4, closing).catch(() => worker.close(true));
   }
 
   protected override secretsOf({ message }: SendData): readonly string[] {
@@ -198,12 +197,13 @@ export class SendWorker extends QueueWorker<SendData> {
     const { emit } = this.host;
     const id = idOf(job.id!);
     const ref = readRef(data);
-    let succeeded: boolean;
-    if (data.state === 'accepted') succeeded = await emit.accepted(id, data.uid!, ref);
-    else if (data.state === 'refused') succeeded = await emit.refused(id, error!, ref);
-    else if (data.state === 'unknown') succeeded = await emit.outcomeUnknown(id, error!, ref);
-    else if (data.state === 'expired') succeeded = await emit.expired(id, ref);
-    else succeeded = await emit.cancelled(id, ref);
+    let handlers: Promise<boolean>;
+    if (data.state === 'accepted') handlers = emit.accepted(id, data.uid!, ref);
+    else if (data.state === 'refused') handlers = emit.refused(id, error!, ref);
+    else if (data.state === 'unknown') handlers = emit.outcomeUnknown(id, error!, ref);
+    else if (data.state === 'expired') handlers = emit.expired(id, ref);
+    else handlers = emit.cancelled(id, ref);
+    const succeeded = await this.handled(handlers);
     const failures = (data.failures ?? 0) + 1;
     if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
     await this.persist(lease, { ...data, failures });

@@ -67,9 +67,9 @@ export class Store {
   readonly isRedis: boolean;
 
   constructor(
-    private readonly options: ResolvedBullMqOptions,
+    readonly options: ResolvedBullMqOptions,
     private readonly account: string,
-    private readonly logger: EngineHost['logger'],
+    readonly logger: EngineHost['logger'],
   ) {
     this.isRedis = options.connection !== undefined;
     this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;

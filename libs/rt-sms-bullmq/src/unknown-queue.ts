@@ -104,7 +104,7 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
     }
     const { report, ...how } = note;
     const event = statusEvent(this.host.options.account, uid, undefined, { ...report, ...how });
-    if (await this.host.emit.status(event)) return note.report.status;
+    if (await this.handled(this.host.emit.status(event))) return note.report.status;
     const failures = (job.data.failures ?? 0) + 1;
     if (failures > MAX_HANDLER_FAILURES) {
       this.host.logger.error(notEmittedAgain(event.id));

@@ -76,6 +76,7 @@ export class RtSmsAccount {
     this.engine = options.engine ? options.engine(host) : new MemoryEngine(host);
     if (!isEngine(this.engine))
       throw new RtSmsConfigError(['engine: must return an engine, such as that of bullMq(…)'], this.name);
+    if (this.engine.handlerTimeoutMs !== undefined) this.publisher.handlerTimeoutMs = this.engine.handlerTimeoutMs;
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     this.callbacks = new CallbackReceiver({
       options,
@@ -112,6 +113,7 @@ export class RtSmsAccount {
   /** Starts nothing new and lets everything in flight finish. */
   async stop(): Promise<void> {
     this.bootstrap.close();
+    this.publisher.limit(HANDLERS_GRACE_MS);
     const stopped = this.engine.stop();
     this.shutdown.abort();
     // Unsent messages are settled at once, in the queue as elsewhere. Started sends share one grace period.
@@ -121,7 +123,7 @@ export class RtSmsAccount {
     await this.tracker.stop();
     this.waiters.stop();
     this.breaker.close();
-    await this.publisher.close(HANDLERS_GRACE_MS);
+    await this.publisher.close();
   }
 
   /** Closes the connections. */

@@ -87,6 +87,8 @@ export interface SmsEngine {
   close?(): Promise<void> | void;
   /** Tracker of the engine, if its store also holds the deliveries. @default tracking in memory */
   readonly tracker?: DeliveryTracker;
+  /** Milliseconds after which event handlers that have not settled count as failed. @default 30000 */
+  readonly handlerTimeoutMs?: number;
 }
 
 /** Options of the account that an engine needs: validated, with defaults. */

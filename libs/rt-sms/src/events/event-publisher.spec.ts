@@ -206,7 +206,7 @@ describe('handlers', () => {
       seen.push(id);
       return status === 'awaiting_report' ? new Promise(() => undefined) : undefined;
     });
-    void it.status(statusEvent('awaiting_report', 'message-id-1'));
+    const first = it.status(statusEvent('awaiting_report', 'message-id-1'));
     void it.status(statusEvent('delivered', 'message-id-1'));
     await expect(it.status(statusEvent('delivered', 'message-id-2'))).resolves.toBe(true);
     expect(seen).toEqual(['default:message-id-1:awaiting_report', 'default:message-id-2:delivered']);
@@ -214,11 +214,13 @@ describe('handlers', () => {
     expect(seen).toHaveLength(2);
     expect(log).toEqual([]);
     await jest.advanceTimersByTimeAsync(1);
+    await expect(first).resolves.toBe(false);
+    expect(it.failures).toBe(1);
     expect(seen[2]).toBe('default:message-id-1:delivered');
     expect(log).toEqual([
       {
         level: 'warn',
-        text: 'A handler of rt-sms.status for the event default:message-id-1:awaiting_report is still running after 30 s',
+        text: 'A handler of rt-sms.status for the event default:message-id-1:awaiting_report has not ended after 30 s and counts as failed',
         frames: undefined,
       },
     ]);
@@ -326,7 +328,7 @@ describe('start and end', () => {
       return slow.promise;
     });
     const before = it.status(statusEvent());
-    await it.close(1_000);
+    await it.close();
     ready.resolve();
     await expect(before).resolves.toBe(false);
     await expect(it.status(statusEvent())).resolves.toBe(false);
@@ -336,12 +338,25 @@ describe('start and end', () => {
     await Promise.resolve();
     const running = other.status(statusEvent('awaiting_report'));
     const next = other.status(statusEvent('delivered'));
-    const closing = other.close(10_000);
+    const closing = other.close();
     slow.resolve();
     await closing;
     await expect(running).resolves.toBe(true);
     await expect(next).resolves.toBe(false);
     expect(seen).toEqual(['awaiting_report']);
+  });
+
+  it('with a limit of its engine, a handler that ends too late changes nothing', async () => {
+    const { publisher: it, emitter, log } = publisher();
+    it.handlerTimeoutMs = 20;
+    await Promise.resolve();
+    const late = defer();
+    listen(emitter, 'rt-sms.status', () => late.promise);
+    await expect(it.status(statusEvent())).resolves.toBe(false);
+    late.resolve();
+    await new Promise(setImmediate);
+    expect(it.failures).toBe(1);
+    expect(log.map(({ text }) => text)).toEqual([expect.stringContaining('has not ended after 0.02 s')]);
   });
 
   it('the end waits for running handlers for a limited time, and completes statuses$', async () => {
@@ -350,12 +365,14 @@ describe('start and end', () => {
     listen(emitter, 'rt-sms.status', () => new Promise(() => undefined));
     let completed = false;
     it.statuses$.subscribe({ complete: () => (completed = true) });
-    void it.status(statusEvent());
+    const hung = it.status(statusEvent());
     const began = performance.now();
-    await it.close(100);
+    it.limit(100);
+    await it.close();
     const took = performance.now() - began;
     expect(took).toBeGreaterThan(95);
     expect(took).toBeLessThan(1_000);
+    await expect(hung).resolves.toBe(false);
     expect(completed).toBe(true);
   });
 

@@ -5,8 +5,8 @@ import { isError, messageOf, redact } from '../redact.js';
 import { RtSmsEvents, type RtSmsStatusEvent } from './events.js';
 import { SafeObservable } from './safe-observable.js';
 
-/** Milliseconds after which a running handler is logged. */
-const SLOW_HANDLER_MS = 30_000;
+/** Milliseconds that the handlers of an event may take, unless the engine sets another limit. */
+const HANDLER_TIMEOUT_MS = 30_000;
 
 type Listener = (...args: unknown[]) => unknown;
 
@@ -17,7 +17,7 @@ class Emission {
   /** Number of handlers that have not settled, plus one until all have been called. */
   left = 1;
   failed = false;
-  isSlow = false;
+  hasEnded = false;
   /** The next status of the same message. It starts when this one ends. */
   next: Emission | undefined;
   private resolve!: (succeeded: boolean) => void;
@@ -34,6 +34,7 @@ class Emission {
   }
 
   end(): void {
+    this.hasEnded = true;
     this.resolve(!this.failed);
   }
 }
@@ -45,6 +46,8 @@ class Emission {
 export class EventPublisher {
   /** Number of handlers that have failed. */
   failures = 0;
+  /** Milliseconds after which handlers that have not settled count as failed. */
+  handlerTimeoutMs = HANDLER_TIMEOUT_MS;
   private readonly subject = new Subject<RtSmsStatusEvent>();
   /** In the order in which they started. */
   private readonly running = new Set<Emission>();
@@ -54,6 +57,7 @@ export class EventPublisher {
   private closed = false;
   /** One timer for all emissions: a timer for each event would cost more than the event. */
   private timer: NodeJS.Timeout | undefined;
+  private shutdown: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly emitter: EventEmitter2,
@@ -94,14 +98,20 @@ export class EventPublisher {
     return emission.done;
   }
 
-  /** Emits nothing from now on, and waits up to `maxMs` for the running handlers. */
-  async close(maxMs: number): Promise<void> {
+  /** Starts the shutdown: events are emitted for `ms` more, and handlers that still run then count as failed. */
+  limit(ms: number): void {
+    this.shutdown ??= setTimeout(() => {
+      this.closed = true;
+      for (const emission of this.running) this.fail(emission, 'had not ended when the application shut down');
+    }, ms);
+  }
+
+  /** Emits nothing from now on. Resolves when the running handlers have ended. */
+  async close(): Promise<void> {
     this.closed = true;
+    await Promise.all([...this.running].map(({ done }) => done));
+    clearTimeout(this.shutdown);
     clearTimeout(this.timer);
-    let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise((resolve) => (timer = setTimeout(resolve, maxMs)));
-    await Promise.race([Promise.all([...this.running].map(({ done }) => done)), limit]);
-    clearTimeout(timer);
     this.subject.complete();
   }
 
@@ -115,7 +125,7 @@ export class EventPublisher {
     if (this.closed || !this.ready) return this.drop(emission);
     emission.since = performance.now();
     this.running.add(emission);
-    this.timer ??= setTimeout(this.warn, SLOW_HANDLER_MS).unref();
+    this.timer ??= setTimeout(this.endLate, this.handlerTimeoutMs).unref();
     for (const name of emission.names) {
       for (const listener of this.emitter.listeners(name))
         this.call(listener as Listener, emission, name, emission.payload);
@@ -149,10 +159,7 @@ export class EventPublisher {
   }
 
   private settled(emission: Emission): void {
-    if (--emission.left > 0) return;
-    this.running.delete(emission);
-    this.startNext(emission);
-    emission.end();
+    if (--emission.left === 0 && !emission.hasEnded) this.end(emission);
   }
 
   private startNext(emission: Emission): void {
@@ -162,22 +169,31 @@ export class EventPublisher {
     else if (order !== undefined && this.lastByUid.get(order) === emission) this.lastByUid.delete(order);
   }
 
-  private readonly warn = (): void => {
+  /** Ends the emissions whose handlers have had their time. They start in order, so the first ones are the oldest. */
+  private readonly endLate = (): void => {
     this.timer = undefined;
     for (const emission of this.running) {
-      const restMs = emission.since + SLOW_HANDLER_MS - performance.now();
+      const restMs = emission.since + this.handlerTimeoutMs - performance.now();
       if (restMs > 0) {
-        this.timer = setTimeout(this.warn, restMs).unref();
+        this.timer = setTimeout(this.endLate, restMs).unref();
         return;
       }
-      if (emission.isSlow) continue;
-      emission.isSlow = true;
-      this.logger.warn(
-        redact(`A handler of ${emission.names[0]} for the event ${emission.id} is still running after 30 s`),
-      );
-      this.startNext(emission);
+      this.fail(emission, `has not ended after ${this.handlerTimeoutMs / 1000} s and counts as failed`);
     }
   };
+
+  private fail(emission: Emission, why: string): void {
+    this.failures++;
+    emission.failed = true;
+    this.logger.warn(redact(`A handler of ${emission.names[0]} for the event ${emission.id} ${why}`));
+    this.end(emission);
+  }
+
+  private end(emission: Emission): void {
+    this.running.delete(emission);
+    this.startNext(emission);
+    emission.end();
+  }
 
   private report(who: string, error: unknown): void {
     this.failures++;
