@@ -1,6 +1,9 @@
-import { EventEmitter } from "node:events";
+import { EventEmitter } from 'node:events';
 const emit = EventEmitter.prototype.emit;
-EventEmitter.prototype.emit = function (this: any, n: any, ...a: any[]) { if (n === "error" && this.listenerCount("error") === 0 && this.constructor.name === "Client") return true; return emit.call(this, n, ...a); } as any;
+EventEmitter.prototype.emit = function (this: any, n: any, ...a: any[]) {
+  if (n === 'error' && this.listenerCount('error') === 0 && this.constructor.name === 'Client') return true;
+  return emit.call(this, n, ...a);
+} as any;
 import { jest } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';

@@ -117,7 +117,7 @@ export class BullMqTracker implements DeliveryTracker {
   private async runHinted(uid: string): Promise<boolean> {
     if (this.stopped) return true;
     try {
-      return await this.jobs.runNow(uid);
+      return await this.jobs.receive(uid);
     } catch (error) {
       this.store.warnThrottled(error);
       return true;

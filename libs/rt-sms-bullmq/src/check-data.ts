@@ -1,4 +1,5 @@
 import type { DeliveryReport } from 'nestjs-rt-sms';
+import { SMS_STATUSES } from 'nestjs-rt-sms';
 import { finalOf, type DeliveryState } from 'nestjs-rt-sms/engine';
 
 /** A status and how it was received. */
@@ -77,3 +78,24 @@ export const pickReport = ({
   ...(parts === undefined ? {} : { parts }),
   ...(errorCode === undefined ? {} : { errorCode }),
 });
+
+/** Reads an entry of an inbox. `undefined` if the engine cannot have written it, because the store is not trusted. */
+export function readEntry(row: string): InboxEntry | undefined {
+  try {
+    const entry = JSON.parse(row) as Partial<StatusNote> & { sent?: Partial<Sent> };
+    const { report, sent } = entry;
+    const isEntry = sent
+      ? isTime(sent.at) && isOptionalString(sent.ref) && isOptionalString(sent.sendJobId)
+      : isTime(entry.at) && SMS_STATUSES.includes(report!.status) && typeof report!.gatewayStatus === 'string';
+    return isEntry ? (entry as InboxEntry) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** True if the engine can have written these data. */
+export const isCheckData = ({ sentAt, dueAt, ref }: CheckData): boolean =>
+  isTime(sentAt) && isTime(dueAt) && isOptionalString(ref);
+
+const isTime = (value: unknown): boolean => Number.isFinite(value);
+const isOptionalString = (value: unknown): boolean => value === undefined || typeof value === 'string';

@@ -3,15 +3,16 @@ import { finalOf, isFinal, PollSchedule } from 'nestjs-rt-sms/engine';
 import type { CheckData, InboxEntry, Sent, StatusNote } from './check-data.js';
 import { DeferredWork } from './deferred-work.js';
 import { checkIdOf } from './job-id.js';
-import type { FencedUpdate } from './operations.js';
+import type { FencedUpdate, Note, Noted } from './operations.js';
 import { JOB } from './jobs.js';
 import type { Store } from './store.js';
 import { isMissing } from './store-errors.js';
+import { WriteBatcher } from './write-batcher.js';
 
 /** Time in milliseconds for which a settled message is remembered, so that repeated callbacks emit nothing. */
 const KEEP_SETTLED_MS = 24 * 3_600_000;
-/** An active job may already have read its inbox. It is run again after this time in milliseconds. */
-const ACTIVE_RECHECK_MS = 100;
+/** Milliseconds after which a job that was not delayed is looked at again. */
+const RECHECK_MS = 100;
 
 /** The check jobs, one for each uid, as every replica may write them: it adds jobs, fills their inboxes and runs them early. */
 export class CheckJobs {
@@ -19,6 +20,8 @@ export class CheckJobs {
   /** Milliseconds for which a job is kept after its message has settled. */
   readonly keepMs: number;
   readonly deferred: DeferredWork;
+  /** Callbacks that arrive together are stored together. */
+  private readonly notes: WriteBatcher<Note, Noted>;
 
   constructor(
     private readonly store: Store,
@@ -29,6 +32,10 @@ export class CheckJobs {
     // Without tracking a job is only a record. It ends silently after its time.
     this.schedule = new PollSchedule({ schedule: tracking ? tracking.schedule : [maxAgeMs], maxAgeMs });
     this.deferred = new DeferredWork(store.warnThrottled);
+    this.notes = new WriteBatcher(
+      (notes) => store.operations('check').note(notes),
+      (note) => this.noteAlone(note),
+    );
   }
 
   find(uid: string) {
@@ -47,19 +54,15 @@ export class CheckJobs {
    */
   async addAccepted(uid: string, sent: Sent, update: FencedUpdate): Promise<boolean> {
     const checkJob = this.job(uid, sent, true);
-    const { replaced, added } = await this.store.operations.update({ ...update, checkJob });
+    const { replaced, added } = await this.store.operations('send').update({ ...update, checkJob });
     // The uid is tracked already, but its message was not known.
     if (!added) await this.append(uid, { at: Date.now(), sent });
     return replaced;
   }
 
   /** Gives a status to the job of the uid and runs it; without `note` it only runs. False if the job does not exist. */
-  async receive(uid: string, note?: StatusNote): Promise<boolean> {
-    if (!note) return this.runNow(uid);
-    if (await this.isKnownMissing(uid)) return false;
-    if (!(await this.append(uid, note))) return false;
-    await this.runNow(uid, note.report.status);
-    return true;
+  receive(uid: string, note?: StatusNote): Promise<boolean> {
+    return this.run(uid, note && JSON.stringify(note), note?.report.status);
   }
 
   /** Appends an entry to the inbox of the job. False if the job does not exist. */
@@ -70,43 +73,42 @@ export class CheckJobs {
         return true;
       } catch (error) {
         if (isMissing(error)) return false;
-        // PostgreSQL: two entries at once got the same number, and the other one was stored.
-        if ((error as { code?: unknown }).code !== '23505') throw error;
+        if (!isSameRow(error)) throw error;
       }
     }
   }
 
-  /** Runs the job now; `received` is the status that was appended. False if the job does not exist. */
-  async runNow(uid: string, received?: StatusNote['report']['status']): Promise<boolean> {
-    if (await this.isKnownMissing(uid)) return false;
-    const id = checkIdOf(uid);
-    const { check } = this.store;
-    let state = 'delayed';
-    while (state === 'delayed') {
+  private async noteAlone(note: Note): Promise<Noted> {
+    for (;;) {
       try {
-        await this.store.runNow(check, id);
-        return true;
+        return (await this.store.operations('check').note([note]))[0]!;
       } catch (error) {
-        const { code } = error as { code?: unknown };
-        if (code !== -3 && !isMissing(error)) throw error;
+        if (!isSameRow(error)) throw error;
       }
-      state = await check.getJobState(id);
     }
-    if (state === 'unknown') return false;
-    if (state === 'failed' || (state === 'completed' && received !== undefined)) {
+  }
+
+  /** Runs the job now, with a new row in its inbox; `received` is a status that is in the inbox. */
+  private async run(uid: string, row?: string, received?: StatusNote['report']['status']): Promise<boolean> {
+    const noted = await this.notes.write({ jobId: checkIdOf(uid), row });
+    if (noted === 'notDelayed') await this.runLater(uid, received);
+    return noted !== 'missing';
+  }
+
+  /** Sees to it that a job that was not delayed applies its inbox. */
+  private async runLater(uid: string, received?: StatusNote['report']['status']): Promise<void> {
+    const { check } = this.store;
+    const id = checkIdOf(uid);
+    const state = await check.getJobState(id);
+    if (state === 'active' || state === 'delayed') {
+      // An active job may already have read its inbox.
+      this.deferred.retryLater(`run ${uid}`, () => this.run(uid, undefined, received), RECHECK_MS);
+    } else if (state === 'failed' || (state === 'completed' && received !== undefined)) {
       const job = await check.getJob(id);
       const final = job && finalOf(job.data.delivery ?? {})?.status;
       const isNew = received !== undefined && (final === undefined || (isFinal(received) && received !== final));
       if (job && (state === 'failed' || isNew)) await job.retry(state).catch(() => undefined);
-    } else if (state === 'active') {
-      this.deferred.retryLater(`run ${uid}`, () => this.runNow(uid, received), ACTIVE_RECHECK_MS);
     }
-    return true;
-  }
-
-  /** On PostgreSQL a failed statement costs its connection, so a job that may be missing is looked up first. */
-  private async isKnownMissing(uid: string): Promise<boolean> {
-    return !this.store.isRedis && (await this.store.check.getJobState(checkIdOf(uid))) === 'unknown';
   }
 
   private job(uid: string, { at, ref, sendJobId }: Sent, awaitingAccept = false) {
@@ -123,3 +125,6 @@ export class CheckJobs {
     return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay: data.dueAt - now } };
   }
 }
+
+/** PostgreSQL: two rows at once got the same number, and the other one was stored. */
+const isSameRow = (error: unknown): boolean => (error as { code?: unknown }).code === '23505';

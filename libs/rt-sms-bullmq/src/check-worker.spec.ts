@@ -12,6 +12,7 @@ async function worker() {
   const emit = { status: jest.fn(async () => false), unresolved: jest.fn(async () => true) };
   const store = {
     work: async (_: string, given: Processor<CheckData>) => void (processor = given),
+    options: { concurrency: 10, handlerTimeoutMs: 60_000 },
     check: { getJobLogs: async () => ({ logs: [], count: 0 }) },
   };
   const host = { options: { account: 'default', tracking: {} }, logger: { debug: jest.fn(), warn: jest.fn() }, emit };

@@ -5,10 +5,19 @@ import {
   gaveUp,
   HINT_PAUSE_MS,
   ignoredDuplicate,
+  readUid,
   redact,
   statusEvent,
 } from 'nestjs-rt-sms/engine';
-import { isSettled, readRef, type CheckData, type InboxEntry, type StatusNote } from './check-data.js';
+import {
+  isCheckData,
+  isSettled,
+  readEntry,
+  readRef,
+  type CheckData,
+  type InboxEntry,
+  type StatusNote,
+} from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { uidOf } from './job-id.js';
@@ -51,8 +60,14 @@ export class CheckWorker extends QueueWorker<CheckData> {
   protected async run(job: StoredJob<CheckData>, token: string): Promise<string> {
     const run: Run = { job, token, uid: uidOf(job.id!), data: { ...job.data } };
     const { data } = run;
+    if (readUid(run.uid) !== run.uid || !isCheckData(data)) {
+      this.host.logger.error(
+        `Dropped a check job that this module did not write (${redact(run.uid)}). Fix: see who can write to the store of the queue`,
+      );
+      return 'invalid';
+    }
     const { logs } = await this.store.check.getJobLogs(job.id!, data.inboxRead ?? 0);
-    const inbox = logs.map((row) => JSON.parse(row) as InboxEntry);
+    const inbox = logs.map(readEntry);
     applySent(data, inbox);
     if (await this.isAwaitingAccept(data)) {
       const ageMs = Date.now() - data.sentAt;
@@ -63,7 +78,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     let needsConfirmation = false;
     let hasStatus = false;
     for (const entry of inbox) {
-      if ('report' in entry) {
+      if (entry && 'report' in entry) {
         hasStatus = true;
         const applied = await this.apply(run, entry);
         if (applied === 'failed') return this.postponeAfterFailure(run);
@@ -174,9 +189,9 @@ export class CheckWorker extends QueueWorker<CheckData> {
 }
 
 /** Takes over the facts of the sender, which may arrive after the first callbacks. */
-function applySent(data: CheckData, inbox: InboxEntry[]): void {
+function applySent(data: CheckData, inbox: (InboxEntry | undefined)[]): void {
   for (const entry of inbox) {
-    if (!('sent' in entry)) continue;
+    if (!entry || !('sent' in entry)) continue;
     const { at, ref, sendJobId } = entry.sent;
     if (ref !== undefined) data.ref = JSON.stringify(ref);
     data.sentAt = at;

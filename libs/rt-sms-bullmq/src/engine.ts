@@ -85,6 +85,10 @@ export class BullMqEngine implements SmsEngine {
     return this.producer.cancel(id);
   }
 
+  emptied(): number {
+    return this.store.emptied;
+  }
+
   private async open(): Promise<void> {
     await this.store.ready;
     if (this.options.role !== 'producer') await Promise.all(this.workers.map((worker) => worker.open()));

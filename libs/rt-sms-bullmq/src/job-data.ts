@@ -3,8 +3,9 @@ import type { StoredError } from 'nestjs-rt-sms/engine';
 
 /** Data of a send job: one queued message. */
 export interface SendData {
-  /** `[msisdn, shortcode, text]` as JSON, in which any text can be stored. Removed at settlement. */
+  /** Number, sender name and text, as `MessageSeal` stores them. Removed at settlement. */
   message?: string;
+  /** Digest of the message by `MessageSeal`. */
   digest: string;
   /** The reference of the message as JSON. */
   ref?: string | undefined;

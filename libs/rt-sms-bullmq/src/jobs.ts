@@ -1,5 +1,6 @@
-import { DelayedError, type IQueueBackend, type Job, type Worker, type WorkerOptions } from 'bullmq';
+import { DelayedError, type IQueueBackend, type Job, type Queue, type Worker, type WorkerOptions } from 'bullmq';
 
+export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
 export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
 export type Processor<T> = (job: StoredJob<T>, token: string) => Promise<string>;

@@ -37,7 +37,26 @@ export interface UpdateResult {
   added: boolean;
 }
 
+/** What is known of the message that has a job id. */
+export interface KnownJob {
+  digest: string;
+  /** Unix time in milliseconds at which the message settled. */
+  finishedOn?: number | undefined;
+}
+
+/** A row for the log of a job, which is run now. Without a row it is only run. */
+export interface Note {
+  jobId: string;
+  row?: string | undefined;
+}
+
+export type Noted = 'missing' | 'runs' | 'notDelayed';
+
 export interface StoreOperations {
+  /** Looks jobs up by id, all with one request. */
+  lookUp(jobIds: string[]): Promise<(KnownJob | undefined)[]>;
+  /** Appends the rows to the logs of delayed jobs and runs these now, all with one request. */
+  note(notes: Note[]): Promise<Noted[]>;
   /** Replaces the data of a message that no worker holds and that has not been sent. */
   replaceUnsent(jobId: string, data: object): Promise<boolean>;
   /** Updates a job and may add a check job. Updates at the same time are batched. */
@@ -59,6 +78,30 @@ const REPLACE_UNSENT_LUA = `
   if data.state or data.sendStartedAt then return 0 end
   redis.call('HSET', KEYS[1], 'data', ARGV[1])
   return 1`;
+const LOOK_UP_LUA = `
+  local known = {}
+  for n, id in ipairs(ARGV) do
+    local data, finishedOn = unpack(redis.call('HMGET', KEYS[1] .. id, 'data', 'finishedOn'))
+    known[n] = { data and cjson.decode(data).digest or '', finishedOn or '' }
+  end
+  return known`;
+/** Arguments: the time; then job and row of each note. Results: -1 for a missing job, 0 for one that runs, -3 for any other. */
+const NOTE_LUA = `
+  local jobs, now, done = KEYS[1], tonumber(ARGV[1]), {}
+  for at = 2, #ARGV, 2 do
+    local id, row, code = ARGV[at], ARGV[at + 1], -1
+    if redis.call('EXISTS', jobs .. id) == 1 then
+      if row ~= '' then redis.call('RPUSH', jobs .. id .. ':logs', row) end
+      code = redis.call('ZSCORE', jobs .. 'delayed', id) and 0 or -3
+      if code == 0 then
+        redis.call('ZADD', jobs .. 'delayed', now * 0x1000, id)
+        redis.call('ZADD', jobs .. 'marker', now, '1')
+      end
+    end
+    done[#done + 1] = code
+  end
+  return done`;
+const NOTED: Record<string, Noted> = { '-1': 'missing', '0': 'runs', '-3': 'notDelayed' };
 /** Arguments of each update: job, token, data, and the id of the check job or ''; then its name, data, options and delay. */
 const UPDATE_LUA = `
   local jobs, others, now = KEYS[1], KEYS[2], tonumber(ARGV[1])
@@ -95,6 +138,8 @@ const UPDATE_LUA = `
 export function redisOperations(backend: IQueueBackend, jobs: string, checks: string): StoreOperations {
   const defined = (backend as unknown as RedisBackend).client.then((client) => {
     client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
+    client.defineCommand('rtSmsLookUp', { numberOfKeys: 1, lua: LOOK_UP_LUA });
+    client.defineCommand('rtSmsNote', { numberOfKeys: 1, lua: NOTE_LUA });
     client.defineCommand('rtSmsUpdate', { numberOfKeys: 2, lua: UPDATE_LUA });
     client.defineCommand('rtSmsRemoveEvents', { numberOfKeys: 1, lua: REMOVE_EVENTS_LUA });
     return client;
@@ -111,6 +156,17 @@ export function redisOperations(backend: IQueueBackend, jobs: string, checks: st
   };
   const batcher = new WriteBatcher<FencedUpdate, UpdateResult>(write, async (one) => (await write([one]))[0]!);
   return {
+    lookUp: async (jobIds) => {
+      const known = (await (await defined).runCommand('rtSmsLookUp', [jobs, ...jobIds])) as [string, string][];
+      return known.map(([digest, finishedOn]) =>
+        digest === '' ? undefined : { digest, finishedOn: finishedOn === '' ? undefined : Number(finishedOn) },
+      );
+    },
+    note: async (notes) => {
+      const args = notes.flatMap(({ jobId, row = '' }) => [jobId, row]);
+      const codes = (await (await defined).runCommand('rtSmsNote', [jobs, Date.now(), ...args])) as number[];
+      return codes.map((code) => NOTED[code]!);
+    },
     replaceUnsent: async (jobId, data) => {
       const keys = [`${jobs}${jobId}`, `${jobs}${jobId}:lock`];
       return (await (await defined).runCommand('rtSmsReplaceUnsent', [...keys, JSON.stringify(data)])) === 1;
@@ -126,6 +182,21 @@ export function redisOperations(backend: IQueueBackend, jobs: string, checks: st
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
   AND data->'state' IS NULL AND data->'sendStartedAt' IS NULL RETURNING id`;
+const LOOK_UP_SQL = `SELECT id, data->>'digest' AS digest, finished_at_ms AS "finishedOn" FROM job WHERE queue = $1 AND id = ANY($2)`;
+/** Jobs are locked in one order, because two batches that wait for each other would deadlock. */
+const NOTE_SQL = `WITH note AS (
+    SELECT * FROM jsonb_to_recordset($2::jsonb) AS note(n int, id text, row text)
+  ), known AS (
+    SELECT id FROM job WHERE queue = $1 AND id IN (SELECT id FROM note) ORDER BY id FOR NO KEY UPDATE
+  ), logged AS (
+    INSERT INTO job_log (queue, job_id, idx, row)
+    SELECT $1, id, row_number() OVER (PARTITION BY id ORDER BY n)
+      + coalesce((SELECT max(idx) FROM job_log WHERE queue = $1 AND job_id = id), -1), row
+    FROM note JOIN known USING (id) WHERE row IS NOT NULL
+  ), due AS MATERIALIZED (
+    SELECT id, change_delay($1, id, 0, $3) AS code FROM known
+  )
+  SELECT n, coalesce(code, -1) AS code FROM note LEFT JOIN due USING (id) ORDER BY n`;
 /** Skips rows that another replica is removing. The last two conditions exclude a job that has changed in the meantime. */
 const REMOVE_SQL = `WITH old AS (
     SELECT id FROM job WHERE queue = $1 AND state = 'completed' AND finished_at_ms < $2
@@ -185,6 +256,20 @@ export function postgresOperations(backend: IQueueBackend, jobs: string, checks:
     writeOne,
   );
   return {
+    lookUp: async (jobIds) => {
+      const { rows } = await query(LOOK_UP_SQL, [jobs, jobIds]);
+      const known = new Map(rows.map(({ id, digest, finishedOn }) => [id, { digest, finishedOn }]));
+      return jobIds.map((id) => {
+        const job = known.get(id);
+        const { digest, finishedOn } = job ?? {};
+        return job && { digest: String(digest), finishedOn: finishedOn === null ? undefined : Number(finishedOn) };
+      });
+    },
+    note: async (notes) => {
+      const steps = notes.map(({ jobId, row }, n) => ({ n, id: jobId, row }));
+      const { rows } = await query(NOTE_SQL, [jobs, JSON.stringify(steps), Date.now()]);
+      return rows.map(({ code }) => NOTED[String(code)]!);
+    },
     replaceUnsent: async (jobId, data) =>
       (await query(REPLACE_UNSENT_SQL, [jobs, jobId, JSON.stringify(data)])).rows.length === 1,
     update: (one) => batcher.write(one),

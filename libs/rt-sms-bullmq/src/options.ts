@@ -15,10 +15,12 @@ export type BullMqRole = (typeof BULLMQ_ROLES)[number];
  * the engine.
  */
 export const rtSmsQueueNames = (account = 'default'): { send: string; check: string; unknown: string } => ({
-  send: `rt-sms-${account}-send`,
-  check: `rt-sms-${account}-check`,
-  unknown: `rt-sms-${account}-unknown`,
+  send: queueName(account, 'send'),
+  check: queueName(account, 'check'),
+  unknown: queueName(account, 'unknown'),
 });
+
+export const queueName = (account: string, queue: string): string => `rt-sms-${account}-${queue}`;
 
 /** Options of the durable engine. Set either `connection` or `postgres`. */
 export interface BullMqOptions {
@@ -48,6 +50,12 @@ export interface BullMqOptions {
   schema?: string;
   /** PostgreSQL only: creates and updates the tables at the start; safe when replicas start together. @default true */
   migrate?: boolean;
+  /**
+   * Keys of 32 bytes or more each, as Base64 or hex, in a list or separated by commas. Number, sender and text of waiting
+   * messages are sealed with the first key and opened with any of them, so that a key can be replaced. A message that was not
+   * sealed with one of them, or was changed, is refused. Without keys, messages are stored in the clear.
+   */
+  keys?: string | readonly string[];
   /** A telemetry of BullMQ, such as `new BullMQOtel(…)` of `bullmq-otel`. */
   telemetry?: object;
 }
@@ -61,6 +69,21 @@ const isOptions = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !('on' in value);
 /** ioredis accepts any object, and connects to localhost if it contains no address. */
 const hasAddress = (value: object) => ['host', 'port', 'path', 'sentinels', 'url'].some((name) => name in value);
+const MIN_KEY_BYTES = 32;
+
+/** Reads the option `keys`; `undefined` if one of them is unusable. */
+function readKeys(value: unknown): Buffer[] | undefined {
+  const list: unknown = typeof value === 'string' ? value.split(',') : (value ?? []);
+  if (!Array.isArray(list)) return undefined;
+  const keys = list.map((key: unknown) => {
+    const text = typeof key === 'string' ? key.trim() : '';
+    if (/^(?:[\da-f]{2})+$/i.test(text)) return Buffer.from(text, 'hex');
+    return /^[\w+/-]+=*$/.test(text) ? Buffer.from(text, 'base64') : Buffer.alloc(0);
+  });
+  const isUsable = typeof value !== 'string' || keys.length > 0;
+  return isUsable && keys.every((key) => key.length >= MIN_KEY_BYTES) ? keys : undefined;
+}
+
 const isMs = (value: unknown) => Number.isInteger(value) && (value as number) >= 100 && (value as number) < 2 ** 31;
 const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (value: unknown) => boolean]> = {
   connection: [
@@ -82,6 +105,10 @@ const CHECKS: Record<keyof BullMqOptions, readonly [accepted: string, test: (val
   prefix: ['a string of A-Z a-z 0-9 _ . : { } -', (value) => typeof value === 'string' && /^[\w.:{}-]+$/.test(value)],
   schema: ['a plain SQL name', (value) => typeof value === 'string' && /^[A-Za-z_][\w$]{0,62}$/.test(value)],
   migrate: ['true or false', (value) => typeof value === 'boolean'],
+  keys: [
+    `keys of ${MIN_KEY_BYTES} bytes or more each, as Base64 or hex (a new one: openssl rand -base64 32)`,
+    (value) => readKeys(value) !== undefined,
+  ],
   telemetry: ['a telemetry of BullMQ', (value) => typeof value === 'object' && value !== null],
 };
 
@@ -116,6 +143,7 @@ export function resolveBullMqOptions(input: BullMqOptions, account: string) {
     prefix: input.prefix ?? 'bull',
     schema: input.schema ?? 'bullmq',
     migrate: input.migrate ?? true,
+    keys: readKeys(input.keys) ?? [],
     telemetry: input.telemetry,
   };
 }

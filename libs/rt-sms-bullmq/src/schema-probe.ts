@@ -27,12 +27,14 @@ export async function probeSchema(
     const delayed = (jobId: string) => ({ ...options, jobId, delay: DELAY_MS });
     const take = () =>
       probe.moveToActive(token) as Promise<[job: unknown, id: unknown, limitedMs: unknown, next?: number]>;
-    const known = async (jobId: string): Promise<unknown> => {
+    const fields = async (jobId: string): Promise<unknown> => {
       const { name, data, opts, delay, priority } = (await queue.getJob(jobId))!;
       return { name, data, delay, priority, opts: { ...opts, jobId: '' } };
     };
     await queue.add(NAME, data, { ...options, jobId: 'a' });
-    if (!(await own.replaceUnsent('a', { step: 1 }))) return 'a waiting job is not found';
+    if (!(await own.replaceUnsent('a', { step: 1, digest: 'd' }))) return 'a waiting job is not found';
+    const [known, none] = await own.lookUp(['a', 'x']);
+    if (known?.digest !== 'd' || known.finishedOn !== undefined || none) return 'the data of a job is stored elsewhere';
     if ((await take())[1] !== 'a') return 'a job is not taken';
     if (await own.replaceUnsent('a', data)) return 'the lock of a job is not found';
     if ((await own.update({ jobId: 'a', token: randomUUID(), data })).replaced)
@@ -44,11 +46,13 @@ export async function probeSchema(
     const now = await queue.getJob('a');
     if (now?.data.step !== 2) return 'the data of a job is stored elsewhere';
     await queue.add(NAME, data, delayed('c'));
-    if (!isDeepStrictEqual(await known('b'), await known('c'))) return 'a job has other fields';
+    if (!isDeepStrictEqual(await fields('b'), await fields('c'))) return 'a job has other fields';
     const [, , , dueAt = 0] = await take();
     if (Math.abs(Date.now() + DELAY_MS - dueAt) > DELAY_MS / 2) return 'a job is due at another time';
     await own.removeCompleted(0);
-    await probe.promote('b');
+    const noted = await own.note([{ jobId: 'b', row: 'one' }, { jobId: 'x', row: 'two' }, { jobId: 'a' }]);
+    if (!isDeepStrictEqual(noted, ['runs', 'missing', 'notDelayed'])) return 'a delayed job is not found';
+    if ((await queue.getJobLogs('b')).logs.join() !== 'one') return 'the log of a job is stored elsewhere';
     return (await take())[1] === 'b' ? undefined : 'a delayed job does not start';
   } finally {
     await queue.obliterate({ force: true }).catch(() => undefined);

@@ -44,3 +44,12 @@ export class SendPermits {
     });
   }
 }
+
+/**
+ * BullMQ counts in windows that start with their first job, and two windows may fall into one second. Ten short windows keep
+ * any sliding second to the rate plus a tenth. Each is 1 % longer, for the jitter of the network.
+ */
+export function limiter(perSecond: number): { max: number; duration: number } {
+  const max = Math.max(1, Math.floor(perSecond / 10));
+  return { max, duration: Math.ceil((max * 1010) / perSecond) };
+}

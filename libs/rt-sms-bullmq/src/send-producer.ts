@@ -3,46 +3,39 @@ import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
 import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
 import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
-import { Digests, jobIdOf } from './job-id.js';
-import { JOB, type StoredJob } from './jobs.js';
+import { jobIdOf } from './job-id.js';
+import { JOB } from './jobs.js';
 import type { Store } from './store.js';
 
-/** Messages added in one call: a larger batch would block the store, and use its memory, for seconds. */
+/** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
 const BATCH = 2_000;
 
-interface Entry {
-  item: EngineItem;
-  digest: string;
-}
+const isSame = (a: EngineItem, b: EngineItem) =>
+  a.msisdn === b.msisdn && a.shortcode === b.shortcode && a.text === b.text;
 
 /** The send queue as every replica uses it: adds messages, finds and cancels them. */
 export class SendProducer {
-  private readonly digests: Digests;
   private stopped = false;
 
   constructor(
     private readonly store: Store,
     private readonly host: EngineHost,
-  ) {
-    this.digests = new Digests(host.options.login, host.options.password);
-  }
+  ) {}
 
   async enqueue(items: EngineItem[]): Promise<void> {
     const { account } = this.host.options;
     if (this.stopped)
       throw new RtSmsOverloadedError('Nothing was queued: the application is shutting down', { account });
     const began = Date.now();
-    const entries = new Map<string, Entry>();
+    const entries = new Map<string, EngineItem>();
     const problems: string[] = [];
-    const digests = await this.digests.of(items);
-    for (const [index, item] of items.entries()) {
-      const digest = digests[index]!;
+    for (const item of items) {
       const known = entries.get(item.id);
-      if (!known) entries.set(item.id, { item, digest });
-      else if (known.digest !== digest) problems.push(idTaken(item.id));
+      if (!known) entries.set(item.id, item);
+      else if (!isSame(known, item)) problems.push(idTaken(item.id));
     }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    const named = [...entries.values()].filter(({ item }) => !item.hasGeneratedId);
+    const named = [...entries.values()].filter((item) => !item.hasGeneratedId);
     await this.store.guard(
       'enqueue',
       async () => {
@@ -76,7 +69,7 @@ export class SendProducer {
       const { state, sendStartedAt, digest, ref, version } = job.data;
       if (state !== undefined || sendStartedAt !== undefined) return state === 'cancelled';
       const data: SendData = { digest, ref, version, state: 'cancelled' };
-      if (!(await this.store.operations.replaceUnsent(jobId, data))) {
+      if (!(await this.store.operations('send').replaceUnsent(jobId, data))) {
         // Another call was faster, or this one was executed and its answer was lost.
         const now = await this.store.send.getJob(jobId);
         if (now?.data.state !== 'cancelled') return false;
@@ -91,7 +84,7 @@ export class SendProducer {
     this.stopped = true;
   }
 
-  private async addAll(entries: Entry[]): Promise<void> {
+  private async addAll(entries: EngineItem[]): Promise<void> {
     const [only] = entries;
     if (only && entries.length === 1) {
       const { name, data, opts } = this.job(only);
@@ -114,11 +107,12 @@ export class SendProducer {
     await before;
   }
 
-  private job({ item, digest }: Entry) {
-    const { id, msisdn, shortcode, text, ref, expiresAt, priority, notBefore } = item;
+  private job(item: EngineItem) {
+    const { id, ref, expiresAt, priority, notBefore } = item;
+    const { seal } = this.store;
     const data: SendData = {
-      message: JSON.stringify([msisdn, shortcode, text]),
-      digest,
+      message: seal.close(item, item),
+      digest: seal.digest(item),
       ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     };
@@ -132,7 +126,7 @@ export class SendProducer {
   }
 
   /** Checks after the insertion which message has each id, because another replica may have added the same id. */
-  private async confirm(entries: Entry[], began: number): Promise<void> {
+  private async confirm(entries: EngineItem[], began: number): Promise<void> {
     try {
       const free = await this.compare(entries, began);
       if (free.length === 0) return;
@@ -151,20 +145,22 @@ export class SendProducer {
    * Removes messages with these ids that were expired at `now`, and returns the entries whose ids are free.
    * @throws RtSmsValidationError if an id belongs to a different message
    */
-  private async compare(entries: Entry[], now: number): Promise<Entry[]> {
+  private async compare(entries: EngineItem[], now: number): Promise<EngineItem[]> {
     const { account, idempotencyMs } = this.host.options;
     const problems: string[] = [];
-    const free: Entry[] = [];
+    const free: EngineItem[] = [];
     let hasExpired = false;
-    await Promise.all(
-      entries.map(async (entry) => {
-        const known = await this.store.send.getJob(jobIdOf(entry.item.id));
-        const isExpired = known && this.isExpired(known, now);
+    for (let begin = 0; begin < entries.length; begin += BATCH) {
+      const batch = entries.slice(begin, begin + BATCH);
+      const known = await this.store.operations('send').lookUp(batch.map(({ id }) => jobIdOf(id)));
+      for (const [index, entry] of batch.entries()) {
+        const job = known[index];
+        const isExpired = job !== undefined && this.isExpired(job, now);
         if (isExpired) hasExpired = true;
-        if (isExpired || !known) free.push(entry);
-        else if (Digests.differ(known.data.digest, entry.digest)) problems.push(idTaken(entry.item.id));
-      }),
-    );
+        if (isExpired || !job) free.push(entry);
+        else if (this.store.seal.matches(job.digest, entry) === false) problems.push(idTaken(entry.id));
+      }
+    }
     if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
     // Removed by age, not by id, because the id may belong to a new message by now.
     if (hasExpired) await this.store.removeCompleted('send', now - idempotencyMs);
@@ -172,7 +168,7 @@ export class SendProducer {
   }
 
   /** True if the id of a settled message is free again. */
-  private isExpired({ finishedOn }: StoredJob<SendData>, now: number): boolean {
+  private isExpired({ finishedOn }: { finishedOn?: number | undefined }, now: number): boolean {
     return finishedOn !== undefined && finishedOn + this.host.options.idempotencyMs < now;
   }
 }

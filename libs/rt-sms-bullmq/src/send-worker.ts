@@ -3,6 +3,7 @@ import { DelayedError } from 'bullmq';
 import {
   isRtSmsError,
   RtSmsUnexpectedResponseError,
+  RtSmsValidationError,
   type EngineHost,
   type RatePermit,
   type RtSmsError,
@@ -14,7 +15,7 @@ import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
 import { QueueWorker } from './queue-worker.js';
-import { SendPermits } from './send-permits.js';
+import { limiter, SendPermits } from './send-permits.js';
 import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
 
@@ -34,6 +35,14 @@ interface Lease {
   token: string;
   /** Version of the last write. */
   version?: number;
+  /** How often the store had been found emptied when the job was taken. */
+  emptied: number;
+}
+
+interface Outcome {
+  job: StoredJob<SendData>;
+  data: SendData;
+  error: RtSmsError | undefined;
 }
 
 /**
@@ -76,10 +85,12 @@ export class SendWorker extends QueueWorker<SendData> {
   }
 
   protected async run(job: StoredJob<SendData>, token: string): Promise<string> {
-    const lease: Lease = { job, token };
+    const lease: Lease = { job, token, emptied: this.store.emptied };
     const { data } = job;
     if (data.state !== undefined) return this.reannounce(lease);
     if (data.sendStartedAt !== undefined) return this.recoverAbandoned(lease);
+    const message = this.store.seal.open(data.message, data.digest, { id: idOf(job.id!), expiresAt: data.expiresAt });
+    if (!message) return this.refuseForeign(lease);
     const permit = this.host.options.rate && !this.host.breaker.error ? await this.permits.acquire() : undefined;
     const ended = await this.endUnsent(lease, permit);
     if (ended) return ended;
@@ -98,17 +109,27 @@ export class SendWorker extends QueueWorker<SendData> {
       permit?.release();
       throw leaseLost();
     }
-    const [msisdn, shortcode, text] = JSON.parse(data.message!) as [string, string, string];
     try {
-      const { uid } = await this.host.send(
-        { msisdn, shortcode, text },
-        { permit, signal: this.shutdown.signal, startBefore: data.expiresAt },
-      );
+      const limits = { permit, signal: this.shutdown.signal, startBefore: data.expiresAt };
+      const { uid } = await this.host.send(message, limits);
       return await this.settle(lease, { state: 'accepted', uid, sentAt: Date.now() });
     } catch (error) {
       if (!isRtSmsError(error) || error.operation !== 'send') throw error;
       return this.onFailure(lease, data, attempts, error);
     }
+  }
+
+  /** Refuses a message that this account did not store as it is now. */
+  private refuseForeign(lease: Lease): Promise<string> {
+    const { account } = this.host.options;
+    const error = new RtSmsValidationError(
+      ['the message in the store was changed, or stored without a key of this application; it is not sent'],
+      { account },
+    );
+    this.host.logger.error(
+      `Refused ${redact(idOf(lease.job.id!))}: ${error.message}. Fix: see who can write to the store of the queue, and whether all replicas have the same keys`,
+    );
+    return this.settle(lease, { state: 'refused' }, error);
   }
 
   /** Ends the run of a message that may not be sent now; nothing if it may. */
@@ -181,7 +202,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const { digest, ref } = lease.job.data;
     const data: SendData = { digest, ref, ...outcome, error: error && toStored(error) };
     if (await this.persist(lease, data)) return this.announce(lease, error);
-    return this.onLeaseLost(lease, data);
+    return this.onLeaseLost(lease, data, error);
   }
 
   /** Announces a stored outcome again, after a failed handler or the death of its worker. */
@@ -192,8 +213,15 @@ export class SendWorker extends QueueWorker<SendData> {
   }
 
   private async announce(lease: Lease, error: RtSmsError | undefined): Promise<string> {
-    const { job } = lease;
-    const { data } = job;
+    const { data } = lease.job;
+    const succeeded = await this.emit({ job: lease.job, data, error });
+    const failures = (data.failures ?? 0) + 1;
+    if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
+    await this.persist(lease, { ...data, failures });
+    return this.postpone(lease, nextHandlerCall(failures));
+  }
+
+  private emit({ job, data, error }: Outcome): Promise<boolean> {
     const { emit } = this.host;
     const id = idOf(job.id!);
     const ref = readRef(data);
@@ -203,21 +231,24 @@ export class SendWorker extends QueueWorker<SendData> {
     else if (data.state === 'unknown') handlers = emit.outcomeUnknown(id, error!, ref);
     else if (data.state === 'expired') handlers = emit.expired(id, ref);
     else handlers = emit.cancelled(id, ref);
-    const succeeded = await this.handled(handlers);
-    const failures = (data.failures ?? 0) + 1;
-    if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
-    await this.persist(lease, { ...data, failures });
-    return this.postpone(lease, nextHandlerCall(failures));
+    return this.handled(handlers);
   }
 
-  /** Another worker took the job, because this one gave no sign of life for too long. An accepted uid must not be lost. */
-  private async onLeaseLost(lease: Lease, data: SendData): Promise<string> {
-    if (data.state === 'accepted') {
-      const now = await this.store.retryUntilStored(() => this.store.send.getJob(lease.job.id!));
-      if (now && now.data.state === undefined) await this.store.retryUntilStored(() => now.updateData(data));
-      else if (now?.data.state !== 'accepted')
+  /**
+   * Another worker took the job, because this one gave no sign of life for too long; or the store was emptied. Only this worker
+   * knows the outcome: an accepted uid must not be lost, and a job that is gone has nobody else to announce it.
+   */
+  private async onLeaseLost(lease: Lease, data: SendData, error: RtSmsError | undefined): Promise<string> {
+    const now = await this.store.retryUntilStored(() => this.store.send.getJob(lease.job.id!));
+    if (!now && (await this.store.isEmptiedSince(lease.emptied))) {
+      await this.emit({ job: lease.job, data, error });
+      return data.state!;
+    }
+    if (now && data.state === 'accepted') {
+      if (now.data.state === undefined) await this.store.retryUntilStored(() => now.updateData(data));
+      else if (now.data.state !== 'accepted')
         this.host.logger.warn(
-          `${redact(data.uid!)} was accepted after its outcome had been reported as ${now?.data.state ?? 'removed'}; it is tracked`,
+          `${redact(data.uid!)} was accepted after its outcome had been reported as ${now.data.state}; it is tracked`,
         );
     }
     throw leaseLost();
@@ -249,7 +280,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const update = { jobId: job.id!, token, data };
     const isHeld = needsCheckJob(data)
       ? await this.checks.addAccepted(data.uid!, { at: data.sentAt!, ref: readRef(data), sendJobId: job.id! }, update)
-      : (await this.store.operations.update(update)).replaced;
+      : (await this.store.operations('send').update(update)).replaced;
     if (isHeld) job.data = data;
     return isHeld;
   }
@@ -259,12 +290,3 @@ const leaseLost = () => new Error('another worker holds the job');
 
 /** True for an accepted message that has not been announced yet, so it may have no check job. */
 const needsCheckJob = ({ state, failures }: SendData): boolean => state === 'accepted' && !failures;
-
-/**
- * BullMQ counts in windows that start with their first job, and two windows may fall into one second. Ten short windows keep
- * any sliding second to the rate plus a tenth. Each is 1 % longer, for the jitter of the network.
- */
-export function limiter(perSecond: number): { max: number; duration: number } {
-  const max = Math.max(1, Math.floor(perSecond / 10));
-  return { max, duration: Math.ceil((max * 1010) / perSecond) };
-}

@@ -11,9 +11,11 @@ import {
 import type { EngineHost, RtSmsConfigError } from 'nestjs-rt-sms';
 import type { CheckData, UnknownData } from './check-data.js';
 import type { SendData } from './job-data.js';
-import { JOB, type JobWorker, type Processor } from './jobs.js';
-import { connectionOptions, rtSmsQueueNames, type ResolvedBullMqOptions } from './options.js';
+import { JOB, type JobWorker, type Processor, type StoredQueue } from './jobs.js';
+import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
+import { MessageSeal } from './message-seal.js';
 import { probeSchema } from './schema-probe.js';
+import { StoreIdentity, type IdentityData } from './store-identity.js';
 import { postgresOperations, redisOperations, type StoreOperations } from './operations.js';
 import { guardRequest, within, type StoreRequest } from './store-requests.js';
 import { EngineWorker, PacedWorker } from './workers.js';
@@ -36,7 +38,6 @@ const WARNING_MS = 30_000;
 /** BullMQ writes events that the engine does not read. */
 const EVENTS = { events: { maxLen: 1_000 } };
 
-export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
 /** Keys of `rtSmsQueueNames`. */
 export type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
 
@@ -53,11 +54,15 @@ interface Connected {
 export class Store {
   /** Resolves once the store has been reached and is usable. */
   readonly ready: Promise<void>;
+  /** Number of times that the store was found emptied. */
+  emptied = 0;
   /** `ready` with the time limit of the start. Later callers do not wait for a store that is down. */
   private readonly reached: Promise<void>;
   private isReady = false;
   private allOperations: Record<QueueName, StoreOperations> | undefined;
   private queues: [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] | undefined;
+  private messageSeal: MessageSeal | undefined;
+  private identity: StoreIdentity | undefined;
   private unusable: RtSmsConfigError | undefined;
   private isVolatile = false;
   private closed = false;
@@ -79,7 +84,7 @@ export class Store {
   }
 
   name(queue: QueueName): string {
-    return rtSmsQueueNames(this.account)[queue];
+    return queueName(this.account, queue);
   }
 
   get send(): StoredQueue<SendData> {
@@ -92,6 +97,18 @@ export class Store {
 
   get unknown(): StoredQueue<UnknownData> {
     return this.opened()[2];
+  }
+
+  /** True if the store was emptied after it had been found emptied `times` times. */
+  async isEmptiedSince(times: number): Promise<boolean> {
+    await this.retryUntilStored(() => this.identity!.look());
+    return this.emptied > times;
+  }
+
+  /** The seal of stored messages. */
+  get seal(): MessageSeal {
+    this.opened();
+    return this.messageSeal!;
   }
 
   /** @throws RtSmsConfigError if the store is reachable but unusable */
@@ -124,16 +141,15 @@ export class Store {
     }
   }
 
-  /** Operations on the send queue that BullMQ does not offer. */
-  get operations(): StoreOperations {
+  /** Operations on a queue that BullMQ does not offer. */
+  operations(queue: QueueName): StoreOperations {
     this.opened();
-    return this.allOperations!.send;
+    return this.allOperations![queue];
   }
 
   /** Removes the jobs of a queue that were completed before `at`, a Unix time in milliseconds. */
   async removeCompleted(queue: QueueName, at: number): Promise<void> {
-    this.opened();
-    await this.allOperations![queue].removeCompleted(Math.max(0, Math.floor(at)));
+    await this.operations(queue).removeCompleted(Math.max(0, Math.floor(at)));
   }
 
   /** Runs a delayed job now. @throws if the job is not delayed */
@@ -185,6 +201,7 @@ export class Store {
   /** Stops connecting. */
   end(): void {
     this.closed = true;
+    this.identity?.stop();
   }
 
   async close(): Promise<void> {
@@ -206,6 +223,13 @@ export class Store {
     this.logger.warn(`The store of the queue failed: ${reason(error)}`);
   };
 
+  private onEmptied(): void {
+    this.emptied++;
+    this.logger.error(
+      'The store of the queue was emptied: messages that waited in it are lost without an event, and uids in it are no longer tracked. Fix: enqueue the messages again whose outcome your application does not know, with their ids, and track() open uids; set up persistence (Redis: appendonly yes)',
+    );
+  }
+
   private opened(): [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] {
     if (!this.queues || !this.isReady) throw new Error('The store of the queue is not reached yet');
     return this.queues;
@@ -213,9 +237,9 @@ export class Store {
 
   private async open(): Promise<void> {
     while (!this.closed) {
-      const make = <T>(name: QueueName, factory: typeof this.factory): StoredQueue<T> => {
+      const make = <T>(name: QueueName | 'store', factory: typeof this.factory): StoredQueue<T> => {
         const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
-          this.name(name),
+          queueName(this.account, name),
           // The lock duration is for the job of `probeSchema`.
           {
             ...connectionOptions(this.options, 'producer'),
@@ -235,7 +259,8 @@ export class Store {
         // The other queues share the connections of the first one.
         const second = make<CheckData>('check', (name) => backend.forQueue(name));
         const third = make<UnknownData>('unknown', (name) => backend.forQueue(name));
-        queues.push(second, third);
+        const marks = make<IdentityData>('store', (name) => backend.forQueue(name));
+        queues.push(second, third, marks);
         const steps = (jobs: Queue, others: Queue) =>
           this.isRedis
             ? redisOperations(jobs.getBackend(), jobs.toKey(''), others.toKey(''))
@@ -244,10 +269,13 @@ export class Store {
         if (wrong !== undefined) throw new StoreUnusableError(layoutProblem(wrong));
         const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, second as Queue);
         this.allOperations = { send: own(first), check: own(second), unknown: own(third) };
-        for (const queue of [second, third]) {
+        for (const queue of [second, third, marks]) {
           queue.on('error', this.warnThrottled);
           await queue.waitUntilReady();
         }
+        this.identity = await StoreIdentity.open(marks, () => this.onEmptied());
+        this.identity.watch(this.warnThrottled);
+        this.messageSeal = new MessageSeal(this.account, this.options.keys, this.identity.key);
         this.queues = [first, second, third];
         this.isReady = true;
         if (this.isVolatile)

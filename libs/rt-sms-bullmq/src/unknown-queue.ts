@@ -1,3 +1,4 @@
+import type { JobsOptions } from 'bullmq';
 import { RtSmsNotFoundError, type EngineHost } from 'nestjs-rt-sms';
 import { isFinal, MAX_UNKNOWN_UIDS, PENDING_SENDS_WAIT_MS, redact, statusEvent } from 'nestjs-rt-sms/engine';
 import type { StatusNote, UnknownData } from './check-data.js';
@@ -9,6 +10,7 @@ import { JOB, keepFor, postpone, type StoredJob } from './jobs.js';
 import { QueueWorker } from './queue-worker.js';
 import type { Store } from './store.js';
 import { reason } from './store-errors.js';
+import { WriteBatcher } from './write-batcher.js';
 
 /** A callback is processed after this time, and again after the wait for pending sends. */
 const FIRST_RUN_MS = 100;
@@ -27,6 +29,7 @@ const WARNING_MS = 30_000;
  * schedule. The last 10,000 jobs are kept, so that repeated callbacks are recognised.
  */
 export class UnknownQueue extends QueueWorker<UnknownData> {
+  private readonly adds: WriteBatcher<{ name: string; data: UnknownData; opts: JobsOptions }, StoredJob<UnknownData>>;
   private warnedAt = -Infinity;
   /** Number of unprocessed jobs at the last count, plus those added since. */
   private pending = 0;
@@ -40,6 +43,10 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
     private readonly gate: PollGate,
   ) {
     super(store, 'unknown', keepFor(jobs.keepMs));
+    this.adds = new WriteBatcher(
+      (all) => store.unknown.addBulk(all),
+      ({ name, data, opts }) => store.unknown.add(name, data, opts),
+    );
   }
 
   override async stop(): Promise<void> {
@@ -59,7 +66,7 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
       // The answer of a poll is stored as its own job, so the request need not be remembered.
       ...(note ? {} : { removeOnComplete: true }),
     };
-    await this.store.unknown.add('callback', data, opts);
+    await this.adds.write({ name: 'callback', data, opts });
   }
 
   private async isFull(): Promise<boolean> {

@@ -63,6 +63,7 @@ export class RtSmsAccount {
     this.telemetry = new Telemetry(options, {
       inFlight: () => this.gateway.inFlight,
       queued: () => this.engine.waiting?.(),
+      emptied: () => this.engine.emptied?.(),
       tracked: () => this.tracker.size,
       handlerFailures: () => this.publisher.failures,
     });

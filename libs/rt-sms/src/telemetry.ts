@@ -44,6 +44,8 @@ export interface Gauges {
   inFlight(): number;
   /** Number of messages that wait in the engine; undefined if the engine does not report it. */
   queued(): Promise<number> | number | undefined;
+  /** Number of times that the store of the engine was found emptied; undefined without a store. */
+  emptied(): number | undefined;
   /** Number of tracked messages; undefined if they are not in memory. */
   tracked(): number | undefined;
   /** Number of failures of the application's event handlers since the start. */
@@ -123,12 +125,21 @@ class Instruments {
     private readonly options: { account: string; url: URL },
     gauges: Gauges,
   ) {
-    this.gauge('rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
-    this.gauge('rt_sms.queue.depth', 'Messages waiting in the engine', gauges.queued);
-    this.gauge('rt_sms.followed', 'Messages without a final status that this process tracks', gauges.tracked);
-    this.meter
-      ?.createObservableCounter('rt_sms.handler.failures', { description: 'Failures of event handlers' })
-      .addCallback((result) => result.observe(gauges.handlerFailures(), this.baseAttributes));
+    this.observe('Gauge', 'rt_sms.in_flight', 'Calls to the gateway that have not ended', gauges.inFlight);
+    this.observe('Gauge', 'rt_sms.queue.depth', 'Messages waiting in the engine', gauges.queued);
+    this.observe(
+      'Gauge',
+      'rt_sms.followed',
+      'Messages without a final status that this process tracks',
+      gauges.tracked,
+    );
+    this.observe('Counter', 'rt_sms.handler.failures', 'Failures of event handlers', gauges.handlerFailures);
+    this.observe(
+      'Counter',
+      'rt_sms.store.emptied',
+      'Times that the store of the queue was found emptied',
+      gauges.emptied,
+    );
     this.startAtZero();
   }
 
@@ -155,8 +166,13 @@ class Instruments {
     this.lost?.add(0, baseAttributes);
   }
 
-  private gauge(name: string, description: string, read: () => Promise<number> | number | undefined): void {
-    this.meter?.createObservableGauge(name, { description }).addCallback(async (result) => {
+  private observe(
+    kind: 'Gauge' | 'Counter',
+    name: string,
+    description: string,
+    read: () => Promise<number> | number | undefined,
+  ): void {
+    this.meter?.[`createObservable${kind}`](name, { description }).addCallback(async (result) => {
       const value = await read();
       if (value !== undefined) result.observe(value, this.baseAttributes);
     });

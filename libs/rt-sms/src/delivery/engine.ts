@@ -81,6 +81,8 @@ export interface SmsEngine {
   start(): Promise<void> | void;
   /** Number of messages that wait to be sent, for metrics. */
   waiting?(): Promise<number> | number;
+  /** Number of times that this process has found the store of the engine emptied, for metrics. */
+  emptied?(): number;
   /** Stops during shutdown: takes no more messages, lets sends in flight finish, and settles or keeps the rest. */
   stop(): Promise<void> | void;
   /** Releases all resources. No callback arrives after this. */

@@ -1,0 +1,64 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { StoredQueue } from './jobs.js';
+
+const JOB_ID = 'store';
+const KEY_BYTES = 32;
+/** Interval in milliseconds at which the mark is looked for. */
+const LOOK_MS = 15_000;
+
+/** Data of the job that marks the store. No worker takes it. */
+export interface IdentityData {
+  /** Base64 of the key of the digests of an account without `keys`. */
+  key: string;
+  /** Random, so that a store that was emptied and marked again by another replica is noticed. */
+  id: string;
+}
+
+/** Marks the store of an account, so that one that comes back empty is noticed, and keeps its key for digests. */
+export class StoreIdentity {
+  private timer: NodeJS.Timeout | undefined;
+
+  private constructor(
+    private readonly queue: StoredQueue<IdentityData>,
+    private data: IdentityData,
+    private readonly onEmptied: () => void,
+  ) {}
+
+  /**
+   * Reads the mark of the store, which the first replica makes.
+   * @param onEmptied called each time the mark is gone
+   */
+  static async open(queue: StoredQueue<IdentityData>, onEmptied: () => void): Promise<StoreIdentity> {
+    const fresh = { key: randomBytes(KEY_BYTES).toString('base64'), id: randomUUID() };
+    return new StoreIdentity(queue, await mark(queue, fresh), onEmptied);
+  }
+
+  get key(): Buffer {
+    return Buffer.from(this.data.key, 'base64');
+  }
+
+  /** Looks for the mark from time to time. One that is gone is made again with the same key, which the replicas still use. */
+  watch(onError: (error: unknown) => void): void {
+    this.timer = setInterval(() => void this.look().catch(onError), LOOK_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Looks for the mark now. */
+  async look(): Promise<void> {
+    const found = await mark(this.queue, { key: this.data.key, id: randomUUID() });
+    if (found.id === this.data.id) return;
+    this.data = { ...found, key: this.data.key };
+    this.onEmptied();
+  }
+}
+
+/** Marks the store unless it is marked, and returns its mark. */
+async function mark(queue: StoredQueue<IdentityData>, fresh: IdentityData): Promise<IdentityData> {
+  const job =
+    (await queue.getJob(JOB_ID)) ?? (await queue.add('store', fresh, { jobId: JOB_ID }), await queue.getJob(JOB_ID));
+  const { key, id } = job?.data ?? fresh;
+  return typeof key === 'string' && Buffer.from(key, 'base64').length === KEY_BYTES ? { key, id } : { ...fresh, id };
+}
