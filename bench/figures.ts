@@ -2,10 +2,19 @@
 export interface Figure {
   what: string;
   value: number;
+  /** Why it could not be measured. */
+  failed?: string;
   unit?: string;
   /** The bar to reach; figures without one are for comparison. */
   bar?: { atLeast: number } | { atMost: number };
 }
+
+/** Runs a measurement. Its error becomes the result, so that other figures are still measured. */
+export const attempt = <T>(measure: () => Promise<T>): Promise<T | Error> =>
+  measure().catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+
+export const figure = (what: string, result: number | Error, shown: Pick<Figure, 'unit' | 'bar'> = {}): Figure =>
+  result instanceof Error ? { what, value: NaN, failed: result.message, ...shown } : { what, value: result, ...shown };
 
 /** Sends the figures of a bench to `run.ts`, which started it. It is called once. */
 export function report(figures: Figure[]): void {
