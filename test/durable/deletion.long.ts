@@ -61,6 +61,25 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await eventually(async () => !personal.test(await store.dump()));
   });
 
+  it('what is kept for a second goes from an account that falls idle, with and without a callback', async () => {
+    const gateway = await gatewayOf();
+    const options = { idempotencyMs: 1_000, tracking: { maxAgeMs: 2_000, schedule: [500] } };
+    const replica = await run(gateway, store.options, { options });
+    const ids = Array.from({ length: 20 }, (_, n) => `an-id-${n}`);
+    await replica.sms.enqueueMany(ids.map((id) => ({ id, message: hello })));
+    for (const [n, id] of ids.entries()) {
+      const { uid } = await replica.heard('accepted', id);
+      if (n % 2) await callback(replica.url, uid!, 'delivered');
+    }
+    await callback(replica.url, 'elsewhere', 'delivered');
+    const ends = () => replica.events.filter(({ event }) => event === 'status.delivered' || event === 'unresolved');
+    await eventually(async () => ends().length > ids.length);
+    const uids = gateway.messages.map(({ uid }) => uid);
+    const encoded = ids.map((id) => Buffer.from(id).toString('base64url'));
+    const personal = new RegExp([...uids, ...encoded, 'elsewhere', 'order-4711'].join('|'));
+    await eventually(async () => !personal.test(await store.dump()));
+  });
+
   it('each queue has a separate retention', async () => {
     const gateway = await gatewayOf();
     const options = { idempotencyMs: HOUR_MS, tracking: { maxAgeMs: 3_000 } };

@@ -1,7 +1,7 @@
 // A replica in a separate process, to be killed and frozen. Its argument has the settings. It sends all events over
-// IPC, and receives `{ enqueue: […] }` and `{ leave: true }`.
+// IPC, and receives `{ enqueue: […], options: {…} }` and `{ leave: true }`.
 import { createPostgresBackend, createRedisBackend, Worker } from 'bullmq';
-import { startReplica, type ReplicaSetting } from './replica.js';
+import { startReplica, type ReplicaEnqueueOptions, type ReplicaSetting } from './replica.js';
 import type { ReplicaTells } from './replicas.js';
 
 const setting = JSON.parse(process.argv[2]!) as ReplicaSetting;
@@ -43,11 +43,16 @@ async function bare({ gateway, store, engine = {} }: ReplicaSetting): Promise<vo
 process.once('disconnect', () => process.exit());
 if (setting.bare) await bare(setting);
 else {
-  const replica = await startReplica(setting, tell);
-  process.on('message', ({ enqueue }: { enqueue?: string[] }) => {
+  const log = (level: 'error' | 'warn') => (text: unknown) => void tell({ level, text: String(text) });
+  const replica = await startReplica(setting, tell, {
+    error: log('error'),
+    warn: log('warn'),
+    log: () => undefined,
+  });
+  process.on('message', ({ enqueue, options }: { enqueue?: string[]; options?: ReplicaEnqueueOptions }) => {
     if (enqueue)
       replica
-        .enqueue(enqueue)
+        .enqueue(enqueue, options)
         .then(() => tell({ enqueued: true }))
         .catch((error: Error) => tell({ enqueued: false, failed: error.message }));
     else void replica.end().then(() => process.exit());

@@ -1,8 +1,15 @@
 import 'reflect-metadata';
-import { Module } from '@nestjs/common';
+import { Module, type LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
-import { RtSmsModule, RtSmsService, type EngineHost, type RtSmsOptions, type SmsEngineFactory } from 'nestjs-rt-sms';
+import {
+  RtSmsModule,
+  RtSmsService,
+  type EngineHost,
+  type EnqueueOptions,
+  type RtSmsOptions,
+  type SmsEngineFactory,
+} from 'nestjs-rt-sms';
 import { bullMq, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
 import type { Service } from './services.js';
 
@@ -20,6 +27,12 @@ export interface ReplicaSetting {
   bare?: boolean;
   /** Signal that the replica gets as soon as it has fetched a message. */
   signalBeforeMark?: 'SIGKILL' | 'SIGSTOP';
+  /** Name of the event whose handlers never settle. */
+  hanging?: string;
+  /** True to end at a signal, as an application with `enableShutdownHooks()`. */
+  shutdownHooks?: boolean;
+  /** Milliseconds by which the clock of a separate process is ahead. */
+  clockShiftMs?: number;
 }
 
 export interface ReplicaEvent {
@@ -31,9 +44,12 @@ export interface ReplicaEvent {
   final?: boolean | undefined;
 }
 
+/** Options of all messages of one call; a time to live, because a date must not be that of another clock. */
+export type ReplicaEnqueueOptions = Pick<EnqueueOptions, 'delayMs'> & { expiresInMs?: number };
+
 export interface RunningReplica {
   url: string;
-  enqueue(ids: string[]): Promise<unknown>;
+  enqueue(ids: string[], options?: ReplicaEnqueueOptions): Promise<unknown>;
   /** Ends it gracefully, as a deployment does. */
   end(): Promise<unknown>;
 }
@@ -42,8 +58,9 @@ const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled',
 
 /** Starts one replica of an application; its handlers end when `tell` has settled. */
 export async function startReplica(
-  { gateway, store, engine, options, signalBeforeMark }: ReplicaSetting,
+  { gateway, store, engine, options, signalBeforeMark, hanging, shutdownHooks }: ReplicaSetting,
   tell: (event: ReplicaEvent) => unknown,
+  logger: LoggerService | false = false,
 ): Promise<RunningReplica> {
   const given = bullMq({ ...store, ...engine });
   // The permit of the rate is acquired after the job is fetched, and before anything is marked.
@@ -67,18 +84,25 @@ export async function startReplica(
     ],
   })
   class AppModule {}
-  const app = await NestFactory.create(AppModule, { logger: false });
+  const app = await NestFactory.create(AppModule, { logger });
+  if (shutdownHooks) app.enableShutdownHooks();
   const emitter = app.get(EventEmitter2);
   for (const name of NAMES) {
-    emitter.on(`rt-sms.${name}`, ({ id, uid, ref, status, final }: ReplicaEvent) =>
-      tell({ event: name, id, uid, ref, status, final }),
-    );
+    const handle = async ({ id, uid, ref, status, final }: ReplicaEvent) => {
+      await tell({ event: name, id, uid, ref, status, final });
+      if (name === hanging) await new Promise(() => undefined);
+    };
+    emitter.on(`rt-sms.${name}`, (event: ReplicaEvent): unknown => handle(event));
   }
   await app.listen(0, '127.0.0.1');
   const sms = app.get(RtSmsService);
   return {
     url: await app.getUrl(),
-    enqueue: (ids) => sms.enqueueMany(ids.map((id) => ({ message: { msisdn: '79270000001', text: id, ref: id }, id }))),
+    enqueue: (ids, { expiresInMs, ...more } = {}) => {
+      const expiresAt = expiresInMs === undefined ? {} : { expiresAt: new Date(Date.now() + expiresInMs) };
+      const messageOf = (id: string) => ({ msisdn: '79270000001', text: id, ref: id });
+      return sms.enqueueMany(ids.map((id) => ({ message: messageOf(id), id, ...expiresAt, ...more })));
+    },
     end: () => app.close(),
   };
 }

@@ -4,12 +4,25 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { atEnd } from '../platforms.js';
-import { SECRET, startReplica, type ReplicaEvent, type ReplicaSetting, type RunningReplica } from './replica.js';
+import {
+  SECRET,
+  startReplica,
+  type ReplicaEnqueueOptions,
+  type ReplicaEvent,
+  type ReplicaSetting,
+  type RunningReplica,
+} from './replica.js';
 
-export type ReplicaTells = ReplicaEvent | { ready: string } | { enqueued: boolean; failed?: string };
+export interface ReplicaLine {
+  level: 'error' | 'warn';
+  text: string;
+}
+
+export type ReplicaTells = ReplicaEvent | ReplicaLine | { ready: string } | { enqueued: boolean; failed?: string };
 
 const PROGRAM = fileURLToPath(new URL('./replica-process.ts', import.meta.url));
 const LOADER = new URL('../child/ts.mjs', import.meta.url).href;
+const CLOCK = new URL('../child/clock.mjs', import.meta.url).href;
 
 /** The replicas of an application, and all events that they have sent so far. */
 export class Replicas {
@@ -103,25 +116,31 @@ export class ReplicaProcess implements RunningReplica {
   readonly ready: Promise<string>;
   readonly exited: Promise<unknown>;
   url = '';
+  /** Errors and warnings that it has logged. */
+  readonly lines: ReplicaLine[] = [];
   private answered: (told: { failed?: string }) => void = () => undefined;
 
   constructor(setting: ReplicaSetting, heard: (event: ReplicaEvent) => void) {
-    this.child = fork(PROGRAM, [JSON.stringify(setting)], { execArgv: ['--import', LOADER] });
+    this.child = fork(PROGRAM, [JSON.stringify(setting)], {
+      execArgv: ['--import', LOADER, '--import', CLOCK],
+      env: { ...process.env, CLOCK_SHIFT_MS: String(setting.clockShiftMs ?? 0) },
+    });
     this.exited = once(this.child, 'exit');
     this.ready = new Promise((resolve, reject) => {
       this.child.once('exit', (code, signal) => reject(new Error(`a replica ended at its start: ${code ?? signal}`)));
       this.child.on('message', (told: ReplicaTells) => {
         if ('ready' in told) resolve((this.url = told.ready));
         else if ('event' in told) heard(told);
+        else if ('level' in told) this.lines.push(told);
         else this.answered(told);
       });
     });
     this.ready.catch(() => undefined);
   }
 
-  async enqueue(ids: string[]): Promise<void> {
+  async enqueue(ids: string[], options?: ReplicaEnqueueOptions): Promise<void> {
     const answer = new Promise<{ failed?: string }>((resolve) => (this.answered = resolve));
-    this.child.send({ enqueue: ids });
+    this.child.send({ enqueue: ids, options });
     const { failed } = await answer;
     if (failed !== undefined) throw new Error(failed);
   }
