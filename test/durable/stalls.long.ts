@@ -13,8 +13,7 @@ jest.setTimeout(150_000);
 
 const MESSAGES = 40;
 const CONCURRENCY = 5;
-// A cast, because the option does not exist yet.
-const LIMITED = { concurrency: CONCURRENCY, handlerTimeoutMs: 500 } as Partial<BullMqOptions>;
+const LIMITED = { concurrency: CONCURRENCY, handlerTimeoutMs: 500 };
 /** Time for a shutdown in docs/durable.md. */
 const SHUTDOWN_MS = 30_000;
 

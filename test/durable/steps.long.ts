@@ -1,12 +1,9 @@
 import type { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
-import {
-  postgresOperations,
-  redisOperations,
-  type FencedUpdate,
-  type StoreOperations,
-} from '../../libs/rt-sms-bullmq/src/operations.js';
+import type { FencedUpdate, StoreOperations } from '../../libs/rt-sms-bullmq/src/operations.js';
+import { postgresOperations } from '../../libs/rt-sms-bullmq/src/postgres-operations.js';
+import { redisOperations } from '../../libs/rt-sms-bullmq/src/redis-operations.js';
 import { atEnd } from '../platforms.js';
 import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
 
@@ -28,8 +25,8 @@ describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
     const backend = jobs.getBackend();
     const own =
       kind === 'Redis'
-        ? redisOperations(backend, jobs.toKey(''), others.toKey(''))
-        : postgresOperations(backend, jobs.name, others.name);
+        ? redisOperations(backend, jobs.toKey(''), others.toKey(''), Date.now)
+        : postgresOperations(backend, jobs.name, others.name, Date.now);
     const ids = Array.from({ length: count }, (_, n) => `m${n}`);
     await jobs.addBulk(ids.map((jobId) => ({ name: 'send', data: {}, opts: { jobId } })));
     Object.assign(jobs.opts, { lockDuration: 60_000 });

@@ -42,7 +42,7 @@ export class BullMqTracker implements DeliveryTracker {
   /** If the store does not take it now, this process retries until it does. */
   async follow(uid: string, about: { ref?: string | undefined; sentAt?: Date | undefined } = {}): Promise<void> {
     if (!this.host.options.tracking) return;
-    const now = Date.now();
+    const now = this.store.clock.now();
     // A journal may return a date as text, or null.
     const sentAt = Math.min(now, (about.sentAt && new Date(about.sentAt).getTime()) || now);
     const { ref } = about;
@@ -58,7 +58,7 @@ export class BullMqTracker implements DeliveryTracker {
 
   async observe(report: DeliveryReport, source: 'callback' | 'poll', confirmed: boolean): Promise<void> {
     const { uid } = report;
-    const note: StatusNote = { at: Date.now(), report: pickReport(report), source, confirmed };
+    const note: StatusNote = { at: this.store.clock.now(), report: pickReport(report), source, confirmed };
     try {
       await this.store.guard('callback', async () => {
         if (!(await this.jobs.receive(uid, note)) && source === 'callback') await this.unknown.add(uid, note.at, note);
@@ -72,7 +72,7 @@ export class BullMqTracker implements DeliveryTracker {
 
   requestPoll(uid: string, evenIfUnknown: boolean): Promise<void> | void {
     if (!evenIfUnknown) return this.hints.add(uid);
-    const at = Date.now();
+    const at = this.store.clock.now();
     return this.guardOrRetry('callback', `poll ${uid}`, async () => {
       if (!(await this.jobs.receive(uid))) await this.unknown.add(uid, at);
     });

@@ -56,7 +56,7 @@ export class CheckJobs {
     const checkJob = this.job(uid, sent, true);
     const { replaced, added } = await this.store.operations('send').update({ ...update, checkJob });
     // The uid is tracked already, but its message was not known.
-    if (!added) await this.append(uid, { at: Date.now(), sent });
+    if (!added) await this.append(uid, { at: this.store.clock.now(), sent });
     return replaced;
   }
 
@@ -112,7 +112,7 @@ export class CheckJobs {
   }
 
   private job(uid: string, { at, ref, sendJobId }: Sent, awaitingAccept = false) {
-    const now = Date.now();
+    const now = this.store.clock.now();
     const { step, dueAt } = this.schedule.begin(at, now);
     const data: CheckData = {
       sentAt: at,

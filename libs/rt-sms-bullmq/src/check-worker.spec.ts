@@ -13,6 +13,7 @@ async function worker() {
   const store = {
     work: async (_: string, given: Processor<CheckData>) => void (processor = given),
     options: { concurrency: 10, handlerTimeoutMs: 60_000 },
+    clock: { now: () => Date.now(), isUsable: true },
     check: { getJobLogs: async () => ({ logs: [], count: 0 }) },
   };
   const host = { options: { account: 'default', tracking: {} }, logger: { debug: jest.fn(), warn: jest.fn() }, emit };

@@ -70,8 +70,8 @@ export class CheckWorker extends QueueWorker<CheckData> {
     const inbox = logs.map(readEntry);
     applySent(data, inbox);
     if (await this.isAwaitingAccept(data)) {
-      const ageMs = Date.now() - data.sentAt;
-      return postpone(job, token, Date.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
+      const ageMs = this.store.clock.now() - data.sentAt;
+      return postpone(job, token, this.store.clock.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
     }
     delete data.awaitingAccept;
     delete data.sendJobId;
@@ -86,7 +86,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
       }
       data.inboxRead = (data.inboxRead ?? 0) + 1;
     }
-    const isDue = Date.now() >= data.dueAt - PATIENCE_MS;
+    const isDue = this.store.clock.now() >= data.dueAt - PATIENCE_MS;
     const isOpen = !isSettled(data) && !data.closed;
     if (needsConfirmation) await this.poll(run, 'confirmation');
     else if (isOpen && isDue) await this.poll(run, 'schedule');
@@ -98,7 +98,8 @@ export class CheckWorker extends QueueWorker<CheckData> {
 
   /** True while `accepted` is still to be announced, because it comes before any status. */
   private async isAwaitingAccept({ awaitingAccept, sendJobId, sentAt }: CheckData): Promise<boolean> {
-    if (!awaitingAccept || sendJobId === undefined || Date.now() - sentAt > MAX_ACCEPT_WAIT_MS) return false;
+    if (!awaitingAccept || sendJobId === undefined || this.store.clock.now() - sentAt > MAX_ACCEPT_WAIT_MS)
+      return false;
     const sent = await this.store.send.getJob(sendJobId);
     return sent !== undefined && sent.finishedOn === undefined && !sent.data.failures;
   }
@@ -116,9 +117,9 @@ export class CheckWorker extends QueueWorker<CheckData> {
     if (waitMs > 0) {
       // A confirmation leaves its inbox unread, so that the next run finds the contradiction again.
       if (cause !== 'confirmation') await job.updateData(data);
-      await postpone(job, token, Date.now() + waitMs);
+      await postpone(job, token, this.store.clock.now() + waitMs);
     }
-    data.polledAt = Date.now();
+    data.polledAt = this.store.clock.now();
     const isLast = isScheduled && this.jobs.schedule.isOver(data.sentAt, data.polledAt);
     let isMissing = false;
     let hasFailedHandler = false;
@@ -126,22 +127,22 @@ export class CheckWorker extends QueueWorker<CheckData> {
       const report = await this.gate.poll(uid);
       data.missingSince = undefined;
       const source = isScheduled ? 'poll' : 'callback';
-      const applied = await this.apply(run, { at: Date.now(), report, source, confirmed: true });
+      const applied = await this.apply(run, { at: this.store.clock.now(), report, source, confirmed: true });
       hasFailedHandler = applied === 'failed';
     } catch (error) {
       isMissing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
-      if (cause === 'confirmation' && !isMissing) await postpone(job, token, Date.now() + RETRY_MS);
+      if (cause === 'confirmation' && !isMissing) await postpone(job, token, this.store.clock.now() + RETRY_MS);
     }
     // Outside the `try`: an error of the store must not be taken for a failed poll.
     if (hasFailedHandler) await this.postponeAfterFailure(run);
     if (isSettled(data)) return;
-    if (isMissing) data.missingSince ??= Date.now();
-    const isLost = this.jobs.schedule.isLost(data.missingSince, Date.now());
+    if (isMissing) data.missingSince ??= this.store.clock.now();
+    const isLost = this.jobs.schedule.isLost(data.missingSince, this.store.clock.now());
     if (isLost || isLast) return this.giveUp(run, isLost);
     if (isScheduled) data.step = (data.step ?? 0) + 1;
-    if (isScheduled || Date.now() >= data.dueAt)
-      data.dueAt = Math.round(this.jobs.schedule.next(data.sentAt, data.step ?? 0, Date.now()));
+    if (isScheduled || this.store.clock.now() >= data.dueAt)
+      data.dueAt = Math.round(this.jobs.schedule.next(data.sentAt, data.step ?? 0, this.store.clock.now()));
   }
 
   private async giveUp(run: Run, isLost: boolean): Promise<void> {
@@ -181,7 +182,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
   /** Runs the job again later, after an event handler failed. The event will be the same. */
   private async postponeAfterFailure({ job, token, data }: Run): Promise<never> {
     data.failures = (data.failures ?? 0) + 1;
-    const at = nextHandlerCall(data.failures);
+    const at = nextHandlerCall(data.failures, this.store.clock.now());
     data.dueAt = Math.min(data.dueAt, at);
     await job.updateData(data);
     return postpone(job, token, at);

@@ -31,7 +31,7 @@ export class BullMqEngine implements SmsEngine {
     this.handlerTimeoutMs = this.options.handlerTimeoutMs;
     this.store = new Store(this.options, account, host.logger);
     const checks = new CheckJobs(this.store, tracking);
-    const gate = new PollGate(host);
+    const gate = new PollGate(host, this.store.clock);
     const unknown = new UnknownQueue(this.store, host, checks, gate);
     this.tracker = new BullMqTracker(this.store, host, checks, unknown);
     this.producer = new SendProducer(this.store, host);

@@ -1,7 +1,7 @@
 import type { QueuedSmsState } from 'nestjs-rt-sms';
 import type { StoredError } from 'nestjs-rt-sms/engine';
 
-/** Data of a send job: one queued message. */
+/** Data of a send job: one queued message. Times are Unix times in milliseconds by the clock of the store. */
 export interface SendData {
   /** Number, sender name and text, as `MessageSeal` stores them. Removed at settlement. */
   message?: string;
@@ -10,6 +10,8 @@ export interface SendData {
   /** The reference of the message as JSON. */
   ref?: string | undefined;
   expiresAt?: number | undefined;
+  /** Time before which a delayed message is not sent. */
+  notBefore?: number;
   attempts?: number;
   /** Number of writes by workers, so that a late write cannot undo a newer one. */
   version?: number | undefined;

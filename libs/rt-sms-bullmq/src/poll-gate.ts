@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { EngineHost } from 'nestjs-rt-sms';
 import { parallelPolls } from 'nestjs-rt-sms/engine';
 import { pickReport, type StatusNote } from './check-data.js';
+import type { StoreClock } from './store-clock.js';
 
 /** Time in milliseconds for which a job holds its worker to wait for its turn. A longer wait puts the job back. */
 export const PATIENCE_MS = 100;
@@ -18,7 +19,10 @@ export class PollGate {
   /** Turns of jobs that were put back, by job id. */
   private readonly reserved = new Map<string, number>();
 
-  constructor(private readonly host: Pick<EngineHost, 'options' | 'breaker' | 'status'>) {
+  constructor(
+    private readonly host: Pick<EngineHost, 'options' | 'breaker' | 'status'>,
+    private readonly clock: Pick<StoreClock, 'now'>,
+  ) {
     const { tracking, connections } = host.options;
     this.perSecond = tracking ? tracking.perSecond : 50;
     this.parallel = parallelPolls(connections);
@@ -48,14 +52,14 @@ export class PollGate {
   private waitMs(jobId: string, notBefore: number): number {
     const waitMs = Math.max(
       this.host.breaker.error ? BREAKER_PAUSE_MS * (1 + Math.random()) : 0,
-      notBefore - Date.now(),
+      notBefore - this.clock.now(),
       this.activePolls >= this.parallel ? PATIENCE_MS * (2 + Math.random()) : 0,
     );
     return waitMs > 0 ? waitMs : this.turnMs(jobId);
   }
 
   private turnMs(jobId: string): number {
-    const now = Date.now();
+    const now = this.clock.now();
     const reserved = this.reserved.get(jobId);
     if (reserved !== undefined) {
       this.reserved.delete(jobId);

@@ -1,13 +1,16 @@
 import { DelayedError, type WorkerOptions } from 'bullmq';
-import type { JobWorker, StoredJob } from './jobs.js';
+import { postpone, type JobWorker, type StoredJob } from './jobs.js';
 import { jobError } from './store-errors.js';
 import { within } from './store-requests.js';
+import type { Pace } from './workers.js';
 import type { QueueName, Store } from './store.js';
 
 /** Milliseconds that active jobs may still take when their worker stops: the time of the event handlers, and the last writes. */
 export const GRACE_MS = 13_000;
 /** Milliseconds after which handlers that hold all places of a worker are logged. */
 const ALL_HELD_MS = 10_000;
+/** Minimum interval in milliseconds between two of these lines. */
+const REPORT_INTERVAL_MS = 300_000;
 
 /** Life cycle of the worker of one queue. Subclasses define what a run of a job does. */
 export abstract class QueueWorker<T> {
@@ -16,12 +19,13 @@ export abstract class QueueWorker<T> {
   /** Number of jobs whose event handlers run. */
   private handling = 0;
   private allHeld: NodeJS.Timeout | undefined;
-  private isReported = false;
+  private reportedAt = -Infinity;
 
   constructor(
     protected readonly store: Store,
     private readonly queue: QueueName,
     private readonly options: Partial<WorkerOptions>,
+    private readonly pace?: Pace,
   ) {}
 
   /** Runs a job and returns its result. @throws DelayedError if it postponed the job */
@@ -29,11 +33,23 @@ export abstract class QueueWorker<T> {
 
   /** Connects the worker, which takes no job before `start`. */
   async open(): Promise<void> {
-    this.worker = await this.store.work<T>(this.queue, (job, token) => this.process(job, token), this.options);
+    this.worker = await this.store.work<T>(
+      this.queue,
+      (job, token) => this.process(job, token),
+      this.options,
+      this.pace,
+    );
   }
 
+  /** Takes jobs while the clock of this process can be used. */
   start(): void {
-    if (!this.stopped) void this.worker?.run().catch(this.store.warnThrottled);
+    if (this.stopped || !this.worker) return;
+    this.store.clock.onChange((isUsable) => {
+      if (this.stopped) return;
+      if (!isUsable) void this.worker!.pause(true);
+      else if (this.worker!.isPaused()) void this.worker!.resume();
+      else if (!this.worker!.isRunning()) void this.worker!.run().catch(this.store.warnThrottled);
+    });
   }
 
   /** Takes no more jobs and lets active ones finish. */
@@ -56,13 +72,13 @@ export abstract class QueueWorker<T> {
       return await handlers;
     } finally {
       clearTimeout(this.allHeld);
-      if (--this.handling === 0) this.isReported = false;
+      this.handling--;
     }
   }
 
   private reportAllHeld(): void {
-    if (this.isReported) return;
-    this.isReported = true;
+    if (performance.now() - this.reportedAt < REPORT_INTERVAL_MS) return;
+    this.reportedAt = performance.now();
     const { concurrency, handlerTimeoutMs } = this.store.options;
     this.store.logger.error(
       `Event handlers that do not end hold all ${concurrency} places of ${this.store.name(this.queue)}. Each place is free again after ${handlerTimeoutMs / 1000} s (handlerTimeoutMs). Fix: let the handlers end sooner, for example by handing long work to a queue of the application`,
@@ -74,6 +90,8 @@ export abstract class QueueWorker<T> {
 
   private async process(job: StoredJob<T>, token: string): Promise<string> {
     try {
+      // A worker may take one more job after it has been paused.
+      if (!this.store.clock.isUsable) return await postpone(job, token, this.store.clock.now());
       return await this.run(job, token);
     } catch (error) {
       if (error instanceof DelayedError) throw error;

@@ -26,7 +26,7 @@ export class SendProducer {
     const { account } = this.host.options;
     if (this.stopped)
       throw new RtSmsOverloadedError('Nothing was queued: the application is shutting down', { account });
-    const began = Date.now();
+    const began = this.store.clock.now();
     const entries = new Map<string, EngineItem>();
     const problems: string[] = [];
     for (const item of items) {
@@ -49,7 +49,7 @@ export class SendProducer {
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
     const job = await this.store.guard('find', () => this.store.send.getJob(jobIdOf(id)));
-    if (!job || this.isExpired(job, Date.now())) return undefined;
+    if (!job || this.isExpired(job, this.store.clock.now())) return undefined;
     const { state = 'queued', uid, error } = job.data;
     const ref = readRef(job.data);
     return {
@@ -109,7 +109,7 @@ export class SendProducer {
 
   private job(item: EngineItem) {
     const { id, ref, expiresAt, priority, notBefore } = item;
-    const { seal } = this.store;
+    const { seal, clock } = this.store;
     const data: SendData = {
       message: seal.close(item, item),
       digest: seal.digest(item),
@@ -117,11 +117,19 @@ export class SendProducer {
       ...(expiresAt === undefined ? {} : { expiresAt }),
     };
     const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
+    const timestamp = clock.now();
+    if (delay > 0) data.notBefore = timestamp + delay;
     return {
       name: 'send',
       data,
       // In BullMQ a lower priority is earlier, and 0 is the earliest.
-      opts: { ...JOB, jobId: jobIdOf(id), priority: SMS_PRIORITIES.indexOf(priority), ...(delay > 0 ? { delay } : {}) },
+      opts: {
+        ...JOB,
+        jobId: jobIdOf(id),
+        priority: SMS_PRIORITIES.indexOf(priority),
+        timestamp,
+        ...(delay > 0 ? { delay } : {}),
+      },
     };
   }
 
@@ -131,7 +139,7 @@ export class SendProducer {
       const free = await this.compare(entries, began);
       if (free.length === 0) return;
       // An expired message had the id, unless the new one may itself be settled and removed by now.
-      if (Date.now() - began >= this.host.options.idempotencyMs) throw new Error('it took too long');
+      if (this.store.clock.now() - began >= this.host.options.idempotencyMs) throw new Error('it took too long');
       await this.addAll(free);
       if ((await this.compare(free, began)).length > 0) throw new Error('expired messages could not be removed');
     } catch (error) {

@@ -15,7 +15,7 @@ import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
 import { QueueWorker } from './queue-worker.js';
-import { limiter, SendPermits } from './send-permits.js';
+import { SendPermits } from './send-permits.js';
 import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
 
@@ -23,6 +23,8 @@ import type { Store } from './store.js';
 const SENDS_GRACE_MS = 10_000;
 /** Milliseconds for which an abandoned message waits for its former worker, which may still store the outcome. */
 const ABANDONED_WAIT_MS = 2_000;
+/** Milliseconds by which a delayed message may be early. */
+const EARLY_MS = 50;
 /** Pause in milliseconds after each message that a rejected replica yields to others. */
 const YIELD_PAUSE_MS = 25;
 /** Delay in milliseconds of a message that comes back although others could have taken it. */
@@ -50,8 +52,8 @@ interface Outcome {
  * proves the lease, and a worker that finds it does not send. No decision depends on clocks.
  */
 export class SendWorker extends QueueWorker<SendData> {
-  private readonly shutdown = new AbortController();
-  private readonly permits: SendPermits;
+  private readonly shutdown: AbortController;
+  private readonly permits: SendPermits | undefined;
   /** Messages that this replica has yielded to others while the gateway rejects it. */
   private readonly yielded = new Set<string>();
 
@@ -62,11 +64,11 @@ export class SendWorker extends QueueWorker<SendData> {
     private readonly checks: CheckJobs,
   ) {
     const { rate, idempotencyMs } = host.options;
-    super(store, 'send', {
-      ...keepFor(idempotencyMs),
-      ...(rate ? { limiter: limiter(rate.perSecond), drainDelay: 1 } : {}),
-    });
-    this.permits = new SendPermits(host, this.shutdown.signal);
+    const shutdown = new AbortController();
+    const permits = rate && new SendPermits(store, host, shutdown.signal, rate.perSecond);
+    super(store, 'send', keepFor(idempotencyMs), permits);
+    this.shutdown = shutdown;
+    this.permits = permits;
     host.breaker.onRestored(() => {
       this.yielded.clear();
       if (this.worker) this.worker.concurrency = concurrency;
@@ -85,20 +87,32 @@ export class SendWorker extends QueueWorker<SendData> {
   }
 
   protected async run(job: StoredJob<SendData>, token: string): Promise<string> {
-    const lease: Lease = { job, token, emptied: this.store.emptied };
+    try {
+      return await this.send({ job, token, emptied: this.store.emptied });
+    } finally {
+      // Unless the message was sent with it.
+      this.permits?.release(token);
+    }
+  }
+
+  private async send(lease: Lease): Promise<string> {
+    const { job, token } = lease;
     const { data } = job;
     if (data.state !== undefined) return this.reannounce(lease);
     if (data.sendStartedAt !== undefined) return this.recoverAbandoned(lease);
+    // A worker takes what is due by its own clock.
+    if (data.notBefore !== undefined && data.notBefore > this.store.clock.now() + EARLY_MS)
+      return this.postpone(lease, data.notBefore);
     const message = this.store.seal.open(data.message, data.digest, { id: idOf(job.id!), expiresAt: data.expiresAt });
     if (!message) return this.refuseForeign(lease);
-    const permit = this.host.options.rate && !this.host.breaker.error ? await this.permits.acquire() : undefined;
+    const permit = await this.permits?.take(token);
     const ended = await this.endUnsent(lease, permit);
     if (ended) return ended;
     const attempts = (data.attempts ?? 0) + 1;
     // One operation stores the mark and proves the lease. Any later worker finds the mark.
     let marked: boolean;
     try {
-      marked = await this.update(lease, { ...data, attempts, sendStartedAt: Date.now() });
+      marked = await this.update(lease, { ...data, attempts, sendStartedAt: this.store.clock.now() });
     } catch (error) {
       // The mark may be stored, but nothing is sent.
       permit?.release();
@@ -110,9 +124,9 @@ export class SendWorker extends QueueWorker<SendData> {
       throw leaseLost();
     }
     try {
-      const limits = { permit, signal: this.shutdown.signal, startBefore: data.expiresAt };
+      const limits = { permit, signal: this.shutdown.signal, startBefore: this.startBefore(data) };
       const { uid } = await this.host.send(message, limits);
-      return await this.settle(lease, { state: 'accepted', uid, sentAt: Date.now() });
+      return await this.settle(lease, { state: 'accepted', uid, sentAt: this.store.clock.now() });
     } catch (error) {
       if (!isRtSmsError(error) || error.operation !== 'send') throw error;
       return this.onFailure(lease, data, attempts, error);
@@ -132,20 +146,24 @@ export class SendWorker extends QueueWorker<SendData> {
     return this.settle(lease, { state: 'refused' }, error);
   }
 
+  private startBefore({ expiresAt }: SendData): number | undefined {
+    return expiresAt === undefined ? undefined : this.store.clock.toLocal(expiresAt);
+  }
+
   /** Ends the run of a message that may not be sent now; nothing if it may. */
   private async endUnsent(lease: Lease, permit: RatePermit | undefined): Promise<string | undefined> {
     const { expiresAt } = lease.job.data;
     const isShutdown = this.shutdown.signal.aborted;
-    const isExpired = expiresAt !== undefined && expiresAt <= Date.now();
+    const isExpired = expiresAt !== undefined && expiresAt <= this.store.clock.now();
     if (!isShutdown && !isExpired && !this.host.breaker.error) return undefined;
     permit?.release();
-    if (isShutdown) return this.postpone(lease, Date.now());
+    if (isShutdown) return this.postpone(lease, this.store.clock.now());
     return isExpired ? this.settle(lease, { state: 'expired' }) : this.yieldToOthers(lease);
   }
 
   private async onFailure(lease: Lease, data: SendData, attempts: number, error: RtSmsError): Promise<string> {
     const isShutdown = this.shutdown.signal.aborted;
-    const isExpired = data.expiresAt !== undefined && data.expiresAt <= Date.now();
+    const isExpired = data.expiresAt !== undefined && data.expiresAt <= this.store.clock.now();
     // An attempt that a shutdown ended does not count.
     const counted = isShutdown ? attempts - 1 : attempts;
     const next = afterFailedSend(error, counted, isExpired);
@@ -155,7 +173,10 @@ export class SendWorker extends QueueWorker<SendData> {
     if (!(await this.persist(lease, { ...data, attempts: next === 'hold' ? attempts - 1 : counted })))
       throw leaseLost();
     if (next === 'hold') return this.yieldToOthers(lease);
-    return this.postpone(lease, isShutdown ? Date.now() : Date.now() + queueBackoffMs(attempts));
+    return this.postpone(
+      lease,
+      isShutdown ? this.store.clock.now() : this.store.clock.now() + queueBackoffMs(attempts),
+    );
   }
 
   /**
@@ -169,7 +190,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const isBack = this.yielded.delete(job.id!);
     if (this.yielded.size > MAX_YIELDED) this.yielded.clear();
     if (!isBack) this.yielded.add(job.id!);
-    const at = Date.now() + (isBack ? YIELD_AGAIN_MS : 0);
+    const at = this.store.clock.now() + (isBack ? YIELD_AGAIN_MS : 0);
     await job.moveToDelayed(Math.min(at, job.data.expiresAt ?? Infinity), token);
     await pause(Math.max(YIELD_PAUSE_MS, options.rate ? 5_000 / options.rate.perSecond : 0));
     throw new DelayedError();
@@ -218,7 +239,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const failures = (data.failures ?? 0) + 1;
     if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
     await this.persist(lease, { ...data, failures });
-    return this.postpone(lease, nextHandlerCall(failures));
+    return this.postpone(lease, nextHandlerCall(failures, this.store.clock.now()));
   }
 
   private emit({ job, data, error }: Outcome): Promise<boolean> {

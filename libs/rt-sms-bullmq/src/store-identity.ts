@@ -3,8 +3,6 @@ import type { StoredQueue } from './jobs.js';
 
 const JOB_ID = 'store';
 const KEY_BYTES = 32;
-/** Interval in milliseconds at which the mark is looked for. */
-const LOOK_MS = 15_000;
 
 /** Data of the job that marks the store. No worker takes it. */
 export interface IdentityData {
@@ -16,7 +14,7 @@ export interface IdentityData {
 
 /** Marks the store of an account, so that one that comes back empty is noticed, and keeps its key for digests. */
 export class StoreIdentity {
-  private timer: NodeJS.Timeout | undefined;
+  private hasTables = true;
 
   private constructor(
     private readonly queue: StoredQueue<IdentityData>,
@@ -37,21 +35,21 @@ export class StoreIdentity {
     return Buffer.from(this.data.key, 'base64');
   }
 
-  /** Looks for the mark from time to time. One that is gone is made again with the same key, which the replicas still use. */
-  watch(onError: (error: unknown) => void): void {
-    this.timer = setInterval(() => void this.look().catch(onError), LOOK_MS).unref();
-  }
-
-  stop(): void {
-    clearInterval(this.timer);
-  }
-
-  /** Looks for the mark now. */
+  /** Looks for the mark. One that is gone is made again with the same key, which the replicas still use. */
   async look(): Promise<void> {
-    const found = await mark(this.queue, { key: this.data.key, id: randomUUID() });
-    if (found.id === this.data.id) return;
+    let found: IdentityData;
+    try {
+      found = await mark(this.queue, { key: this.data.key, id: randomUUID() });
+    } catch (error) {
+      if (!isTableGone(error)) throw error;
+      if (this.hasTables) this.onEmptied();
+      this.hasTables = false;
+      return;
+    }
+    const isNew = found.id !== this.data.id;
     this.data = { ...found, key: this.data.key };
-    this.onEmptied();
+    if (isNew && this.hasTables) this.onEmptied();
+    this.hasTables = true;
   }
 }
 
@@ -62,3 +60,7 @@ async function mark(queue: StoredQueue<IdentityData>, fresh: IdentityData): Prom
   const { key, id } = job?.data ?? fresh;
   return typeof key === 'string' && Buffer.from(key, 'base64').length === KEY_BYTES ? { key, id } : { ...fresh, id };
 }
+
+/** PostgreSQL: a table, a schema or a function does not exist. */
+const isTableGone = (error: unknown): boolean =>
+  /^(42P01|3F000|42883)$/.test(String((error as { code?: unknown }).code));

@@ -15,10 +15,13 @@ import { JOB, type JobWorker, type Processor, type StoredQueue } from './jobs.js
 import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
 import { MessageSeal } from './message-seal.js';
 import { probeSchema } from './schema-probe.js';
+import { StoreClock } from './store-clock.js';
 import { StoreIdentity, type IdentityData } from './store-identity.js';
-import { postgresOperations, redisOperations, type StoreOperations } from './operations.js';
+import type { StoreOperations } from './operations.js';
+import { postgresOperations } from './postgres-operations.js';
+import { redisOperations } from './redis-operations.js';
 import { guardRequest, within, type StoreRequest } from './store-requests.js';
-import { EngineWorker, PacedWorker } from './workers.js';
+import { EngineWorker, PacedWorker, type Pace } from './workers.js';
 import {
   evictionPolicyProblem,
   isMissing,
@@ -33,6 +36,8 @@ const START_MS = 5_000;
 /** Milliseconds for which a connection may take to close. */
 const CLOSE_MS = 5_000;
 const PAUSE_MS = 500;
+/** Interval in milliseconds at which the store is looked at: its clock and its mark. */
+const LOOK_MS = 5_000;
 /** Minimum interval in milliseconds between two warnings about the store. */
 const WARNING_MS = 30_000;
 /** BullMQ writes events that the engine does not read. */
@@ -63,6 +68,7 @@ export class Store {
   private queues: [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] | undefined;
   private messageSeal: MessageSeal | undefined;
   private identity: StoreIdentity | undefined;
+  private watch: NodeJS.Timeout | undefined;
   private unusable: RtSmsConfigError | undefined;
   private isVolatile = false;
   private closed = false;
@@ -70,6 +76,7 @@ export class Store {
   private warnedAt = -Infinity;
   private readonly factory: BackendFactory<IQueueBackend, object>;
   readonly isRedis: boolean;
+  readonly clock: StoreClock;
 
   constructor(
     readonly options: ResolvedBullMqOptions,
@@ -77,6 +84,7 @@ export class Store {
     readonly logger: EngineHost['logger'],
   ) {
     this.isRedis = options.connection !== undefined;
+    this.clock = new StoreClock(logger);
     this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;
     this.ready = this.open();
     this.reached = within(START_MS, this.ready);
@@ -97,6 +105,12 @@ export class Store {
 
   get unknown(): StoredQueue<UnknownData> {
     return this.opened()[2];
+  }
+
+  /** Compares the clocks, and looks for the mark of the store. */
+  private async look(): Promise<void> {
+    await this.clock.measure(() => this.operations('send').now());
+    await this.identity!.look();
   }
 
   /** True if the store was emptied after it had been found emptied `times` times. */
@@ -164,10 +178,11 @@ export class Store {
     queue: QueueName,
     processor: Processor<T>,
     options: Partial<WorkerOptions>,
+    pace?: Pace,
   ): Promise<JobWorker<T> | undefined> {
     const { concurrency, lockDurationMs, stalledIntervalMs } = this.options;
     while (!this.closed) {
-      const Kind = options.limiter ? PacedWorker<T> : EngineWorker<T>;
+      const Kind = pace ? PacedWorker<T> : EngineWorker<T>;
       const worker: JobWorker<T> = new Kind(
         this.name(queue),
         (job, token) => processor(job, token!),
@@ -184,6 +199,7 @@ export class Store {
         },
         this.factory,
       );
+      if (worker instanceof PacedWorker) worker.pace = pace!;
       worker.on('error', this.warnThrottled);
       this.connections.add(worker);
       try {
@@ -201,7 +217,7 @@ export class Store {
   /** Stops connecting. */
   end(): void {
     this.closed = true;
-    this.identity?.stop();
+    clearInterval(this.watch);
   }
 
   async close(): Promise<void> {
@@ -263,8 +279,8 @@ export class Store {
         queues.push(second, third, marks);
         const steps = (jobs: Queue, others: Queue) =>
           this.isRedis
-            ? redisOperations(jobs.getBackend(), jobs.toKey(''), others.toKey(''))
-            : postgresOperations(backend, jobs.name, others.name);
+            ? redisOperations(jobs.getBackend(), jobs.toKey(''), others.toKey(''), () => this.clock.now())
+            : postgresOperations(backend, jobs.name, others.name, () => this.clock.now());
         const wrong = await probeSchema(`${this.name('send')}-probe`, backend, (probe) => steps(probe, probe), JOB);
         if (wrong !== undefined) throw new StoreUnusableError(layoutProblem(wrong));
         const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, second as Queue);
@@ -273,8 +289,9 @@ export class Store {
           queue.on('error', this.warnThrottled);
           await queue.waitUntilReady();
         }
+        await this.clock.measure(() => this.allOperations!.send.now());
         this.identity = await StoreIdentity.open(marks, () => this.onEmptied());
-        this.identity.watch(this.warnThrottled);
+        this.watch = setInterval(() => void this.look().catch(this.warnThrottled), LOOK_MS).unref();
         this.messageSeal = new MessageSeal(this.account, this.options.keys, this.identity.key);
         this.queues = [first, second, third];
         this.isReady = true;

@@ -18,6 +18,7 @@ function sweepOf(keepMs: { send: number; check: number; unknown: number }) {
       return store.isDown ? Promise.reject(new Error('down')) : Promise.resolve();
     },
     warnThrottled: () => void store.complaints++,
+    clock: { now: () => Date.now() },
   };
   return { store, sweep: new Sweep(store, keepMs) };
 }

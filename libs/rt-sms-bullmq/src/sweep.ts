@@ -1,3 +1,4 @@
+import type { StoreClock } from './store-clock.js';
 import type { QueueName, Store } from './store.js';
 
 /** Less than an hour, so that a sweep ends within the hour that docs/security.md promises. */
@@ -16,7 +17,7 @@ export class Sweep {
   private readonly pauseMs: number;
 
   constructor(
-    private readonly store: Pick<Store, 'removeCompleted' | 'warnThrottled'>,
+    private readonly store: Pick<Store, 'removeCompleted' | 'warnThrottled'> & { clock: Pick<StoreClock, 'now'> },
     /** Milliseconds for which the completed jobs of each queue are kept. */
     private readonly keepMs: Record<QueueName, number>,
   ) {
@@ -28,7 +29,7 @@ export class Sweep {
     let { pauseMs } = this;
     try {
       for (const [queue, keepMs] of Object.entries(this.keepMs))
-        await this.store.removeCompleted(queue as QueueName, Date.now() - keepMs);
+        await this.store.removeCompleted(queue as QueueName, this.store.clock.now() - keepMs);
     } catch (error) {
       this.store.warnThrottled(error);
       pauseMs = Math.min(pauseMs, RETRY_MS);

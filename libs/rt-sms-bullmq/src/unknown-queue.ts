@@ -97,9 +97,10 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
   protected async run(job: StoredJob<UnknownData>, token: string): Promise<string> {
     this.trimTimer ??= setTimeout(() => void this.trim().catch(this.store.warnThrottled), TRIM_MS).unref();
     const { uid, at, note } = job.data;
-    if (note && (await this.isTooEarly(uid, note))) return postpone(job, token, Date.now() + FINAL_DELAY_MS);
+    if (note && (await this.isTooEarly(uid, note)))
+      return postpone(job, token, this.store.clock.now() + FINAL_DELAY_MS);
     if (await this.jobs.receive(uid, note)) return 'known';
-    if (Date.now() < at + PENDING_SENDS_WAIT_MS) {
+    if (this.store.clock.now() < at + PENDING_SENDS_WAIT_MS) {
       const delayMs = note && isFinal(note.report.status) ? FINAL_DELAY_MS : 0;
       return postpone(job, token, at + PENDING_SENDS_WAIT_MS + delayMs);
     }
@@ -118,7 +119,7 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
       return note.report.status;
     }
     await job.updateData({ ...job.data, failures });
-    return postpone(job, token, nextHandlerCall(failures));
+    return postpone(job, token, nextHandlerCall(failures, this.store.clock.now()));
   }
 
   /** True for a final status while an earlier status that is not final is unprocessed, here or on another replica. */
@@ -132,16 +133,16 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
   private async poll(job: StoredJob<UnknownData>, token: string): Promise<string> {
     const { uid, at } = job.data;
     const waitMs = await this.gate.enter(job.id!);
-    if (waitMs > 0) return postpone(job, token, Date.now() + waitMs);
+    if (waitMs > 0) return postpone(job, token, this.store.clock.now() + waitMs);
     let report: StatusNote['report'];
     try {
       report = await this.gate.poll(uid);
     } catch (error) {
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
-      if (error instanceof RtSmsNotFoundError || Date.now() - at > this.jobs.keepMs) return 'not found';
-      return postpone(job, token, Date.now() + RETRY_MS);
+      if (error instanceof RtSmsNotFoundError || this.store.clock.now() - at > this.jobs.keepMs) return 'not found';
+      return postpone(job, token, this.store.clock.now() + RETRY_MS);
     }
-    await this.add(uid, at, { at: Date.now(), report, source: 'callback', confirmed: true });
+    await this.add(uid, at, { at: this.store.clock.now(), report, source: 'callback', confirmed: true });
     return 'polled';
   }
 }

@@ -1,8 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker, type IQueueBackend } from 'bullmq';
 
-/** Longest pause in milliseconds, so that a shutdown is noticed. */
-const LONGEST_PAUSE_MS = 1_000;
 const RETRY_MS = 500;
 /** Longest sleep of an idle worker in seconds. */
 const LONGEST_SLEEP = 5;
@@ -13,11 +11,21 @@ export class EngineWorker<T> extends Worker<T, string, string, IQueueBackend, ne
   }
 }
 
+/** Permits of a worker that may not take jobs faster than a rate. */
+export interface Pace {
+  /** Resolves when a job may be taken with this token. */
+  acquire(token: string): Promise<unknown>;
+  /** Returns the permit of a token with which no job was taken. */
+  release(token: string): void;
+}
+
 /**
- * A worker under the limiter of its queue. BullMQ's own worker, once limited, continues only when one of its jobs ends: with
- * answers that take 300 ms, a rate of ten a second would become three. This one continues when the window is over.
+ * A worker under a rate. It takes a job only with a permit, so that urgent jobs that arrive in the meantime are taken first, and
+ * jobs that wait for their turn are not lost with this process. An idle worker takes the first job at once.
  */
 export class PacedWorker<T> extends EngineWorker<T> {
+  pace!: Pace;
+
   override async run(): Promise<void> {
     this.running = true;
     try {
@@ -31,30 +39,28 @@ export class PacedWorker<T> extends EngineWorker<T> {
   }
 
   private async take(): Promise<void> {
-    const { max } = this.opts.limiter!;
     const active = new Set<Promise<void>>();
-    let empty = 0;
-    for (let n = 0; !this.closing; n++) {
+    let isIdle = true;
+    for (let n = 0; !this.closing && !this.paused; n++) {
       if (active.size >= this.concurrency) {
         await Promise.race(active);
         continue;
       }
+      const token = `${this.id}:${n}`;
       try {
-        const token = `${this.id}:${n}`;
-        const job = await this.getNextJob(token, { block: empty > 1 });
+        if (!isIdle) await this.pace.acquire(token);
+        const job = await this.getNextJob(token, { block: isIdle });
+        isIdle = !job;
         if (!job) {
-          // There may be no job because another replica used up this window.
-          const limitedMs = await this.backend.getRateLimitTtl(max);
-          if (limitedMs > 0) await pause(Math.min(limitedMs, LONGEST_PAUSE_MS));
-          else empty++;
+          this.pace.release(token);
           continue;
         }
-        empty = 0;
         const work = this.processJob(job, token, () => false)
           .catch((error: Error) => void this.emit('error', error))
           .then(() => void active.delete(work));
         active.add(work);
       } catch (error) {
+        this.pace.release(token);
         this.emit('error', error as Error);
         await pause(RETRY_MS);
       }
