@@ -122,7 +122,7 @@ export class CheckJobs {
       ...(awaitingAccept ? { awaitingAccept } : {}),
       ...(sendJobId === undefined ? {} : { sendJobId }),
     };
-    return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), delay: data.dueAt - now } };
+    return { name: 'check', data, opts: { ...JOB, jobId: checkIdOf(uid), timestamp: now, delay: data.dueAt - now } };
   }
 }
 

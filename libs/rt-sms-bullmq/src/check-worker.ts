@@ -22,7 +22,7 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { uidOf } from './job-id.js';
 import { PATIENCE_MS, type PollGate } from './poll-gate.js';
-import { keepFor, postpone, type StoredJob } from './jobs.js';
+import { keepFor, type StoredJob } from './jobs.js';
 import { QueueWorker } from './queue-worker.js';
 import type { Store } from './store.js';
 import { reason } from './store-errors.js';
@@ -71,7 +71,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     applySent(data, inbox);
     if (await this.isAwaitingAccept(data)) {
       const ageMs = this.store.clock.now() - data.sentAt;
-      return postpone(job, token, this.store.clock.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
+      return this.postpone(job, token, this.store.clock.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
     }
     delete data.awaitingAccept;
     delete data.sendJobId;
@@ -86,13 +86,14 @@ export class CheckWorker extends QueueWorker<CheckData> {
       }
       data.inboxRead = (data.inboxRead ?? 0) + 1;
     }
-    const isDue = this.store.clock.now() >= data.dueAt - PATIENCE_MS;
+    // A worker that is ahead of the store has taken the job by its own clock.
+    const isDue = Math.max(Date.now(), this.store.clock.now()) >= data.dueAt - PATIENCE_MS;
     const isOpen = !isSettled(data) && !data.closed;
     if (needsConfirmation) await this.poll(run, 'confirmation');
     else if (isOpen && isDue) await this.poll(run, 'schedule');
     else if (isOpen && !hasStatus) await this.poll(run, 'hint');
     await job.updateData(data);
-    if (!isSettled(data) && !data.closed) return postpone(job, token, data.dueAt);
+    if (!isSettled(data) && !data.closed) return this.postpone(job, token, data.dueAt);
     return finalOf(data.delivery ?? {})?.status ?? 'unresolved';
   }
 
@@ -117,7 +118,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     if (waitMs > 0) {
       // A confirmation leaves its inbox unread, so that the next run finds the contradiction again.
       if (cause !== 'confirmation') await job.updateData(data);
-      await postpone(job, token, this.store.clock.now() + waitMs);
+      await this.postpone(job, token, this.store.clock.now() + waitMs);
     }
     data.polledAt = this.store.clock.now();
     const isLast = isScheduled && this.jobs.schedule.isOver(data.sentAt, data.polledAt);
@@ -132,7 +133,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     } catch (error) {
       isMissing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
-      if (cause === 'confirmation' && !isMissing) await postpone(job, token, this.store.clock.now() + RETRY_MS);
+      if (cause === 'confirmation' && !isMissing) await this.postpone(job, token, this.store.clock.now() + RETRY_MS);
     }
     // Outside the `try`: an error of the store must not be taken for a failed poll.
     if (hasFailedHandler) await this.postponeAfterFailure(run);
@@ -185,7 +186,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     const at = nextHandlerCall(data.failures, this.store.clock.now());
     data.dueAt = Math.min(data.dueAt, at);
     await job.updateData(data);
-    return postpone(job, token, at);
+    return this.postpone(job, token, at);
   }
 }
 

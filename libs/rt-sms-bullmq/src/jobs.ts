@@ -1,4 +1,4 @@
-import { DelayedError, type IQueueBackend, type Job, type Queue, type Worker, type WorkerOptions } from 'bullmq';
+import type { IQueueBackend, Job, Queue, Worker, WorkerOptions } from 'bullmq';
 
 export type StoredQueue<T> = Queue<T, string, string, T, string, string, IQueueBackend, object>;
 export type StoredJob<T> = Job<T, string>;
@@ -12,10 +12,4 @@ export const JOB = { attempts: 1_000_000, backoff: 5_000, stackTraceLimit: 0 } a
 export function keepFor(ms: number): Pick<WorkerOptions, 'removeOnComplete' | 'removeOnFail'> {
   const keep = { age: Math.ceil(ms / 1000) };
   return { removeOnComplete: keep, removeOnFail: keep };
-}
-
-/** Ends the run of a job, which runs again at `at`. PostgreSQL accepts only whole milliseconds. */
-export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {
-  await job.moveToDelayed(Math.ceil(at), token);
-  throw new DelayedError();
 }

@@ -1,5 +1,5 @@
-import { DelayedError, type WorkerOptions } from 'bullmq';
-import { postpone, type JobWorker, type StoredJob } from './jobs.js';
+import { DelayedError, WaitingError, type WorkerOptions } from 'bullmq';
+import type { JobWorker, StoredJob } from './jobs.js';
 import { jobError } from './store-errors.js';
 import { within } from './store-requests.js';
 import type { Pace } from './workers.js';
@@ -63,6 +63,16 @@ export abstract class QueueWorker<T> {
     await within(GRACE_MS, worker.close()).catch(() => undefined);
   }
 
+  /**
+   * Ends the run of a job, which runs again at `at`. BullMQ takes jobs by the clock of the process, so the time is stored by that
+   * clock: with that of the store, a worker that is ahead would take the job again and again.
+   */
+  protected async postpone(job: StoredJob<T>, token: string, at: number): Promise<never> {
+    // PostgreSQL accepts only whole milliseconds.
+    await job.moveToDelayed(Math.ceil(this.store.clock.toLocal(at)), token);
+    throw new DelayedError();
+  }
+
   /** Awaits the event handlers of a job. Logs once if those of all places of the worker do not end. */
   protected async handled(handlers: Promise<boolean>): Promise<boolean> {
     const { concurrency, handlerTimeoutMs } = this.store.options;
@@ -91,11 +101,17 @@ export abstract class QueueWorker<T> {
   private async process(job: StoredJob<T>, token: string): Promise<string> {
     try {
       // A worker may take one more job after it has been paused.
-      if (!this.store.clock.isUsable) return await postpone(job, token, this.store.clock.now());
+      if (!this.store.clock.isUsable) await putBack(job, token);
       return await this.run(job, token);
     } catch (error) {
-      if (error instanceof DelayedError) throw error;
+      if (error instanceof DelayedError || error instanceof WaitingError) throw error;
       throw jobError(error, this.secretsOf?.(job.data));
     }
   }
+}
+
+/** Leaves a job to other workers. */
+async function putBack<T>(job: StoredJob<T>, token: string): Promise<never> {
+  await job.moveToWait(token);
+  throw new WaitingError();
 }

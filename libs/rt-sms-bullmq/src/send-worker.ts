@@ -16,7 +16,7 @@ import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
 import { QueueWorker } from './queue-worker.js';
 import { SendPermits } from './send-permits.js';
-import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
+import { keepFor, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
 
 /** Milliseconds that sends in flight may still take during shutdown. */
@@ -102,7 +102,7 @@ export class SendWorker extends QueueWorker<SendData> {
     if (data.sendStartedAt !== undefined) return this.recoverAbandoned(lease);
     // A worker takes what is due by its own clock.
     if (data.notBefore !== undefined && data.notBefore > this.store.clock.now() + EARLY_MS)
-      return this.postpone(lease, data.notBefore);
+      return this.later(lease, data.notBefore);
     const message = this.store.seal.open(data.message, data.digest, { id: idOf(job.id!), expiresAt: data.expiresAt });
     if (!message) return this.refuseForeign(lease);
     const permit = await this.permits?.take(token);
@@ -157,7 +157,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const isExpired = expiresAt !== undefined && expiresAt <= this.store.clock.now();
     if (!isShutdown && !isExpired && !this.host.breaker.error) return undefined;
     permit?.release();
-    if (isShutdown) return this.postpone(lease, this.store.clock.now());
+    if (isShutdown) return this.later(lease, this.store.clock.now());
     return isExpired ? this.settle(lease, { state: 'expired' }) : this.yieldToOthers(lease);
   }
 
@@ -173,10 +173,7 @@ export class SendWorker extends QueueWorker<SendData> {
     if (!(await this.persist(lease, { ...data, attempts: next === 'hold' ? attempts - 1 : counted })))
       throw leaseLost();
     if (next === 'hold') return this.yieldToOthers(lease);
-    return this.postpone(
-      lease,
-      isShutdown ? this.store.clock.now() : this.store.clock.now() + queueBackoffMs(attempts),
-    );
+    return this.later(lease, isShutdown ? this.store.clock.now() : this.store.clock.now() + queueBackoffMs(attempts));
   }
 
   /**
@@ -191,13 +188,14 @@ export class SendWorker extends QueueWorker<SendData> {
     if (this.yielded.size > MAX_YIELDED) this.yielded.clear();
     if (!isBack) this.yielded.add(job.id!);
     const at = this.store.clock.now() + (isBack ? YIELD_AGAIN_MS : 0);
-    await job.moveToDelayed(Math.min(at, job.data.expiresAt ?? Infinity), token);
+    const dueAt = this.store.clock.toLocal(Math.min(at, job.data.expiresAt ?? Infinity));
+    await job.moveToDelayed(Math.ceil(dueAt), token);
     await pause(Math.max(YIELD_PAUSE_MS, options.rate ? 5_000 / options.rate.perSecond : 0));
     throw new DelayedError();
   }
 
-  private postpone({ job, token }: Lease, at: number): Promise<never> {
-    return postpone(job, token, Math.min(at, job.data.expiresAt ?? Infinity));
+  private later({ job, token }: Lease, at: number): Promise<never> {
+    return this.postpone(job, token, Math.min(at, job.data.expiresAt ?? Infinity));
   }
 
   /** Settles a message whose worker died during the POST. Its outcome is unknown, unless that worker still stores it. */
@@ -239,7 +237,7 @@ export class SendWorker extends QueueWorker<SendData> {
     const failures = (data.failures ?? 0) + 1;
     if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
     await this.persist(lease, { ...data, failures });
-    return this.postpone(lease, nextHandlerCall(failures, this.store.clock.now()));
+    return this.later(lease, nextHandlerCall(failures, this.store.clock.now()));
   }
 
   private emit({ job, data, error }: Outcome): Promise<boolean> {

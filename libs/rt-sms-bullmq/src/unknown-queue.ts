@@ -6,7 +6,7 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
 import { checkIdOf } from './job-id.js';
 import type { PollGate } from './poll-gate.js';
-import { JOB, keepFor, postpone, type StoredJob } from './jobs.js';
+import { JOB, keepFor, type StoredJob } from './jobs.js';
 import { QueueWorker } from './queue-worker.js';
 import type { Store } from './store.js';
 import { reason } from './store-errors.js';
@@ -98,11 +98,11 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
     this.trimTimer ??= setTimeout(() => void this.trim().catch(this.store.warnThrottled), TRIM_MS).unref();
     const { uid, at, note } = job.data;
     if (note && (await this.isTooEarly(uid, note)))
-      return postpone(job, token, this.store.clock.now() + FINAL_DELAY_MS);
+      return this.postpone(job, token, this.store.clock.now() + FINAL_DELAY_MS);
     if (await this.jobs.receive(uid, note)) return 'known';
     if (this.store.clock.now() < at + PENDING_SENDS_WAIT_MS) {
       const delayMs = note && isFinal(note.report.status) ? FINAL_DELAY_MS : 0;
-      return postpone(job, token, at + PENDING_SENDS_WAIT_MS + delayMs);
+      return this.postpone(job, token, at + PENDING_SENDS_WAIT_MS + delayMs);
     }
     if (await this.host.sentByAnother(uid)) return "another account's";
     if (!note) return this.poll(job, token);
@@ -119,7 +119,7 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
       return note.report.status;
     }
     await job.updateData({ ...job.data, failures });
-    return postpone(job, token, nextHandlerCall(failures, this.store.clock.now()));
+    return this.postpone(job, token, nextHandlerCall(failures, this.store.clock.now()));
   }
 
   /** True for a final status while an earlier status that is not final is unprocessed, here or on another replica. */
@@ -133,14 +133,14 @@ export class UnknownQueue extends QueueWorker<UnknownData> {
   private async poll(job: StoredJob<UnknownData>, token: string): Promise<string> {
     const { uid, at } = job.data;
     const waitMs = await this.gate.enter(job.id!);
-    if (waitMs > 0) return postpone(job, token, this.store.clock.now() + waitMs);
+    if (waitMs > 0) return this.postpone(job, token, this.store.clock.now() + waitMs);
     let report: StatusNote['report'];
     try {
       report = await this.gate.poll(uid);
     } catch (error) {
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
       if (error instanceof RtSmsNotFoundError || this.store.clock.now() - at > this.jobs.keepMs) return 'not found';
-      return postpone(job, token, this.store.clock.now() + RETRY_MS);
+      return this.postpone(job, token, this.store.clock.now() + RETRY_MS);
     }
     await this.add(uid, at, { at: this.store.clock.now(), report, source: 'callback', confirmed: true });
     return 'polled';
