@@ -27,8 +27,8 @@ export interface BullMqOptions {
   /** Redis: its URL, or the options of `ioredis`. Its eviction policy has to be `noeviction`. */
   connection?: string | object;
   /**
-   * PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. A replica has four pools: one of 10 connections for the
-   * queues and one of 5 for each of three workers. `max` replaces both numbers.
+   * PostgreSQL 13 or newer: its URL, or the options of a pool of `pg`. All accounts of a process with equal `postgres`, `schema`
+   * and `migrate` share one pool: `max` connections (10), and one that listens unless every account is a `producer`.
    */
   postgres?: string | object;
   /** Role of this process. @default 'both' */
@@ -150,7 +150,7 @@ export function resolveBullMqOptions(input: BullMqOptions, account: string) {
 
 /** BullMQ's options for the connections of a queue (`producer`) or of a worker. */
 export function connectionOptions(options: ResolvedBullMqOptions, role: 'producer' | 'worker') {
-  const { connection, postgres, schema, migrate, prefix, telemetry } = options;
+  const { connection, prefix, telemetry } = options;
   const common = telemetry ? { telemetry: telemetry as Telemetry } : {};
   if (connection !== undefined) {
     const input = typeof connection === 'string' ? { url: connection } : connection;
@@ -165,17 +165,6 @@ export function connectionOptions(options: ResolvedBullMqOptions, role: 'produce
       },
     };
   }
-  const input = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
-  return {
-    ...common,
-    // Most writes use the connections of the queues. A worker only takes and ends its jobs.
-    connection: {
-      max: role === 'producer' ? 10 : 5,
-      connectionTimeoutMillis: 4_000,
-      keepAlive: true,
-      ...input,
-      schema,
-      migrate,
-    },
-  };
+  // The connections are those of `PostgresPool`. BullMQ only checks that there is an object.
+  return { ...common, connection: {} };
 }

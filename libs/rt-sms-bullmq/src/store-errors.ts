@@ -47,6 +47,9 @@ export const evictionPolicyProblem = (policy: string) =>
 export const layoutProblem = (what: string) =>
   `this version of nestjs-rt-sms-bullmq does not support the data layout of this BullMQ (${what}); update nestjs-rt-sms-bullmq`;
 
+export const searchPathProblem = (schema: string, found: string | null, role: string) =>
+  `PostgreSQL is behind a pooler in transaction mode, such as PgBouncer, which keeps no search_path, and that of the role "${role}" leads to ${found === null ? 'no schema' : `the schema "${found}"`} instead of "${schema}"; set the pooler to session mode, or use a role for the queue alone, run ALTER ROLE "${role}" SET search_path = "${schema}" and reconnect the pooler`;
+
 /** Thrown if the store answers but no retry can make it usable. */
 export class StoreUnusableError extends Error {}
 
@@ -57,12 +60,18 @@ const ADVICE: Record<string, string> = {
   '3D000': 'needs a database that does not exist in this PostgreSQL; create it',
 };
 
+/** Errors of PgBouncer, which have a common code. */
+const STARTUP_PARAMETER = /unsupported startup parameter(?: in options)?: ([\w.]+)/;
+
 export function toConfigError(error: unknown, account: string): RtSmsConfigError | undefined {
   const { name, message, code } = error as Error & { code?: unknown };
   let what: string | undefined;
   if (error instanceof StoreUnusableError) what = message;
   else if (typeof code === 'string' && ADVICE[code]) what = `the user ${ADVICE[code]} (${reason(error)})`;
-  else if (code === 'ERR_INVALID_URL')
+  else if (STARTUP_PARAMETER.test(message)) {
+    const parameter = STARTUP_PARAMETER.exec(message)![1];
+    what = `PgBouncer does not accept the connection parameter '${parameter}'; remove it from postgres (set it with ALTER ROLE), or list it in PgBouncer's ignore_startup_parameters, which ignores it`;
+  } else if (code === 'ERR_INVALID_URL')
     what =
       'the URL of the store is invalid; percent-encode all characters of user and password except letters and digits';
   else if (name === 'UnsupportedPostgresVersionError')
@@ -82,8 +91,12 @@ export function toConfigError(error: unknown, account: string): RtSmsConfigError
   return what === undefined ? undefined : new RtSmsConfigError([`engine: ${what}`], account);
 }
 
-const OFFLINE_MESSAGE =
-  /enableOfflineQueue|Stream isn't writeable|not reached yet|timeout exceeded when trying to connect/;
+/** Beginning of the error if PostgreSQL, or a pooler, does not accept a connection in time. */
+export const CONNECT_TIMEOUT = 'PostgreSQL accepted no connection';
+/** The last four are PgBouncer's: no connection for a query. */
+const OFFLINE_MESSAGE = new RegExp(
+  `enableOfflineQueue|Stream isn't writeable|not reached yet|${CONNECT_TIMEOUT}|query_wait_timeout|server login has been failing|cannot connect to server|no more connections allowed`,
+);
 /** The last four are PostgreSQL's: starting up, too many connections, disk full, read-only. */
 const OFFLINE_CODE = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|57P03|53300|53100|25006)$/;
 

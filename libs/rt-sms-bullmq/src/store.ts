@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import {
-  createPostgresBackend,
   createRedisBackend,
   Queue,
   type BackendFactory,
@@ -20,6 +19,7 @@ import { StoreIdentity, type IdentityData } from './store-identity.js';
 import type { StoreOperations } from './operations.js';
 import { postgresOperations } from './postgres-operations.js';
 import { redisOperations } from './redis-operations.js';
+import { sharedPostgresBackend } from './postgres-connections.js';
 import { guardRequest, within, type StoreRequest } from './store-requests.js';
 import { EngineWorker, PacedWorker, type Pace } from './workers.js';
 import {
@@ -84,8 +84,9 @@ export class Store {
     readonly logger: EngineHost['logger'],
   ) {
     this.isRedis = options.connection !== undefined;
+    const { postgres = {}, schema, migrate } = options;
+    this.factory = this.isRedis ? createRedisBackend : sharedPostgresBackend({ postgres, schema, migrate });
     this.clock = new StoreClock(logger);
-    this.factory = (this.isRedis ? createRedisBackend : createPostgresBackend) as unknown as typeof this.factory;
     this.ready = this.open();
     this.reached = within(START_MS, this.ready);
     this.reached.catch(() => undefined);
