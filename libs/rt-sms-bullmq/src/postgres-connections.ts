@@ -2,7 +2,6 @@ import { PostgresConnection, PostgresQueueBackend, type BackendFactory } from 'b
 import { PostgresPool, type PoolSettings } from './postgres-pool.js';
 
 type ListenClient = Awaited<ReturnType<PostgresConnection['getListenClient']>>;
-type BullMqPool = PostgresConnection['pool'];
 
 /** BullMQ's view of a shared pool. */
 class SharedConnection extends PostgresConnection {
@@ -21,7 +20,7 @@ class SharedConnection extends PostgresConnection {
       connect: () => Promise.reject(new Error('not used')),
       end: () => Promise.resolve(),
       on: () => undefined,
-    } as unknown as BullMqPool);
+    });
     (this as { schema: string }).schema = schema;
     shared.on('error', this.forward);
     shared.notifications.on('lost', this.wakeWorkers);

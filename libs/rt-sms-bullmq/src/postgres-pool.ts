@@ -13,6 +13,7 @@ const MAX = 10;
 const CONNECT_MS = 4_000;
 /** Milliseconds for which a shutdown waits for queries. */
 const CLOSE_MS = 3_000;
+const CLOSED = 'the connections to PostgreSQL are closed';
 const KEEP_ALIVE_MS = 10_000;
 /** Longest sleep in seconds of an idle worker that is not notified of new jobs. */
 const SLEEP_WITHOUT_LISTEN = 0.8;
@@ -84,6 +85,8 @@ export class PostgresPool extends EventEmitter {
   private readonly config: PoolConfig;
   private readonly connectMs: number;
   private readonly clients = new Set<Client>();
+  /** Queries that are running or waiting for a connection: pg's pool does not reject the latter when it ends. */
+  private readonly queries = new Set<(error: Error) => void>();
   private pool: Promise<Pool> | undefined;
   private readiness: Promise<void> | undefined;
   /** True unless a pooler assigns another backend to each transaction. Unknown before `ready`. */
@@ -106,7 +109,7 @@ export class PostgresPool extends EventEmitter {
     const input: PoolConfig = typeof postgres === 'string' ? { connectionString: postgres } : postgres;
     this.connectMs = input.connectionTimeoutMillis ?? CONNECT_MS;
     // The limit of pg's pool would also count waiting for a free connection.
-    this.config = { max: MAX, keepAlive: true, ...input, connectionTimeoutMillis: 0 };
+    this.config = { keepAlive: true, ...input, max: input.max ?? MAX, connectionTimeoutMillis: 0 };
   }
 
   /** Closes the connections if this was the last user. */
@@ -117,6 +120,7 @@ export class PostgresPool extends EventEmitter {
     const pool = await this.pool?.catch(() => undefined);
     await within(CLOSE_MS, Promise.all([pool?.end(), this.notifications.close()])).catch(() => undefined);
     for (const client of this.clients) destroy(client);
+    for (const reject of this.queries) reject(new Error(CLOSED));
   }
 
   /** Resolves once PostgreSQL is reached, its schema is usable and the kind of pooling is known. */
@@ -132,7 +136,14 @@ export class PostgresPool extends EventEmitter {
   }
 
   async query(sql: string, values?: unknown[]): Promise<QueryResult> {
-    return (await this.opened()).query(sql, values);
+    const pool = await this.opened();
+    return new Promise((resolve, reject) => {
+      this.queries.add(reject);
+      pool
+        .query(sql, values)
+        .finally(() => this.queries.delete(reject))
+        .then(resolve, reject);
+    });
   }
 
   /** Begins to receive notifications, except behind a pooler that would lose them. */
@@ -156,6 +167,7 @@ export class PostgresPool extends EventEmitter {
     };
     try {
       const { isByTransaction, clients } = await detectPooling(connect, this.config.max!);
+      if (isByTransaction) await requireTransactions(clients[0]!);
       await (migrate ? runMigrations : assertSchemaCompatibility)(clients[0]!, schema);
       if (isByTransaction) for (const client of clients) await this.checkSearchPath(client);
       this.keepsSession = !isByTransaction;
@@ -194,7 +206,7 @@ export class PostgresPool extends EventEmitter {
       clients: this.clients,
       // Not as a startup parameter: PgBouncer rejects or ignores it.
       prepare: async (client) => {
-        if (this.ended) throw new Error('the connections to PostgreSQL are closed');
+        if (this.ended) throw new Error(CLOSED);
         if (this.keepsSession) await client.query(`SET search_path TO ${quoteSchemaName(this.settings.schema)}`);
       },
     };
@@ -206,6 +218,12 @@ export class PostgresPool extends EventEmitter {
 }
 
 const pools: PostgresPool[] = [];
+
+/** @throws PgBouncer's error in statement mode */
+async function requireTransactions(client: Client): Promise<void> {
+  await client.query('BEGIN');
+  await client.query('COMMIT');
+}
 
 /** Loaded only when needed, because users of Redis do not install it. */
 async function loadPg() {

@@ -16,13 +16,22 @@ describe('a store that can never be used', () => {
     ['no entry for the user', failed('no pg_hba.conf entry for host', '28000'), /pg_hba\.conf/],
     ['a wrong password', failed('WRONGPASS invalid username-password pair'), /this Redis rejects the user/],
     ['a node of a cluster', failed('MOVED 3999 127.0.0.1:6381'), /this Redis is a cluster/],
+    [
+      'a parameter that PgBouncer 1.20 rejects',
+      failed('unsupported startup parameter in options: statement_timeout', '08P01'),
+      /does not accept the connection parameter 'statement_timeout'/,
+    ],
     ['no driver', failed('Could not load the optional dependency "pg"'), /optional dependency "pg"/],
   ])('%s', (_, error, problem) => {
     expect(toConfigError(error, 'otp')?.problems).toEqual([expect.stringMatching(problem)]);
   });
 
   it('is not one that is away for a while', () => {
-    for (const error of [failed('connect ECONNREFUSED', 'ECONNREFUSED'), failed('the database starts', '57P03')]) {
+    for (const error of [
+      failed('connect ECONNREFUSED', 'ECONNREFUSED'),
+      failed('the database starts', '57P03'),
+      failed('query_wait_timeout', '08P01'),
+    ]) {
       expect(toConfigError(error, 'otp')).toBeUndefined();
       expect(isOffline(error)).toBe(true);
     }

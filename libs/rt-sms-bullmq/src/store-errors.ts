@@ -71,7 +71,9 @@ export function toConfigError(error: unknown, account: string): RtSmsConfigError
   else if (STARTUP_PARAMETER.test(message)) {
     const parameter = STARTUP_PARAMETER.exec(message)![1];
     what = `PgBouncer does not accept the connection parameter '${parameter}'; remove it from postgres (set it with ALTER ROLE), or list it in PgBouncer's ignore_startup_parameters, which ignores it`;
-  } else if (code === 'ERR_INVALID_URL')
+  } else if (message.includes('statement pooling mode'))
+    what = 'PgBouncer in statement mode is not supported; set pool_mode = session or transaction';
+  else if (code === 'ERR_INVALID_URL')
     what =
       'the URL of the store is invalid; percent-encode all characters of user and password except letters and digits';
   else if (name === 'UnsupportedPostgresVersionError')
