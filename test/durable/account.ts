@@ -1,4 +1,4 @@
-import { Module, type INestApplication, type Provider } from '@nestjs/common';
+import { Module, type INestApplication, type ModuleMetadata, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
@@ -30,6 +30,8 @@ export interface Setting {
   engine?: Partial<BullMqOptions>;
   options?: Partial<RtSmsOptions>;
   providers?: Provider[];
+  /** Further modules, such as another account. */
+  imports?: NonNullable<ModuleMetadata['imports']>;
 }
 
 /** A gateway whose statuses are set by the test. */
@@ -43,7 +45,7 @@ export async function gatewayOf(options: RtSmsSimulatorOptions = {}): Promise<Rt
 export async function run(
   gateway: RtSmsSimulator,
   store: Service['options'],
-  { engine, options, providers = [] }: Setting = {},
+  { engine, options, providers = [], imports = [] }: Setting = {},
 ): Promise<Running> {
   const { login, password, url } = gateway.options;
   @Module({
@@ -58,6 +60,7 @@ export async function run(
         engine: bullMq({ ...store, ...engine }),
         ...options,
       }),
+      ...imports,
     ],
     providers,
   })

@@ -69,7 +69,7 @@ export function describeStores(title: string, define: (kind: StoreKind) => void)
   describeWith({ Redis: redisServer, PostgreSQL: postgresBinaries }, title, define);
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -78,7 +78,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function until(what: string, test: () => Promise<unknown>): Promise<void> {
+export async function until(what: string, test: () => Promise<unknown>): Promise<void> {
   const giveUpAt = performance.now() + 45_000;
   for (;;) {
     try {
@@ -98,7 +98,7 @@ export function eventually(test: () => Promise<unknown>): Promise<void> {
   });
 }
 
-async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+export async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = once(child, 'exit');
   child.kill(signal);
@@ -167,18 +167,20 @@ async function dumpOf(client: Redis): Promise<string> {
   return String(await client.eval(DUMP, 0));
 }
 
+/** PostgreSQL and PgBouncer do not run as root; their packages have created a user for them. */
+export function postgresUser(): { uid?: number; gid?: number } {
+  if (!isRoot) return {};
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
+  return { uid: id('-u'), gid: id('-g') };
+}
+
 async function startPostgres(): Promise<Service> {
   const bin = required(postgresBinaries());
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-postgres-'));
   const data = join(folder, 'data');
   mkdirSync(data);
-  // PostgreSQL does not run as root; its package has created a user for it.
-  let owner: { uid?: number; gid?: number } = {};
-  if (isRoot) {
-    const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
-    owner = { uid: id('-u'), gid: id('-g') };
-    for (const path of [folder, data]) chownSync(path, owner.uid!, owner.gid!);
-  }
+  const owner = postgresUser();
+  if (owner.uid !== undefined) for (const path of [folder, data]) chownSync(path, owner.uid, owner.gid!);
   chmodSync(data, 0o700);
   const env = { ...process.env, LC_ALL: 'C.UTF-8', HOME: folder };
   const options = { ...owner, env, cwd: folder, stdio: 'ignore' } as const;
