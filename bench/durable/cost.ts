@@ -1,4 +1,6 @@
-// What a message costs its store, from enqueue() to the event of its final status: commits of PostgreSQL, commands of Redis.
+// What a message costs its store, from enqueue() to the event of its final status: statements of PostgreSQL, commands of Redis.
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { INestApplicationContext } from '@nestjs/common';
 import { EventEmitter2 } from '@nestjs/event-emitter';
@@ -10,58 +12,79 @@ import { messageOf, SECRET } from '../account.js';
 import { attempt, figure, inFlight, type Figure } from '../figures.js';
 import { account } from './setup.js';
 
-const COUNT = 2_000;
-const IN_FLIGHT = 20;
+const COUNT = 1_000;
+const IN_FLIGHT = 100;
 const CALLBACK_AFTER_MS = 100;
 
 /** Counts until the returned function is called. */
 type Counter = () => Promise<number>;
 
-/** Counts the commands that clients send; a script is one command. */
+/** Counts the commands that clients send, as Redis reports them. A script is one, and so is a transaction. */
 async function redisCounter(url: string): Promise<Counter> {
+  const { hostname, port } = new URL(url);
+  const monitor = connect(Number(port), hostname);
   const client = new Redis(url);
-  const monitor = await client.monitor();
   let count = 0;
-  let end!: () => void;
-  const ended = new Promise<void>((resolve) => (end = resolve));
-  monitor.on('monitor', (_time: string, [, text]: string[], source: string) => {
-    if (text === 'end of count') end();
-    else if (source !== 'lua') count++;
+  const lines = createInterface({ input: monitor });
+  const seen = (text: string) =>
+    new Promise<void>((resolve) => {
+      const look = (line: string) => {
+        if (!line.includes(text)) return;
+        lines.off('line', look);
+        resolve();
+      };
+      lines.on('line', look);
+    });
+  const started = seen('+OK');
+  monitor.write('MONITOR\r\n');
+  await started;
+  const inTransaction = new Set<string>();
+  lines.on('line', (line) => {
+    const [, client, command] = /^\+[\d.]+ \[\d+ (.+?)\] "(\w+)"/.exec(line) ?? [];
+    if (client === undefined || client === 'lua') return;
+    if (/^multi$/i.test(command!)) inTransaction.add(client);
+    else if (/^exec$/i.test(command!)) inTransaction.delete(client);
+    if (!inTransaction.has(client)) count++;
   });
   return async () => {
+    const ended = seen('end of count');
     await client.echo('end of count');
     await ended;
-    monitor.disconnect();
     client.disconnect();
+    monitor.destroy();
     return count;
   };
 }
 
-/** Counts the commits of the database, after all of its clients have ended: only then are their statistics complete. */
+/**
+ * Counts the statements that clients send to PostgreSQL. Each is a commit unless it is part of a transaction. The statistics of
+ * the database count more commits: one each time a connection that listens receives a notification.
+ */
 async function postgresCounter(url: string): Promise<Counter> {
   const other = Object.assign(new URL(url), { pathname: '/template1' });
   const client = new Client({ connectionString: other.href });
   await client.connect();
-  const commits = async () => {
-    for (;;) {
-      const { rows } = await client.query<{ clients: string }>(
-        `SELECT count(*) AS clients FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type = 'client backend'`,
-      );
-      if (Number(rows[0]!.clients) === 0) break;
-      await sleep(50);
-    }
-    await sleep(1_000);
-    const { rows } = await client.query<{ commits: string }>(
-      `SELECT xact_commit AS commits FROM pg_stat_database WHERE datname = 'postgres'`,
-    );
-    return Number(rows[0]!.commits);
-  };
-  const before = await commits();
+  await client.query('CREATE EXTENSION IF NOT EXISTS pg_stat_statements');
+  await client.query('SELECT pg_stat_statements_reset()');
   return async () => {
-    const after = await commits();
+    const { rows } = await client.query<{ calls: string }>(
+      `SELECT sum(calls) AS calls FROM pg_stat_statements JOIN pg_database ON dbid = oid
+       WHERE datname = 'postgres' AND toplevel`,
+    );
     await client.end();
-    return after - before;
+    return Number(rows[0]!.calls);
   };
+}
+
+/** Restarts PostgreSQL with its module that counts statements. */
+async function withStatements(store: Service): Promise<void> {
+  if (!('postgres' in store.options)) return;
+  const client = new Client(store.options.postgres);
+  await client.connect();
+  await client.query("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'");
+  await client.end();
+  await store.kill();
+  await store.restart();
 }
 
 const counterOf = ({ options }: Service): Promise<Counter> =>
@@ -78,7 +101,7 @@ async function spent(store: Service, work: (app: INestApplicationContext) => Pro
   return { count: await count(), ms };
 }
 
-/** Sends messages, 20 at a time, and receives a callback about each one. */
+/** Sends messages, 100 at a time, and receives a callback about each one. */
 async function deliver(app: INestApplicationContext, named: boolean): Promise<void> {
   const sms = app.get(RtSmsService);
   const emitter = app.get(EventEmitter2);
@@ -110,7 +133,8 @@ async function costOf(store: Service, named: boolean): Promise<number> {
 
 export async function cost(store: Service): Promise<Figure[]> {
   const { kind } = store;
-  const unit = kind === 'Redis' ? 'commands' : 'commits';
+  await withStatements(store);
+  const unit = kind === 'Redis' ? 'commands' : 'statements';
   const what = `${kind}: ${unit} a message, enqueue() → final status by callback`;
   return [
     figure(what, await attempt(() => costOf(store, false)), { bar: { atMost: 7 } }),
