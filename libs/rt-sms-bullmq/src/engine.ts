@@ -13,8 +13,6 @@ import { UnknownQueue } from './unknown-queue.js';
 
 /** Milliseconds for which a shutdown waits for connections that are being opened. */
 const CONNECTING_MS = 1_000;
-/** Milliseconds for which a shutdown waits for jobs: a store that does not answer would hold them for ever. */
-const STOP_MS = 15_000;
 
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
@@ -68,8 +66,7 @@ export class BullMqEngine implements SmsEngine {
     this.sweep.stop();
     this.producer.stop();
     await within(CONNECTING_MS, this.opening ?? Promise.resolve()).catch(() => undefined);
-    const stopping = Promise.all(this.workers.map((worker) => worker.stop()));
-    await within(STOP_MS, stopping).catch(() => undefined);
+    await Promise.all(this.workers.map((worker) => worker.stop()));
   }
 
   close(): Promise<void> {
