@@ -63,8 +63,15 @@ export interface UnknownData {
 export const isSettled = ({ delivery }: CheckData): boolean =>
   delivery !== undefined && finalOf(delivery) !== undefined;
 
-export const readRef = ({ ref }: { ref?: string | undefined }): string | undefined =>
-  ref === undefined ? undefined : (JSON.parse(ref) as string);
+/** Reads a stored reference. `undefined` if there is none, or another one than the engine writes. */
+export function readRef({ ref }: { ref?: unknown }): string | undefined {
+  try {
+    const value: unknown = typeof ref === 'string' ? JSON.parse(ref) : undefined;
+    return typeof value === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The storable part of a report. The answer to a status request also holds number and text, which must not be stored. */
 export const pickReport = ({

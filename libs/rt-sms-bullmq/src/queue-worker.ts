@@ -3,7 +3,8 @@ import type { JobWorker, StoredJob } from './jobs.js';
 import { jobError } from './store-errors.js';
 import { within } from './store-requests.js';
 import type { Pace } from './workers.js';
-import type { QueueName, Store } from './store.js';
+import type { Store } from './store.js';
+import type { QueueName } from './store-queues.js';
 
 /** Milliseconds that active jobs may still take when their worker stops: the time of the event handlers, and the last writes. */
 export const GRACE_MS = 13_000;

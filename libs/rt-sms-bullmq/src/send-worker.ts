@@ -15,6 +15,7 @@ import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
 import { QueueWorker } from './queue-worker.js';
+import { emitOutcome, isOutcome } from './send-outcome.js';
 import { SendPermits } from './send-permits.js';
 import { keepFor, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
@@ -39,12 +40,6 @@ interface Lease {
   version?: number;
   /** How often the store had been found emptied when the job was taken. */
   emptied: number;
-}
-
-interface Outcome {
-  job: StoredJob<SendData>;
-  data: SendData;
-  error: RtSmsError | undefined;
 }
 
 /**
@@ -98,7 +93,7 @@ export class SendWorker extends QueueWorker<SendData> {
   private async send(lease: Lease): Promise<string> {
     const { job, token } = lease;
     const { data } = job;
-    if (data.state !== undefined) return this.reannounce(lease);
+    if (data.state !== undefined) return isOutcome(data) ? this.reannounce(lease) : this.refuseForeign(lease);
     if (data.sendStartedAt !== undefined) return this.recoverAbandoned(lease);
     // A worker takes what is due by its own clock.
     if (data.notBefore !== undefined && data.notBefore > this.store.clock.now() + EARLY_MS)
@@ -233,24 +228,11 @@ export class SendWorker extends QueueWorker<SendData> {
 
   private async announce(lease: Lease, error: RtSmsError | undefined): Promise<string> {
     const { data } = lease.job;
-    const succeeded = await this.emit({ job: lease.job, data, error });
+    const succeeded = await this.handled(emitOutcome(this.host.emit, { id: idOf(lease.job.id!), data, error }));
     const failures = (data.failures ?? 0) + 1;
     if (succeeded || failures > MAX_HANDLER_FAILURES) return data.state!;
     await this.persist(lease, { ...data, failures });
     return this.later(lease, nextHandlerCall(failures, this.store.clock.now()));
-  }
-
-  private emit({ job, data, error }: Outcome): Promise<boolean> {
-    const { emit } = this.host;
-    const id = idOf(job.id!);
-    const ref = readRef(data);
-    let handlers: Promise<boolean>;
-    if (data.state === 'accepted') handlers = emit.accepted(id, data.uid!, ref);
-    else if (data.state === 'refused') handlers = emit.refused(id, error!, ref);
-    else if (data.state === 'unknown') handlers = emit.outcomeUnknown(id, error!, ref);
-    else if (data.state === 'expired') handlers = emit.expired(id, ref);
-    else handlers = emit.cancelled(id, ref);
-    return this.handled(handlers);
   }
 
   /**
@@ -260,7 +242,7 @@ export class SendWorker extends QueueWorker<SendData> {
   private async onLeaseLost(lease: Lease, data: SendData, error: RtSmsError | undefined): Promise<string> {
     const now = await this.store.retryUntilStored(() => this.store.send.getJob(lease.job.id!));
     if (!now && (await this.store.isEmptiedSince(lease.emptied))) {
-      await this.emit({ job: lease.job, data, error });
+      await this.handled(emitOutcome(this.host.emit, { id: idOf(lease.job.id!), data, error }));
       return data.state!;
     }
     if (now && data.state === 'accepted') {

@@ -1,35 +1,25 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  createRedisBackend,
-  Queue,
-  type BackendFactory,
-  type IQueueBackend,
-  type RedisClient,
-  type WorkerOptions,
-} from 'bullmq';
+import { createRedisBackend, type WorkerOptions } from 'bullmq';
 import type { EngineHost, RtSmsConfigError } from 'nestjs-rt-sms';
 import type { CheckData, UnknownData } from './check-data.js';
 import type { SendData } from './job-data.js';
-import { JOB, type JobWorker, type Processor, type StoredQueue } from './jobs.js';
-import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
+import type { JobWorker, Processor, StoredQueue } from './jobs.js';
 import { MessageSeal } from './message-seal.js';
-import { probeSchema } from './schema-probe.js';
-import { StoreClock } from './store-clock.js';
-import { StoreIdentity, type IdentityData } from './store-identity.js';
 import type { StoreOperations } from './operations.js';
-import { postgresOperations } from './postgres-operations.js';
-import { redisOperations } from './redis-operations.js';
+import { connectionOptions, queueName, type ResolvedBullMqOptions } from './options.js';
 import { sharedPostgresBackend } from './postgres-connections.js';
+import { StoreClock } from './store-clock.js';
+import { isMissing, reason, toConfigError } from './store-errors.js';
+import { StoreIdentity } from './store-identity.js';
+import {
+  openQueues,
+  type Connected,
+  type QueueName,
+  type StoreBackendFactory,
+  type StoreQueues,
+} from './store-queues.js';
 import { guardRequest, within, type StoreRequest } from './store-requests.js';
 import { EngineWorker, PacedWorker, type Pace } from './workers.js';
-import {
-  evictionPolicyProblem,
-  isMissing,
-  layoutProblem,
-  reason,
-  StoreUnusableError,
-  toConfigError,
-} from './store-errors.js';
 
 /** Milliseconds for which the start of the application waits for the store. */
 const START_MS = 5_000;
@@ -40,18 +30,6 @@ const PAUSE_MS = 500;
 const LOOK_MS = 5_000;
 /** Minimum interval in milliseconds between two warnings about the store. */
 const WARNING_MS = 30_000;
-/** BullMQ writes events that the engine does not read. */
-const EVENTS = { events: { maxLen: 1_000 } };
-
-/** Keys of `rtSmsQueueNames`. */
-export type QueueName = keyof ReturnType<typeof rtSmsQueueNames>;
-
-/** The connections of a queue or a worker. */
-interface Connected {
-  close(): Promise<void>;
-  disconnect(): Promise<void>;
-}
-
 /**
  * The queues and workers of an account in Redis or PostgreSQL. Connections are restored automatically, even if the store was
  * down at the start.
@@ -63,18 +41,15 @@ export class Store {
   emptied = 0;
   /** `ready` with the time limit of the start. Later callers do not wait for a store that is down. */
   private readonly reached: Promise<void>;
-  private isReady = false;
-  private allOperations: Record<QueueName, StoreOperations> | undefined;
-  private queues: [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] | undefined;
+  private queues: StoreQueues | undefined;
   private messageSeal: MessageSeal | undefined;
   private identity: StoreIdentity | undefined;
   private watch: NodeJS.Timeout | undefined;
   private unusable: RtSmsConfigError | undefined;
-  private isVolatile = false;
   private closed = false;
   private readonly connections = new Set<Connected>();
   private warnedAt = -Infinity;
-  private readonly factory: BackendFactory<IQueueBackend, object>;
+  private readonly factory: StoreBackendFactory;
   readonly isRedis: boolean;
   readonly clock: StoreClock;
 
@@ -97,15 +72,15 @@ export class Store {
   }
 
   get send(): StoredQueue<SendData> {
-    return this.opened()[0];
+    return this.opened().send;
   }
 
   get check(): StoredQueue<CheckData> {
-    return this.opened()[1];
+    return this.opened().check;
   }
 
   get unknown(): StoredQueue<UnknownData> {
-    return this.opened()[2];
+    return this.opened().unknown;
   }
 
   /** Compares the clocks, and looks for the mark of the store. */
@@ -139,7 +114,7 @@ export class Store {
 
   /** Runs a request that a caller waits for, see `guardRequest`. `count` is the number of messages. */
   guard<T>(request: StoreRequest, work: () => Promise<T>, count = 1): Promise<T> {
-    const reached = this.isReady ? undefined : this.reached;
+    const reached = this.queues ? undefined : this.reached;
     return guardRequest(request, work, { account: this.account, reached, count });
   }
 
@@ -158,8 +133,7 @@ export class Store {
 
   /** Operations on a queue that BullMQ does not offer. */
   operations(queue: QueueName): StoreOperations {
-    this.opened();
-    return this.allOperations![queue];
+    return this.opened().operations[queue];
   }
 
   /** Removes the jobs of a queue that were completed before `at`, a Unix time in milliseconds. */
@@ -247,62 +221,38 @@ export class Store {
     );
   }
 
-  private opened(): [StoredQueue<SendData>, StoredQueue<CheckData>, StoredQueue<UnknownData>] {
-    if (!this.queues || !this.isReady) throw new Error('The store of the queue is not reached yet');
+  private opened(): StoreQueues {
+    if (!this.queues) throw new Error('The store of the queue is not reached yet');
     return this.queues;
   }
 
   private async open(): Promise<void> {
     while (!this.closed) {
-      const make = <T>(name: QueueName | 'store', factory: typeof this.factory): StoredQueue<T> => {
-        const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
-          queueName(this.account, name),
-          // The lock duration is for the job of `probeSchema`.
-          {
-            ...connectionOptions(this.options, 'producer'),
-            streams: EVENTS,
-            ...({ lockDuration: this.options.lockDurationMs } as object),
-          },
-          factory,
-        );
-        this.connections.add(made);
-        return made;
-      };
-      const first = make<SendData>('send', this.factory);
-      const queues: StoredQueue<unknown>[] = [first];
+      const made: Connected[] = [];
       try {
-        await this.connected(first);
-        const backend = first.getBackend();
-        // The other queues share the connections of the first one.
-        const second = make<CheckData>('check', (name) => backend.forQueue(name));
-        const third = make<UnknownData>('unknown', (name) => backend.forQueue(name));
-        const marks = make<IdentityData>('store', (name) => backend.forQueue(name));
-        queues.push(second, third, marks);
-        const steps = (jobs: Queue, others: Queue) =>
-          this.isRedis
-            ? redisOperations(jobs.getBackend(), jobs.toKey(''), others.toKey(''), () => this.clock.now())
-            : postgresOperations(backend, jobs.name, others.name, () => this.clock.now());
-        const wrong = await probeSchema(`${this.name('send')}-probe`, backend, (probe) => steps(probe, probe), JOB);
-        if (wrong !== undefined) throw new StoreUnusableError(layoutProblem(wrong));
-        const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, second as Queue);
-        this.allOperations = { send: own(first), check: own(second), unknown: own(third) };
-        for (const queue of [second, third, marks]) {
-          queue.on('error', this.warnThrottled);
-          await queue.waitUntilReady();
-        }
-        await this.clock.measure(() => this.allOperations!.send.now());
-        this.identity = await StoreIdentity.open(marks, () => this.onEmptied());
-        this.watch = setInterval(() => void this.look().catch(this.warnThrottled), LOOK_MS).unref();
+        const queues = await openQueues({
+          account: this.account,
+          options: this.options,
+          factory: this.factory,
+          now: () => this.clock.now(),
+          onError: this.warnThrottled,
+          onMade: (queue) => {
+            made.push(queue);
+            this.connections.add(queue);
+          },
+        });
+        await this.clock.measure(() => queues.operations.send.now());
+        this.identity = await StoreIdentity.open(queues.marks, () => this.onEmptied());
         this.messageSeal = new MessageSeal(this.account, this.options.keys, this.identity.key);
-        this.queues = [first, second, third];
-        this.isReady = true;
-        if (this.isVolatile)
+        this.queues = queues;
+        this.watch = setInterval(() => void this.look().catch(this.warnThrottled), LOOK_MS).unref();
+        if (queues.isVolatile)
           this.logger.warn(
             'This Redis has AOF disabled: if it crashes, queued messages are lost. Fix: set appendonly yes',
           );
         return;
       } catch (error) {
-        const gone = Promise.all(queues.map((queue) => this.discard(queue)));
+        const gone = Promise.all(made.map((queue) => this.discard(queue)));
         this.unusable = toConfigError(error, this.account);
         if (this.unusable) {
           await gone;
@@ -313,21 +263,5 @@ export class Store {
       }
     }
     throw new Error('the application is shutting down');
-  }
-
-  private async connected(queue: StoredQueue<SendData>): Promise<void> {
-    let refused: (error: unknown) => void;
-    const refusal = new Promise<never>((_, reject) => (refused = reject));
-    queue.on('error', (error) => {
-      this.warnThrottled(error);
-      if (toConfigError(error, this.account)) refused(error);
-    });
-    await Promise.race([queue.waitUntilReady(), refusal]);
-    if (!this.isRedis) return;
-    const client = await (queue.getBackend() as unknown as { client: Promise<RedisClient> }).client;
-    const info = await client.info();
-    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-    if (policy !== undefined && policy !== 'noeviction') throw new StoreUnusableError(evictionPolicyProblem(policy));
-    this.isVolatile = /^aof_enabled:0/m.test(info);
   }
 }

@@ -1,5 +1,6 @@
 import type { StoreClock } from './store-clock.js';
-import type { QueueName, Store } from './store.js';
+import type { Store } from './store.js';
+import type { QueueName } from './store-queues.js';
 
 /** Less than an hour, so that a sweep ends within the hour that docs/security.md promises. */
 const LONGEST_PAUSE_MS = 50 * 60_000;
