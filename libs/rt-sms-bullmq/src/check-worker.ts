@@ -1,11 +1,10 @@
-import { RtSmsNotFoundError, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
+import { RtSmsNotFoundError, RtSmsValidationError, type EngineHost, type RtSmsStatusEvent } from 'nestjs-rt-sms';
 import {
   applyReport,
   finalOf,
   gaveUp,
   HINT_PAUSE_MS,
   ignoredDuplicate,
-  readUid,
   redact,
   statusEvent,
 } from 'nestjs-rt-sms/engine';
@@ -60,12 +59,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
   protected async run(job: StoredJob<CheckData>, token: string): Promise<string> {
     const run: Run = { job, token, uid: uidOf(job.id!), data: { ...job.data } };
     const { data } = run;
-    if (readUid(run.uid) !== run.uid || !isCheckData(data)) {
-      this.host.logger.error(
-        `Dropped a check job that this module did not write (${redact(run.uid)}). Fix: see who can write to the store of the queue`,
-      );
-      return 'invalid';
-    }
+    if (!isCheckData(data)) return this.drop(run);
     const { logs } = await this.store.check.getJobLogs(job.id!, data.inboxRead ?? 0);
     const inbox = logs.map(readEntry);
     applySent(data, inbox);
@@ -133,6 +127,11 @@ export class CheckWorker extends QueueWorker<CheckData> {
     } catch (error) {
       isMissing = error instanceof RtSmsNotFoundError;
       this.host.logger.debug(`Status of ${redact(uid)}: ${reason(error)}`);
+      if (error instanceof RtSmsValidationError) {
+        this.drop(run);
+        data.closed = true;
+        return;
+      }
       if (cause === 'confirmation' && !isMissing) await this.postpone(job, token, this.store.clock.now() + RETRY_MS);
     }
     // Outside the `try`: an error of the store must not be taken for a failed poll.
@@ -144,6 +143,14 @@ export class CheckWorker extends QueueWorker<CheckData> {
     if (isScheduled) data.step = (data.step ?? 0) + 1;
     if (isScheduled || this.store.clock.now() >= data.dueAt)
       data.dueAt = Math.round(this.jobs.schedule.next(data.sentAt, data.step ?? 0, this.store.clock.now()));
+  }
+
+  /** Ends a job that the engine did not write. */
+  private drop({ uid }: Run): string {
+    this.host.logger.error(
+      `Dropped a check job that this module did not write (${redact(uid)}). Fix: see who can write to the store of the queue`,
+    );
+    return 'invalid';
   }
 
   private async giveUp(run: Run, isLost: boolean): Promise<void> {

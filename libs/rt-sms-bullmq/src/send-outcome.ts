@@ -1,5 +1,4 @@
 import type { EngineEvents, RtSmsError } from 'nestjs-rt-sms';
-import { readUid } from 'nestjs-rt-sms/engine';
 import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 
@@ -30,5 +29,5 @@ export function emitOutcome(emit: EngineEvents, { id, data, error }: Outcome): P
 /** True if the engine can have stored this outcome. */
 export const isOutcome = ({ state, uid, sentAt }: SendData): boolean =>
   state === 'accepted'
-    ? readUid(uid) === uid && Number.isFinite(sentAt)
+    ? typeof uid === 'string' && Number.isFinite(sentAt)
     : ['refused', 'unknown', 'expired', 'cancelled'].includes(state!);

@@ -18,8 +18,10 @@ import { GatewayClient } from './gateway/gateway-client.js';
 import type { Transport } from './gateway/transport.js';
 import { isObject } from './options/option-rules.js';
 import { TRACKING, type ResolvedOptions } from './options/resolve-options.js';
+import { checkMessage } from './message/sms-message.js';
+import { readUid } from './message/status.js';
 import { messageOf, redact } from './redact.js';
-import { RtSmsAuthError, RtSmsConfigError, type RtSmsError } from './rt-sms.errors.js';
+import { RtSmsAuthError, RtSmsConfigError, RtSmsValidationError, type RtSmsError } from './rt-sms.errors.js';
 import { AccountHealth } from './rt-sms.health.js';
 import { Telemetry } from './telemetry.js';
 
@@ -167,8 +169,17 @@ export class RtSmsAccount {
       logger: this.logger,
       breaker: this.breaker,
       acquirePermit: (go) => this.gateway.acquirePermit(go),
-      send: (message, limits) => this.gateway.send(message, limits),
-      status: (uid) => this.gateway.status(uid),
+      // An engine may have read the message from a store that others can write to.
+      send: async (message, limits) => {
+        const checked = checkMessage({ ...message, msisdn: `+${message.msisdn}` });
+        if (!('problems' in checked)) return this.gateway.send(checked, limits);
+        limits.permit?.release();
+        throw new RtSmsValidationError(checked.problems, { account: this.name });
+      },
+      status: async (uid) => {
+        if (readUid(uid) === uid) return this.gateway.status(uid);
+        throw new RtSmsValidationError(['not a uid of the gateway'], { operation: 'status', account: this.name });
+      },
       traceJob: (work) => this.telemetry.active?.job(work) ?? work(),
       trackSend: (work) => this.pendingSends.track(work),
       follow: (uid, ref) => void this.tracker.follow(uid, { ref }),

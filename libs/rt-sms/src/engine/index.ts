@@ -23,7 +23,6 @@ export {
 } from '../delivery/engine.js';
 export { HINT_PAUSE_MS, parallelPolls, PollSchedule } from '../delivery/poll-schedule.js';
 export { afterFailedSend, queueBackoffMs } from '../delivery/queue-retry.js';
-export { checkMessage } from '../message/sms-message.js';
-export { isFinal, readUid } from '../message/status.js';
+export { isFinal } from '../message/status.js';
 export { messageOf, redact, safeCause } from '../redact.js';
 export { fromStored, toStored, type StoredError } from '../stored-error.js';
