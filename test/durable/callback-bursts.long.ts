@@ -36,7 +36,7 @@ describeStores('many callbacks at once, on %s', (kind) => {
     const call = (id: string) => sms.handleCallback({ id, status: 'delivered' }, { secret: SECRET });
     const answers = await Promise.allSettled(uids.map(call));
     const failed = answers.filter((answer) => answer.status === 'rejected').map(({ reason }) => String(reason));
-    expect(failed).toEqual([]);
+    expect([...new Set(failed)]).toEqual([]);
     if (writes) expect((await writes()) - before!).toBeLessThan(COUNT / 4);
 
     const worker = await run(gateway, store.options, { engine: { role: 'worker', concurrency: 20 } });
