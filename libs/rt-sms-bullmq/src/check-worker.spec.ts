@@ -14,7 +14,7 @@ async function worker() {
     work: async (_: string, given: Processor<CheckData>) => void (processor = given),
     options: { concurrency: 10, handlerTimeoutMs: 60_000 },
     clock: { now: () => Date.now(), isUsable: true },
-    check: { getJobLogs: async () => ({ logs: [], count: 0 }) },
+    operations: () => ({ inbox: async () => ({ rows: [], isAnnouncing: false }) }),
   };
   const host = { options: { account: 'default', tracking: {} }, logger: { debug: jest.fn(), warn: jest.fn() }, emit };
   const jobs = { keepMs: HOUR_MS, schedule: new PollSchedule({ schedule: [1_000], maxAgeMs: HOUR_MS }) };

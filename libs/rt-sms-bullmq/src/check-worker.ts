@@ -60,12 +60,10 @@ export class CheckWorker extends QueueWorker<CheckData> {
     const run: Run = { job, token, uid: uidOf(job.id!), data: { ...job.data } };
     const { data } = run;
     if (!isCheckData(data)) return this.drop(run);
-    const { logs } = await this.store.check.getJobLogs(job.id!, data.inboxRead ?? 0);
-    const inbox = logs.map(readEntry);
-    applySent(data, inbox);
-    if (await this.isAwaitingAccept(data)) {
-      const ageMs = this.store.clock.now() - data.sentAt;
-      return this.postpone(job, token, this.store.clock.now() + Math.max(FIRST_ACCEPT_WAIT_MS, ageMs / 10));
+    const inbox = await this.readInbox(run);
+    if (inbox === 'announcing') {
+      const now = this.store.clock.now();
+      return this.postpone(job, token, now + Math.max(FIRST_ACCEPT_WAIT_MS, (now - data.sentAt) / 10));
     }
     delete data.awaitingAccept;
     delete data.sendJobId;
@@ -91,12 +89,19 @@ export class CheckWorker extends QueueWorker<CheckData> {
     return finalOf(data.delivery ?? {})?.status ?? 'unresolved';
   }
 
-  /** True while `accepted` is still to be announced, because it comes before any status. */
-  private async isAwaitingAccept({ awaitingAccept, sendJobId, sentAt }: CheckData): Promise<boolean> {
-    if (!awaitingAccept || sendJobId === undefined || this.store.clock.now() - sentAt > MAX_ACCEPT_WAIT_MS)
-      return false;
-    const sent = await this.store.send.getJob(sendJobId);
-    return sent !== undefined && sent.finishedOn === undefined && !sent.data.failures;
+  /** Reads what has arrived; `announcing` while `accepted` is still to be announced, because it comes before any status. */
+  private async readInbox({ job, data }: Run): Promise<(InboxEntry | undefined)[] | 'announcing'> {
+    const awaited = () =>
+      data.awaitingAccept && this.store.clock.now() - data.sentAt <= MAX_ACCEPT_WAIT_MS ? data.sendJobId : undefined;
+    const read = (sendJobId: string | undefined) =>
+      this.store.operations('send').inbox(job.id!, data.inboxRead ?? 0, sendJobId);
+    const before = awaited();
+    const { rows, isAnnouncing } = await read(before);
+    const inbox = rows.map(readEntry);
+    applySent(data, inbox);
+    const now = awaited();
+    const isAwaited = now === before ? isAnnouncing : (await read(now)).isAnnouncing;
+    return isAwaited ? 'announcing' : inbox;
   }
 
   /** Polls the gateway and applies its answer to `run.data`. @throws DelayedError if the job was postponed */

@@ -41,6 +41,12 @@ export interface Note {
   row?: string | undefined;
 }
 
+export interface Inbox {
+  rows: string[];
+  /** True while the send job has not announced its outcome for the first time. */
+  isAnnouncing: boolean;
+}
+
 export type Noted = 'missing' | 'runs' | 'notDelayed';
 
 export interface StoreOperations {
@@ -48,6 +54,11 @@ export interface StoreOperations {
   lookUp(jobIds: string[]): Promise<(KnownJob | undefined)[]>;
   /** Appends the rows to the logs of delayed jobs and runs these now, all with one request. */
   note(notes: Note[]): Promise<Noted[]>;
+  /**
+   * Reads the log of a check job from a row on, and looks at the send job of its message, with one request. For the operations
+   * of the send queue.
+   */
+  inbox(checkJobId: string, from: number, sendJobId: string | undefined): Promise<Inbox>;
   /** The clock of the store: Unix time in milliseconds. */
   now(): Promise<number>;
   /**

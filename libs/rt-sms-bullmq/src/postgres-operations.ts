@@ -1,5 +1,12 @@
 import type { IQueueBackend } from 'bullmq';
-import { NOTED, REMOVE_AT_ONCE, type FencedUpdate, type StoreOperations, type UpdateResult } from './operations.js';
+import {
+  NOTED,
+  REMOVE_AT_ONCE,
+  type FencedUpdate,
+  type Inbox,
+  type StoreOperations,
+  type UpdateResult,
+} from './operations.js';
 import { WriteBatcher } from './write-batcher.js';
 
 interface PostgresBackend {
@@ -9,6 +16,10 @@ interface PostgresBackend {
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
   AND data->'state' IS NULL AND data->'sendStartedAt' IS NULL RETURNING id`;
+const INBOX_SQL = `SELECT
+  ARRAY(SELECT row FROM job_log WHERE queue = $2 AND job_id = $3 ORDER BY idx OFFSET $4) AS rows,
+  EXISTS (SELECT 1 FROM job WHERE queue = $1 AND id = $5 AND finished_at_ms IS NULL AND data->'failures' IS NULL)
+    AS "isAnnouncing"`;
 const NOW_SQL = 'SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now';
 /** Created when it is needed first, in the schema of BullMQ. */
 const CREATE_RATE_SQL =
@@ -106,6 +117,10 @@ export function postgresOperations(
     writeOne,
   );
   return {
+    inbox: async (checkJobId, from, sendJobId) => {
+      const { rows } = await query(INBOX_SQL, [jobs, checks, checkJobId, from, sendJobId ?? null]);
+      return rows[0] as unknown as Inbox;
+    },
     now: async () => Number((await query(NOW_SQL, [])).rows[0]!.now),
     reserve: async (forMs) => Number((await reserve(forMs)).rows[0]!.waitMs),
     lookUp: async (jobIds) => {

@@ -37,6 +37,11 @@ const NOTE_LUA = `
     done[#done + 1] = code
   end
   return done`;
+const INBOX_LUA = `
+  local rows = redis.call('LRANGE', KEYS[2] .. ARGV[1] .. ':logs', ARGV[2], -1)
+  if ARGV[3] == '' then return { rows, 0 } end
+  local data, finishedOn = unpack(redis.call('HMGET', KEYS[1] .. ARGV[3], 'data', 'finishedOn'))
+  return { rows, data and not finishedOn and not cjson.decode(data).failures and 1 or 0 }`;
 const NOW_LUA = `local now = redis.call('TIME') return now[1] .. string.format('%06d', now[2])`;
 /** The key holds the time in milliseconds up to which the rate is reserved. */
 const RESERVE_LUA = `
@@ -88,6 +93,7 @@ export function redisOperations(
   const defined = (backend as unknown as RedisBackend).client.then((client) => {
     client.defineCommand('rtSmsReplaceUnsent', { numberOfKeys: 2, lua: REPLACE_UNSENT_LUA });
     client.defineCommand('rtSmsLookUp', { numberOfKeys: 1, lua: LOOK_UP_LUA });
+    client.defineCommand('rtSmsInbox', { numberOfKeys: 2, lua: INBOX_LUA });
     client.defineCommand('rtSmsNow', { numberOfKeys: 0, lua: NOW_LUA });
     client.defineCommand('rtSmsReserve', { numberOfKeys: 1, lua: RESERVE_LUA });
     client.defineCommand('rtSmsNote', { numberOfKeys: 1, lua: NOTE_LUA });
@@ -107,6 +113,11 @@ export function redisOperations(
   };
   const batcher = new WriteBatcher<FencedUpdate, UpdateResult>(write, async (one) => (await write([one]))[0]!);
   return {
+    inbox: async (checkJobId, from, sendJobId = '') => {
+      const args = [jobs, checks, checkJobId, from, sendJobId];
+      const [rows, isAnnouncing] = (await (await defined).runCommand('rtSmsInbox', args)) as [string[], number];
+      return { rows, isAnnouncing: isAnnouncing === 1 };
+    },
     now: async () => Number(await (await defined).runCommand('rtSmsNow', [])) / 1_000,
     reserve: async (forMs) => Number(await (await defined).runCommand('rtSmsReserve', [`${jobs}rate`, forMs])),
     lookUp: async (jobIds) => {

@@ -52,7 +52,9 @@ export async function probeSchema(
     await own.removeCompleted(0);
     const noted = await own.note([{ jobId: 'b', row: 'one' }, { jobId: 'x', row: 'two' }, { jobId: 'a' }]);
     if (!isDeepStrictEqual(noted, ['runs', 'missing', 'notDelayed'])) return 'a delayed job is not found';
-    if ((await queue.getJobLogs('b')).logs.join() !== 'one') return 'the log of a job is stored elsewhere';
+    const { rows, isAnnouncing } = await own.inbox('b', 0, 'a');
+    const { logs } = await queue.getJobLogs('b');
+    if (!isAnnouncing || rows.join() !== 'one' || logs.join() !== 'one') return 'the log of a job is stored elsewhere';
     return (await take())[1] === 'b' ? undefined : 'a delayed job does not start';
   } finally {
     await queue.obliterate({ force: true }).catch(() => undefined);
