@@ -17,12 +17,11 @@ function reachable(files, next) {
   for (const file of reached) for (const other of next(file)) reached.add(other);
   return [...reached];
 }
-
 const { exports, bin = {} } = JSON.parse(read('package.json'));
 const entries = Object.values(exports).flatMap((entry) => (entry.import ? [nameOf(entry.import.default)] : []));
 const programs = Object.values(bin).map(nameOf);
-const readable = { charset: 'utf8', lineLimit: 120, sourcemap: true, sourcesContent: false };
-const common = { ...readable, platform: 'node', target: 'node20', logLevel: 'warning', metafile: true };
+const readable = { charset: 'utf8', lineLimit: 120, sourcemap: true, sourcesContent: false, logLevel: 'warning' };
+const common = { ...readable, platform: 'node', target: 'node20', metafile: true };
 for (const format of ['esm', 'cjs']) rmSync(`dist/${format}`, { recursive: true, force: true });
 
 const esm = await build({
@@ -48,7 +47,7 @@ const supported = { 'dynamic-import': false };
 const cjs = await build({ ...common, entryPoints, outbase: 'dist/esm', outdir: 'dist/cjs', format: 'cjs', supported });
 writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n');
 
-// A source map of lines is enough for stack traces, and a fifth of the size of one with all columns. Tabs take half of two spaces.
+// A source map of the lines with code is enough for stack traces. Tabs take half of two spaces.
 const minified = (code) => transformSync(code, { minify: true }).code;
 for (const file of Object.keys({ ...outputs, ...cjs.metafile.outputs })) {
   const text = read(file);
@@ -56,8 +55,9 @@ for (const file of Object.keys({ ...outputs, ...cjs.metafile.outputs })) {
     // Not in a file with an indented template literal, whose text would change.
     if (minified(text) === minified(withTabs(text, 2))) writeFileSync(file, withTabs(text, 2));
   } else {
-    const map = JSON.parse(text);
-    const lines = decode(map.mappings).map((line) => line.slice(0, 1).map(([, ...place]) => [0, ...place.slice(0, 3)]));
+    const [map, code] = [JSON.parse(text), read(file.slice(0, -4)).split('\n')];
+    const first = ([segment]) => (segment ? [[0, ...segment.slice(1, 4)]] : []);
+    const lines = decode(map.mappings).map((line, at) => (/^[\s)\]};,]*$/.test(code[at]) ? [] : first(line)));
     writeFileSync(file, JSON.stringify({ ...map, names: [], mappings: encode(lines) }));
   }
 }
