@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import type { Queue } from 'bullmq';
 import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
+import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run } from './account.js';
@@ -28,6 +29,24 @@ describe.each(STORES)('deletion on %s', (kind) => {
     if (!queues.has(name)) atEnd(() => queue.close());
     queues.set(name, queue);
     return queue;
+  }
+
+  /** Makes all finished jobs older, as if the clock of the store had gone on. */
+  async function makeOlder(ms: number): Promise<void> {
+    if ('postgres' in store.options) {
+      const client = new Client(store.options.postgres);
+      await client.connect();
+      await client.query('UPDATE bullmq.job SET finished_at_ms = finished_at_ms - $1', [ms]);
+      await client.end();
+      return;
+    }
+    const client = new Redis(store.options.connection);
+    for (const name of Object.values(rtSmsQueueNames()))
+      for (const job of await (await queueOf(name)).getJobs(['completed'])) {
+        await client.zincrby(`bull:${name}:completed`, -ms, job.id!);
+        await client.hincrby(`bull:${name}:${job.id}`, 'finishedOn', -ms);
+      }
+    client.disconnect();
   }
 
   /** Ids of the finished jobs in each queue. */
@@ -98,9 +117,7 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await settle(first, 'left');
     await first.app.close();
     // The intervals are so long that only the sweep at the start can remove anything.
-    const { now } = Date;
-    const days = jest.spyOn(Date, 'now').mockImplementation(() => now() + 100 * HOUR_MS);
-    atEnd(() => days.mockRestore());
+    await makeOlder(100 * HOUR_MS);
     await run(gateway, store.options);
     await eventually(async () => Object.values(await settled()).every(({ length }) => length === 0));
   });

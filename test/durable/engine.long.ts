@@ -339,6 +339,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     const client = new Client({ connectionString: url });
     await client.connect();
     atEnd(() => client.end());
+    await client.query('DELETE FROM bullmq.job');
     for (const [change, back, what] of [
       ['ADD COLUMN shard text NOT NULL', 'DROP COLUMN shard', 'null value in column "shard"'],
       ['RENAME lock_token TO token', 'RENAME token TO lock_token', 'column "lock_token" .*does not exist'],
