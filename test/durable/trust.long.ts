@@ -74,9 +74,10 @@ describeStores('what is written into the store by others: %s', (kind) => {
     const gateway = await gatewayOf();
     const { sms, heard } = await run(gateway, store.options, { engine: { keys: [NEW], ...QUICK } });
     const expiresAt = new Date(Date.now() + 7_200_000);
-    await sms.enqueue(SMS, { id: 'swapped', ...LATER });
-    await sms.enqueue({ ...SMS, text: 'other' }, { id: 'other', ...LATER });
-    await sms.enqueue(SMS, { id: 'expiring', ...LATER, expiresAt });
+    const soon = { delayMs: 3_000 };
+    await sms.enqueue(SMS, { id: 'swapped', ...soon });
+    await sms.enqueue({ ...SMS, text: 'other' }, { id: 'other', ...soon });
+    await sms.enqueue(SMS, { id: 'expiring', ...soon, expiresAt });
     const send = await queueOf('send');
     const job = async (id: string) => (await send.getJob(`i${Buffer.from(id).toString('base64url')}`))!;
     const other = await job('other');
@@ -84,10 +85,8 @@ describeStores('what is written into the store by others: %s', (kind) => {
     await swapped.updateData({ ...swapped.data, message: other.data.message, digest: other.data.digest });
     const expiring = await job('expiring');
     await expiring.updateData({ ...expiring.data, expiresAt: expiring.data.expiresAt + 1_000 });
-    for (const changed of [swapped, expiring]) await changed.promote();
     await heard('refused', 'swapped');
     await heard('refused', 'expiring');
-    await other.promote();
     await heard('accepted', 'other');
     expect(gateway.messages.map(({ text }) => text)).toEqual(['other']);
   });
