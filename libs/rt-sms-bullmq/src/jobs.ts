@@ -1,8 +1,4 @@
 import { DelayedError, type IQueueBackend, type Job, type Worker, type WorkerOptions } from 'bullmq';
-import { within } from './store-requests.js';
-
-/** Milliseconds that active jobs may still take when their worker stops. */
-const GRACE_MS = 10_000;
 
 export type StoredJob<T> = Job<T, string>;
 export type JobWorker<T> = Worker<T, string, string, IQueueBackend, never, object>;
@@ -21,9 +17,4 @@ export function keepFor(ms: number): Pick<WorkerOptions, 'removeOnComplete' | 'r
 export async function postpone<T>(job: StoredJob<T>, token: string, at: number): Promise<never> {
   await job.moveToDelayed(Math.ceil(at), token);
   throw new DelayedError();
-}
-
-/** Stops a worker: it takes no more jobs, and active ones get a grace period. */
-export async function stopWorker<T>(worker: JobWorker<T>): Promise<void> {
-  await within(GRACE_MS, worker.close()).catch(() => worker.close(true));
 }

@@ -1,7 +1,11 @@
 import { DelayedError, type WorkerOptions } from 'bullmq';
-import { stopWorker, type JobWorker, type StoredJob } from './jobs.js';
+import type { JobWorker, StoredJob } from './jobs.js';
 import { jobError } from './store-errors.js';
+import { within } from './store-requests.js';
 import type { QueueName, Store } from './store.js';
+
+/** Milliseconds that active jobs may still take when their worker stops. */
+export const GRACE_MS = 10_000;
 
 /** Life cycle of the worker of one queue. Subclasses define what a run of a job does. */
 export abstract class QueueWorker<T> {
@@ -32,8 +36,8 @@ export abstract class QueueWorker<T> {
     if (this.worker) await this.end(this.worker);
   }
 
-  protected end(worker: JobWorker<T>): Promise<void> {
-    return stopWorker(worker);
+  protected async end(worker: JobWorker<T>): Promise<void> {
+    await within(GRACE_MS, worker.close()).catch(() => worker.close(true));
   }
 
   /** Values of a job that its errors must not contain, because BullMQ stores errors. */

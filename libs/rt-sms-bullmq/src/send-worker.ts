@@ -13,14 +13,12 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
-import { QueueWorker } from './queue-worker.js';
+import { GRACE_MS, QueueWorker } from './queue-worker.js';
 import { SendPermits } from './send-permits.js';
 import { keepFor, postpone, type JobWorker, type StoredJob } from './jobs.js';
 import type { Store } from './store.js';
 import { within } from './store-requests.js';
 
-/** Milliseconds that sends in flight may still take during shutdown. */
-const GRACE_MS = 10_000;
 /** Milliseconds for which an abandoned message waits for its former worker, which may still store the outcome. */
 const ABANDONED_WAIT_MS = 2_000;
 /** Pause in milliseconds after each message that a rejected replica yields to others. */
