@@ -13,6 +13,9 @@ const ALL_HELD_MS = 10_000;
 /** Minimum interval in milliseconds between two of these lines. */
 const REPORT_INTERVAL_MS = 300_000;
 
+/** Milliseconds that active jobs may still take when their worker stops. */
+export const GRACE_MS = 10_000;
+
 /** Life cycle of the worker of one queue. Subclasses define what a run of a job does. */
 export abstract class QueueWorker<T> {
   protected worker: JobWorker<T> | undefined;

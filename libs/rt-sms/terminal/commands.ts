@@ -3,9 +3,9 @@ import {
   isRtSmsError,
   maskNumber,
   newCallbackSecret,
-  type RtSmsError,
   RtSmsRejectedError,
   RtSmsValidationError,
+  type RtSmsError,
 } from 'nestjs-rt-sms';
 import { variableOf, withAccount } from './account.js';
 import { UsageError, type Answer } from './answer.js';
