@@ -65,7 +65,8 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
 
   it('thousands of invented uids, many twice, on two replicas: one event each, no poll, and a cap on what is kept', async () => {
     // PostgreSQL commits each step of a job to disk.
-    const [invented, repeated] = kind === 'Redis' ? [12_000, 8_000] : [2_000, 1_000];
+    const [invented, repeated] = kind === 'Redis' ? [9_000, 8_000] : [2_000, 1_000];
+    const more = kind === 'Redis' ? 3_000 : 0;
     const gateway = await gatewayOf();
     const replicas = await Promise.all([run(gateway, store.options), run(gateway, store.options)]);
     const before = await sizeOf(store);
@@ -73,15 +74,18 @@ describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
       replicas[replica]!.sms.handleCallback({ id: `invented${n}`, status: 'delivered' }, { secret: SECRET });
     await each(invented, (n) => call(n, n % 2));
     await handled();
+    // All of these are still kept: which ones of more than 10,000 are, depends on the order in which their jobs ended.
     await each(repeated, (n) => call(invented - 1 - n, n % 2));
+    await handled();
+    await each(more, (n) => call(invented + n, n % 2));
     await handled();
     const uids = replicas.flatMap(({ events }) =>
       events.filter(({ event }) => event === 'status').map(({ uid }) => uid),
     );
     expect(new Set(uids).size).toBe(uids.length);
-    expect(uids.length).toBeGreaterThanOrEqual(Math.min(invented, 10_000));
+    expect(uids).toHaveLength(invented + more);
     // Entries beyond the cap are removed after a second; a queue has some further keys.
-    await eventually(async () => (await sizeOf(store)) - before <= Math.min(invented, 10_000) + 20);
+    await eventually(async () => (await sizeOf(store)) - before <= Math.min(invented + more, 10_000) + 20);
     expect(gateway.requests).toEqual({ post: 0, get: 0 });
   });
 

@@ -7,14 +7,11 @@ import type { Store } from './store.js';
 import type { QueueName } from './store-queues.js';
 
 /** Milliseconds that active jobs may still take when their worker stops: the time of the event handlers, and the last writes. */
-export const GRACE_MS = 13_000;
+const GRACE_MS = 13_000;
 /** Milliseconds after which handlers that hold all places of a worker are logged. */
 const ALL_HELD_MS = 10_000;
 /** Minimum interval in milliseconds between two of these lines. */
 const REPORT_INTERVAL_MS = 300_000;
-
-/** Milliseconds that active jobs may still take when their worker stops. */
-export const GRACE_MS = 10_000;
 
 /** Life cycle of the worker of one queue. Subclasses define what a run of a job does. */
 export abstract class QueueWorker<T> {
