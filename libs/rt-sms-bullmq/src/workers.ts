@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { Worker, type IQueueBackend } from 'bullmq';
+import { Worker, type IQueueBackend, type Job } from 'bullmq';
 
 const RETRY_MS = 500;
 /** Longest sleep of an idle worker in seconds. */
@@ -47,24 +47,33 @@ export class PacedWorker<T> extends EngineWorker<T> {
         continue;
       }
       const token = `${this.id}:${n}`;
-      try {
-        if (!isIdle) await this.pace.acquire(token);
-        const job = await this.getNextJob(token, { block: isIdle });
-        isIdle = !job;
-        if (!job) {
-          this.pace.release(token);
-          continue;
-        }
-        const work = this.processJob(job, token, () => false)
-          .catch((error: Error) => void this.emit('error', error))
-          .then(() => void active.delete(work));
-        active.add(work);
-      } catch (error) {
-        this.pace.release(token);
-        this.emit('error', error as Error);
-        await pause(RETRY_MS);
-      }
+      if (!isIdle) await this.pace.acquire(token);
+      const taking = this.takeOne(token, isIdle);
+      const work = taking
+        .then(async (job) => {
+          isIdle = !job;
+          if (job) await this.processJob(job, token, () => false);
+        })
+        .catch((error: Error) => void this.emit('error', error))
+        .then(() => void active.delete(work));
+      active.add(work);
+      // Otherwise the next job is taken at the same time, because permits expire while a slow store answers.
+      if (isIdle) await taking;
     }
     await Promise.all(active);
+  }
+
+  /** Takes a job; waits for one if `isIdle`. */
+  private async takeOne(token: string, isIdle: boolean): Promise<Job<T, string, string, never> | undefined> {
+    try {
+      const job = await this.getNextJob(token, { block: isIdle });
+      if (!job) this.pace.release(token);
+      return job;
+    } catch (error) {
+      this.pace.release(token);
+      this.emit('error', error as Error);
+      await pause(RETRY_MS);
+      return undefined;
+    }
   }
 }
