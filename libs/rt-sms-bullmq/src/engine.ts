@@ -9,6 +9,7 @@ import { SendWorker } from './send-worker.js';
 import { Store } from './store.js';
 import { within } from './store-requests.js';
 import { Sweep } from './sweep.js';
+import { TransactionProducer } from './transaction-producer.js';
 import { UnknownQueue } from './unknown-queue.js';
 
 /** Milliseconds for which a shutdown waits for connections that are being opened. */
@@ -18,6 +19,7 @@ const CONNECTING_MS = 1_000;
 export class BullMqEngine implements SmsEngine {
   readonly tracker: DeliveryTracker;
   readonly handlerTimeoutMs: number;
+  readonly enqueueIn: SmsEngine['enqueueIn'];
   private readonly options: ResolvedBullMqOptions;
   private readonly store: Store;
   private readonly producer: SendProducer;
@@ -35,6 +37,10 @@ export class BullMqEngine implements SmsEngine {
     const unknown = new UnknownQueue(this.store, host, checks, gate);
     this.tracker = new BullMqTracker(this.store, host, checks, unknown);
     this.producer = new SendProducer(this.store, host);
+    if (!this.store.isRedis) {
+      const inTransactions = new TransactionProducer(this.store, host);
+      this.enqueueIn = (tx, items) => inTransactions.enqueue(tx, items);
+    }
     this.workers = [
       new SendWorker(this.store, host, this.options.concurrency, checks),
       new CheckWorker(this.store, host, checks, gate),

@@ -18,3 +18,4 @@ export function bullMq(options: BullMqOptions): SmsEngineFactory {
 }
 
 export { BULLMQ_ROLES, rtSmsQueueNames, type BullMqOptions, type BullMqRole } from './options.js';
+export { fromDrizzle, fromKnex, fromPrisma, fromTypeOrm } from './sql-transaction.js';

@@ -9,7 +9,7 @@ import {
 } from './operations.js';
 import { WriteBatcher } from './write-batcher.js';
 
-interface PostgresBackend {
+export interface PostgresBackend {
   query(sql: string, values: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { Queue, type IQueueBackend, type JobsOptions } from 'bullmq';
 import type { StoreOperations } from './operations.js';
+import type { SqlJob } from './transaction-sql.js';
 
 const NAME = 'probe';
 const DELAY_MS = 60_000;
@@ -9,12 +10,14 @@ const DELAY_MS = 60_000;
 /**
  * Checks that the layout of BullMQ's data is the expected one: runs a job through BullMQ's calls and the engine's own operations,
  * in a temporary queue. Returns the first difference, or nothing.
+ * @param addBySql adds a job as a transaction of the application does
  */
 export async function probeSchema(
   name: string,
   backend: IQueueBackend,
   steps: (queue: Queue) => StoreOperations,
   options: JobsOptions & { attempts: number },
+  addBySql?: (job: SqlJob) => Promise<unknown>,
 ): Promise<string | undefined> {
   // Replicas may start at the same time.
   const unique = `${name}-${randomUUID()}`;
@@ -47,6 +50,9 @@ export async function probeSchema(
     if (now?.data.step !== 2) return 'the data of a job is stored elsewhere';
     await queue.add(NAME, data, delayed('c'));
     if (!isDeepStrictEqual(await fields('b'), await fields('c'))) return 'a job has other fields';
+    const sqlJob = { queue: unique, id: 'd', name: NAME, data, opts: delayed('d'), priority: 0, delay: DELAY_MS };
+    await addBySql?.({ ...sqlJob, at: Date.now(), attempts: options.attempts });
+    if (addBySql && !isDeepStrictEqual(await fields('d'), await fields('c'))) return 'add_job adds other fields';
     const [, , , dueAt = 0] = await take();
     if (Math.abs(Date.now() + DELAY_MS - dueAt) > DELAY_MS / 2) return 'a job is due at another time';
     await own.removeCompleted(0);

@@ -1,17 +1,14 @@
-import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError, SMS_PRIORITIES } from 'nestjs-rt-sms';
+import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError } from 'nestjs-rt-sms';
 import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
 import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
 import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
-import { JOB } from './jobs.js';
+import { distinctItems, isForgotten, sendJob } from './send-jobs.js';
 import type { Store } from './store.js';
 
 /** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
 const BATCH = 2_000;
-
-const isSame = (a: EngineItem, b: EngineItem) =>
-  a.msisdn === b.msisdn && a.shortcode === b.shortcode && a.text === b.text;
 
 /** The send queue as every replica uses it: adds messages, finds and cancels them. */
 export class SendProducer {
@@ -27,29 +24,22 @@ export class SendProducer {
     if (this.stopped)
       throw new RtSmsOverloadedError('Nothing was queued: the application is shutting down', { account });
     const began = this.store.clock.now();
-    const entries = new Map<string, EngineItem>();
-    const problems: string[] = [];
-    for (const item of items) {
-      const known = entries.get(item.id);
-      if (!known) entries.set(item.id, item);
-      else if (!isSame(known, item)) problems.push(idTaken(item.id));
-    }
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
-    const named = [...entries.values()].filter((item) => !item.hasGeneratedId);
+    const entries = distinctItems(items, account);
+    const named = entries.filter((item) => !item.hasGeneratedId);
     await this.store.guard(
       'enqueue',
       async () => {
-        if (entries.size > 1) await this.compare(named, began);
-        await this.addAll([...entries.values()]);
+        if (entries.length > 1) await this.compare(named, began);
+        await this.addAll(entries);
         await this.confirm(named, began);
       },
-      entries.size,
+      entries.length,
     );
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {
     const job = await this.store.guard('find', () => this.store.send.getJob(jobIdOf(id)));
-    if (!job || this.isExpired(job, this.store.clock.now())) return undefined;
+    if (!job || isForgotten(job, this.host.options, this.store.clock.now())) return undefined;
     const { state = 'queued', uid, error } = job.data;
     const ref = readRef(job.data);
     return {
@@ -87,12 +77,12 @@ export class SendProducer {
   private async addAll(entries: EngineItem[]): Promise<void> {
     const [only] = entries;
     if (only && entries.length === 1) {
-      const { name, data, opts } = this.job(only);
+      const { name, data, opts } = sendJob(this.store, only);
       await this.store.send.add(name, data, opts);
       return;
     }
     const add = (begin: number) =>
-      this.store.send.addBulk(entries.slice(begin, begin + BATCH).map((entry) => this.job(entry)));
+      this.store.send.addBulk(entries.slice(begin, begin + BATCH).map((entry) => sendJob(this.store, entry)));
     let before: Promise<unknown> = Promise.resolve();
     for (let begin = 0; begin < entries.length; begin += BATCH) {
       const next = add(begin).catch((error: unknown) => {
@@ -105,32 +95,6 @@ export class SendProducer {
       before = next;
     }
     await before;
-  }
-
-  private job(item: EngineItem) {
-    const { id, ref, expiresAt, priority, notBefore } = item;
-    const { seal, clock } = this.store;
-    const data: SendData = {
-      message: seal.close(item, item),
-      digest: seal.digest(item),
-      ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-    };
-    const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
-    const timestamp = clock.now();
-    if (delay > 0) data.notBefore = timestamp + delay;
-    return {
-      name: 'send',
-      data,
-      // In BullMQ a lower priority is earlier, and 0 is the earliest.
-      opts: {
-        ...JOB,
-        jobId: jobIdOf(id),
-        priority: SMS_PRIORITIES.indexOf(priority),
-        timestamp,
-        ...(delay > 0 ? { delay } : {}),
-      },
-    };
   }
 
   /** Checks after the insertion which message has each id, because another replica may have added the same id. */
@@ -163,7 +127,7 @@ export class SendProducer {
       const known = await this.store.operations('send').lookUp(batch.map(({ id }) => jobIdOf(id)));
       for (const [index, entry] of batch.entries()) {
         const job = known[index];
-        const isExpired = job !== undefined && this.isExpired(job, now);
+        const isExpired = job !== undefined && isForgotten(job, this.host.options, now);
         if (isExpired) hasExpired = true;
         if (isExpired || !job) free.push(entry);
         else if (this.store.seal.matches(job.digest, entry) === false) problems.push(idTaken(entry.id));
@@ -173,10 +137,5 @@ export class SendProducer {
     // Removed by age, not by id, because the id may belong to a new message by now.
     if (hasExpired) await this.store.removeCompleted('send', now - idempotencyMs);
     return free;
-  }
-
-  /** True if the id of a settled message is free again. */
-  private isExpired({ finishedOn }: { finishedOn?: number | undefined }, now: number): boolean {
-    return finishedOn !== undefined && finishedOn + this.host.options.idempotencyMs < now;
   }
 }

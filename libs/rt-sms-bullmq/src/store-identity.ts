@@ -31,6 +31,10 @@ export class StoreIdentity {
     return new StoreIdentity(queue, await mark(queue, fresh), onEmptied);
   }
 
+  get mark(): { jobId: string; id: string } {
+    return { jobId: JOB_ID, id: this.data.id };
+  }
+
   get key(): Buffer {
     return Buffer.from(this.data.key, 'base64');
   }

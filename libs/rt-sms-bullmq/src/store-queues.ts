@@ -4,11 +4,12 @@ import type { SendData } from './job-data.js';
 import { JOB, type StoredQueue } from './jobs.js';
 import type { StoreOperations } from './operations.js';
 import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
-import { postgresOperations } from './postgres-operations.js';
+import { postgresOperations, type PostgresBackend } from './postgres-operations.js';
 import { redisOperations } from './redis-operations.js';
 import { probeSchema } from './schema-probe.js';
 import { evictionPolicyProblem, layoutProblem, StoreUnusableError, toConfigError } from './store-errors.js';
 import type { IdentityData } from './store-identity.js';
+import { transactionSql, type SqlJob } from './transaction-sql.js';
 
 /** BullMQ writes events that the engine does not read. */
 const EVENTS = { events: { maxLen: 1_000 } };
@@ -81,7 +82,10 @@ export async function openQueues({ account, options, factory, now, onError, onMa
     isRedis
       ? redisOperations(jobs.getBackend(), jobs.toKey(''), others.toKey(''), now)
       : postgresOperations(backend, jobs.name, others.name, now);
-  const wrong = await probeSchema(`${send.name}-probe`, backend, (probe) => steps(probe, probe), JOB);
+  const { addAnywhere } = transactionSql(options.schema);
+  const addBySql = (job: SqlJob) => (backend as unknown as PostgresBackend).query(addAnywhere, [JSON.stringify([job])]);
+  const probed = [`${send.name}-probe`, backend, (probe: Queue) => steps(probe, probe), JOB] as const;
+  const wrong = await probeSchema(...probed, isRedis ? undefined : addBySql);
   if (wrong !== undefined) throw new StoreUnusableError(layoutProblem(wrong));
   for (const queue of [check, unknown, marks]) {
     queue.on('error', onError);

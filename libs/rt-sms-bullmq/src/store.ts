@@ -83,8 +83,13 @@ export class Store {
     return this.opened().unknown;
   }
 
+  /** The job that marks the store, and what is stored in it. */
+  get mark(): { queue: string; jobId: string; id: string } {
+    return { queue: queueName(this.account, 'store'), ...this.identity!.mark };
+  }
+
   /** Compares the clocks, and looks for the mark of the store. */
-  private async look(): Promise<void> {
+  async look(): Promise<void> {
     await this.clock.measure(() => this.operations('send').now());
     await this.identity!.look();
   }

@@ -72,10 +72,12 @@ export {
   type EngineHost,
   type EngineItem,
   type EngineSettings,
+  type EnqueueItemOptions,
   type EnqueueOptions,
   type QueuedSms,
   type QueuedSmsState,
   type SmsEngine,
   type SmsEngineFactory,
   type SmsPriority,
+  type SqlTransaction,
 } from './delivery/engine.js';

@@ -1,13 +1,21 @@
 import { inspect } from 'node:util';
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import type { EnqueueOptions, QueuedSms, QueuedSmsState } from './delivery/engine.js';
+import type {
+  EngineItem,
+  EnqueueItemOptions,
+  EnqueueOptions,
+  QueuedSms,
+  QueuedSmsState,
+  SqlTransaction,
+} from './delivery/engine.js';
 import { sendAll, type SendResult } from './delivery/send-many.js';
 import type { RtSmsStatusEvent } from './events/events.js';
 import type { CallOptions } from './gateway/call-options.js';
 import type { SmsStatusReport } from './gateway/wire.js';
 import { hideFields } from './hide-fields.js';
 import type { SentSms, SmsMessage } from './message/sms-message.js';
+import { RtSmsValidationError } from './rt-sms.errors.js';
 import { InputValidator } from './validate-input.js';
 import type { OpenUid } from './options/rt-sms.options.js';
 import type { RtSmsAccount } from './rt-sms.account.js';
@@ -72,23 +80,42 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /**
    * Queues a message, which the engine sends as soon as it can. The outcome is exactly one event: accepted, refused,
-   * outcome-unknown, expired or cancelled.
-   * @throws RtSmsValidationError if the message or an option is invalid, or the id belongs to a different message
+   * outcome-unknown, expired or cancelled. With `tx` it is queued if and only if that transaction commits.
+   * @throws RtSmsValidationError if the message or an option is invalid, the id belongs to a different message, or `tx` cannot
+   * be used; the transaction is still usable
    * @throws RtSmsOverloadedError if the engine is full or its store is down; the message was not queued
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
     const item = this.input.queued(message, options);
-    this.parts.bootstrap.onUse();
-    await this.parts.engine.enqueue([item]);
+    await this.queue([item], options.tx);
     return { id: item.id };
   }
 
-  /** Queues many messages, all or none. An invalid one is named by its index. @throws the errors of `enqueue` */
-  async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    const checked = this.input.items(items);
-    this.parts.bootstrap.onUse();
-    await this.parts.engine.enqueue(checked);
+  /**
+   * Queues many messages, all or none, with `tx` inside that transaction. An invalid one is named by its index.
+   * @throws the errors of `enqueue`
+   */
+  async enqueueMany(
+    items: Iterable<{ message: SmsMessage } & EnqueueItemOptions>,
+    options: Pick<EnqueueOptions, 'tx'> = {},
+  ): Promise<QueuedSms[]> {
+    const checked = this.input.items(items, options);
+    await this.queue(checked, options.tx);
     return checked.map(({ id }) => ({ id }));
+  }
+
+  private async queue(items: EngineItem[], tx: SqlTransaction | undefined): Promise<void> {
+    const { bootstrap, engine } = this.parts;
+    bootstrap.onUse();
+    if (!tx) return engine.enqueue(items);
+    if (!engine.enqueueIn)
+      throw new RtSmsValidationError(
+        [
+          'tx: the engine of this account does not store its messages in PostgreSQL, so it cannot queue them inside a transaction. Fix: bullMq({ postgres }) with the database of the transaction',
+        ],
+        { account: this.account },
+      );
+    await engine.enqueueIn(tx, items);
   }
 
   /** Returns the state of a queued message, or `undefined` for an id that is unknown or expired. */

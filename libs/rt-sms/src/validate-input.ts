@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { defined } from './defined.js';
-import { SMS_PRIORITIES, type EngineItem, type EnqueueOptions } from './delivery/engine.js';
+import { SMS_PRIORITIES, type EngineItem, type EnqueueItemOptions, type EnqueueOptions } from './delivery/engine.js';
 import { isIterable } from './delivery/send-many.js';
 import type { CallOptions } from './gateway/call-options.js';
 import { misspeltKeys, unknownKeys } from './unknown-keys.js';
@@ -14,9 +14,16 @@ type Operation = RtSmsErrorContext['operation'];
 
 /** Keys that the options of each call accept. */
 const CALL_OPTIONS = ['signal', 'timeoutMs'];
-const ENQUEUE_OPTIONS = ['id', 'delayMs', 'expiresAt', 'priority'];
+const ITEM_OPTIONS = ['id', 'delayMs', 'expiresAt', 'priority'];
+const ENQUEUE_OPTIONS = [...ITEM_OPTIONS, 'tx'];
+const ENQUEUE_MANY_OPTIONS = ['tx'];
 const OPEN_UID = ['uid', 'sentAt', 'ref'];
 const CALLBACK_REQUEST = ['secret', 'ip'];
+
+const TX_PROBLEM =
+  'tx must have a function query(sql, values): a client of pg, or what fromTypeOrm, fromKnex, fromDrizzle or fromPrisma of nestjs-rt-sms-bullmq return';
+const transactionProblems = (tx: EnqueueOptions['tx']): string[] =>
+  tx === undefined || typeof (tx as { query?: unknown } | null)?.query === 'function' ? [] : [TX_PROBLEM];
 
 /**
  * Checks the input of an account's callers before any I/O. Each check throws one RtSmsValidationError with all problems.
@@ -36,21 +43,27 @@ export class InputValidator {
 
   /** Checks the message of `enqueue` and its options. */
   queued(message: SmsMessage, options: EnqueueOptions): EngineItem & CheckedSmsMessage {
-    const checked = this.item(message, options, 'options');
-    return Array.isArray(checked) ? this.reject(checked) : checked;
+    const checked = this.item(message, options, 'options', ENQUEUE_OPTIONS);
+    const problems = isObject(options) ? transactionProblems(options.tx) : [];
+    if (Array.isArray(checked)) return this.reject([...checked, ...problems]);
+    return problems.length > 0 ? this.reject(problems) : checked;
   }
 
-  /** Checks the items of `enqueueMany`, each of which holds a message and its options. */
-  items(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): (EngineItem & CheckedSmsMessage)[] {
+  /** Checks the items of `enqueueMany`, each of which holds a message and its options, and the options of the call. */
+  items(
+    items: Iterable<{ message: SmsMessage } & EnqueueItemOptions>,
+    options: Pick<EnqueueOptions, 'tx'> = {},
+  ): (EngineItem & CheckedSmsMessage)[] {
     if (!isIterable(items)) return this.reject(['items must be an array or another iterable']);
+    if (!isObject(options)) return this.reject(['options must be an object']);
     const results = Array.from(items, (item) => {
       if (!isObject(item)) return ['an item must be an object with a message'];
       const { message, ...options } = item;
-      return this.item(message, options, 'it');
+      return this.item(message, options, 'it', ITEM_OPTIONS);
     });
     const place = (index: number) => (results.length > 1 ? `item ${index}: ` : '');
     const checked: (EngineItem & CheckedSmsMessage)[] = [];
-    const problems: string[] = [];
+    const problems = [...unknownKeys(options, ENQUEUE_MANY_OPTIONS), ...transactionProblems(options.tx)];
     for (const [index, result] of results.entries()) {
       if (Array.isArray(result)) problems.push(...result.map((problem) => place(index) + problem));
       else checked.push(result);
@@ -92,13 +105,14 @@ export class InputValidator {
 
   private item(
     message: SmsMessage,
-    options: EnqueueOptions,
+    options: EnqueueItemOptions,
     what: string,
+    known: readonly string[],
   ): (EngineItem & CheckedSmsMessage) | string[] {
     const checked = checkMessage(message, this.shortcode);
     const problems = 'problems' in checked ? checked.problems : [];
     if (!isObject(options)) return [...problems, 'options must be an object'];
-    problems.push(...unknownKeys(options, ENQUEUE_OPTIONS, what));
+    problems.push(...unknownKeys(options, known, what));
     const { id = randomUUID(), delayMs = 0, expiresAt, priority = 'normal' } = options;
     if (typeof id !== 'string' || id.length < 1 || id.length > 128)
       problems.push('id must be a string of 1 to 128 characters');

@@ -12,8 +12,8 @@ export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
 /** Priority of a queued message. */
 export type SmsPriority = (typeof SMS_PRIORITIES)[number];
 
-/** Options of one queued message. */
-export interface EnqueueOptions {
+/** Options of one message of `enqueueMany`. */
+export interface EnqueueItemOptions {
   /** Your id of the message, 1 to 128 characters. A message with the same id is sent once. @default a random UUID */
   id?: string;
   /** Delay in milliseconds before the message may be sent, 0 to one year. @default 0 */
@@ -22,6 +22,21 @@ export interface EnqueueOptions {
   expiresAt?: Date;
   /** Priority among the queued messages. @default 'normal' */
   priority?: SmsPriority;
+}
+
+/** Options of `enqueue`. */
+export interface EnqueueOptions extends EnqueueItemOptions {
+  /** Transaction that queues the message if and only if it commits. @default none: the message is queued at once */
+  tx?: SqlTransaction;
+}
+
+/**
+ * A transaction of the application's PostgreSQL: a client of `pg` after `BEGIN`, or what an adapter of `nestjs-rt-sms-bullmq`
+ * returns, such as `fromKnex(trx)`.
+ */
+export interface SqlTransaction {
+  /** Runs one statement with the parameters `$1`, `$2`, … Resolves to the rows, or to an object with `rows`. */
+  query(sql: string, values: unknown[]): Promise<unknown>;
 }
 
 /** Result of `enqueue`. */
@@ -71,6 +86,11 @@ export const idTaken = (id: string): string =>
 export interface SmsEngine {
   /** Queues all items or none. @throws RtSmsOverloadedError if nothing was queued */
   enqueue(items: EngineItem[]): Promise<void>;
+  /**
+   * Queues all items or none inside `tx`: they exist once it commits. Absent if the engine has no SQL database.
+   * @throws RtSmsValidationError if `tx` cannot be used; it still can be by the application
+   */
+  readonly enqueueIn?: ((tx: SqlTransaction, items: EngineItem[]) => Promise<void>) | undefined;
   /** Returns the state of a message, or `undefined` for an unknown id. */
   find(id: string): Promise<QueuedSmsState | undefined>;
   /** Cancels a message. True only if it will not be sent. */

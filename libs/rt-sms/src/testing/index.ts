@@ -21,7 +21,13 @@ import type { RtSmsHealth } from '../rt-sms.health.js';
 import { RtSmsService } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
-import { idTaken, type EnqueueOptions, type QueuedSms, type QueuedSmsState } from '../delivery/engine.js';
+import {
+  idTaken,
+  type EnqueueItemOptions,
+  type EnqueueOptions,
+  type QueuedSms,
+  type QueuedSmsState,
+} from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
 
@@ -141,8 +147,11 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return queued!;
   }
 
-  async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
-    return this.queue(this.input.items(items));
+  async enqueueMany(
+    items: Iterable<{ message: SmsMessage } & EnqueueItemOptions>,
+    options: Pick<EnqueueOptions, 'tx'> = {},
+  ): Promise<QueuedSms[]> {
+    return this.queue(this.input.items(items, options));
   }
 
   private async queue(checked: ReturnType<InputValidator['items']>): Promise<QueuedSms[]> {

@@ -1,0 +1,55 @@
+import { RtSmsValidationError, SMS_PRIORITIES, type EngineItem, type EngineSettings } from 'nestjs-rt-sms';
+import { idTaken } from 'nestjs-rt-sms/engine';
+import type { SendData } from './job-data.js';
+import { jobIdOf } from './job-id.js';
+import { JOB } from './jobs.js';
+import type { Store } from './store.js';
+
+const isSame = (a: EngineItem, b: EngineItem) =>
+  a.msisdn === b.msisdn && a.shortcode === b.shortcode && a.text === b.text;
+
+/** The messages of one call, without repetitions. @throws RtSmsValidationError if different messages have one id */
+export function distinctItems(items: EngineItem[], account: string): EngineItem[] {
+  const distinct = new Map<string, EngineItem>();
+  const problems: string[] = [];
+  for (const item of items) {
+    const known = distinct.get(item.id);
+    if (!known) distinct.set(item.id, item);
+    else if (!isSame(known, item)) problems.push(idTaken(item.id));
+  }
+  if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+  return [...distinct.values()];
+}
+
+/** The job of a message, with the times of the store. */
+export function sendJob({ seal, clock }: Pick<Store, 'seal' | 'clock'>, item: EngineItem) {
+  const { id, ref, expiresAt, priority, notBefore } = item;
+  const data: SendData = {
+    message: seal.close(item, item),
+    digest: seal.digest(item),
+    ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  };
+  const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
+  const timestamp = clock.now();
+  if (delay > 0) data.notBefore = timestamp + delay;
+  return {
+    name: 'send',
+    data,
+    // In BullMQ a lower priority is earlier, and 0 is the earliest.
+    opts: {
+      ...JOB,
+      jobId: jobIdOf(id),
+      priority: SMS_PRIORITIES.indexOf(priority),
+      timestamp,
+      ...(delay > 0 ? { delay } : {}),
+    },
+  };
+}
+
+/** True if a message settled so long ago that its id is free again. */
+export const isForgotten = (
+  { finishedOn }: { finishedOn?: number | undefined },
+  { idempotencyMs }: Pick<EngineSettings, 'idempotencyMs'>,
+  now: number,
+): boolean => finishedOn !== undefined && finishedOn + idempotencyMs < now;

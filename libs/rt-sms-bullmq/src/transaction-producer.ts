@@ -1,0 +1,150 @@
+import { randomUUID } from 'node:crypto';
+import {
+  isRtSmsError,
+  RtSmsOverloadedError,
+  RtSmsValidationError,
+  type EngineHost,
+  type EngineItem,
+  type SqlTransaction,
+} from 'nestjs-rt-sms';
+import { idTaken } from 'nestjs-rt-sms/engine';
+import { jobIdOf } from './job-id.js';
+import type { KnownJob } from './operations.js';
+import { distinctItems, isForgotten, sendJob } from './send-jobs.js';
+import { rowsOf } from './sql-transaction.js';
+import { reason, safeStoreError } from './store-errors.js';
+import type { Store } from './store.js';
+import { transactionSql, type KnownRow, type Look, type SqlJob } from './transaction-sql.js';
+
+/** Messages added by one statement. */
+const BATCH = 2_000;
+
+/**
+ * Queues messages inside transactions of the application: by BullMQ's own function `add_job`, on the connection of the
+ * application, so that the message exists once the transaction commits.
+ */
+export class TransactionProducer {
+  private readonly sql: ReturnType<typeof transactionSql>;
+  /** Proves that two statements run in one transaction, see `transactionSql`. */
+  private readonly proof = randomUUID();
+
+  constructor(
+    private readonly store: Store,
+    private readonly host: EngineHost,
+  ) {
+    this.sql = transactionSql(store.options.schema);
+  }
+
+  async enqueue(tx: SqlTransaction, given: EngineItem[]): Promise<void> {
+    const { account } = this.host.options;
+    // The key of the digests lies in the store.
+    await this.store.guard('enqueue', async () => undefined);
+    const items = distinctItems(given, account).toSorted((a, b) => (jobIdOf(a.id) < jobIdOf(b.id) ? -1 : 1));
+    const named = items.filter(({ hasGeneratedId }) => !hasGeneratedId);
+    try {
+      await this.look(tx);
+      // A single message needs no look before, because it replaces nothing.
+      if (items.length > 1) await this.compare(tx, named);
+      await this.add(tx, items);
+      await this.confirm(tx, named, items.length > 1);
+    } catch (error) {
+      if (isRtSmsError(error)) throw error;
+      const secrets = items.flatMap(({ msisdn, text }) => [msisdn, text]);
+      throw new RtSmsOverloadedError(
+        `Nothing was queued: the transaction failed (${reason(error, secrets)}). Fix: roll it back and run it again`,
+        { account, cause: safeStoreError(error, secrets) },
+      );
+    }
+  }
+
+  /** Checks whether the connection leads to a database with the schema of the queue, and has the rights that are needed. */
+  private async look(tx: SqlTransaction): Promise<void> {
+    const { schema } = this.store.options;
+    const [found] = rowsOf<Look>(await tx.query(this.sql.look, [schema, this.proof]));
+    if (!found) this.refuse('its query function returns no rows, so it is no transaction of PostgreSQL');
+    if (!found.hasSchema)
+      this.refuse(`its database '${found.database}' is not that of the queue: it has no schema '${schema}'`);
+    if (found.grants !== null) this.refuse(`its role lacks rights. Fix: ${found.grants}`);
+  }
+
+  private async add(tx: SqlTransaction, items: EngineItem[]): Promise<void> {
+    for (let begin = 0; begin < items.length; begin += BATCH) {
+      const jobs = JSON.stringify(items.slice(begin, begin + BATCH).map((item) => this.sqlJob(item)));
+      if (await this.addJobs(tx, jobs)) continue;
+      // Another replica may have found the store emptied, and marked it again.
+      await this.store.look();
+      if (!(await this.addJobs(tx, jobs))) await this.refuseUnguarded(tx);
+    }
+  }
+
+  private async addJobs(tx: SqlTransaction, jobs: string): Promise<boolean> {
+    const { queue, jobId, id } = this.store.mark;
+    return rowsOf(await tx.query(this.sql.add, [jobs, this.proof, queue, jobId, id])).length > 0;
+  }
+
+  private sqlJob(item: EngineItem): SqlJob {
+    const { name, data, opts } = sendJob(this.store, item);
+    const { jobId, priority, delay = 0, timestamp, attempts } = opts;
+    return { queue: this.store.name('send'), id: jobId, name, data, opts, priority, delay, at: timestamp, attempts };
+  }
+
+  /** Checks after the insertion which message has each id, because `add_job` keeps a job that is there. */
+  private async confirm(tx: SqlTransaction, named: EngineItem[], areMany: boolean): Promise<void> {
+    try {
+      const forgotten = await this.compare(tx, named);
+      if (forgotten.length === 0) return;
+      await this.store.removeCompleted('send', this.store.clock.now() - this.host.options.idempotencyMs);
+      await this.add(tx, forgotten);
+      if ((await this.compare(tx, forgotten)).length > 0) throw new Error('expired messages could not be removed');
+    } catch (error) {
+      // Another transaction has taken an id since the first look, and some messages were added: they must not be committed.
+      if (areMany) await tx.query(this.sql.fail, []).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Returns the entries whose ids are free. @throws RtSmsValidationError if an id belongs to a different message */
+  private async compare(tx: SqlTransaction, items: EngineItem[]): Promise<EngineItem[]> {
+    const { account } = this.host.options;
+    const now = this.store.clock.now();
+    const problems: string[] = [];
+    const free: EngineItem[] = [];
+    for (let begin = 0; begin < items.length; begin += BATCH) {
+      const batch = items.slice(begin, begin + BATCH);
+      const known = await this.lookUp(tx, batch);
+      for (const item of batch) {
+        const job = known.get(jobIdOf(item.id));
+        if (!job || isForgotten(job, this.host.options, now)) free.push(item);
+        else if (this.store.seal.matches(job.digest, item) === false) problems.push(idTaken(item.id));
+      }
+    }
+    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    return free;
+  }
+
+  /** In an isolated transaction a job that has been removed may be visible beside the new one, which comes last. */
+  private async lookUp(tx: SqlTransaction, items: EngineItem[]): Promise<Map<string, KnownJob>> {
+    const ids = JSON.stringify(items.map(({ id }) => jobIdOf(id)));
+    const rows = rowsOf<KnownRow>(await tx.query(this.sql.lookUp, [this.store.name('send'), ids]));
+    return new Map(
+      rows.map(({ id, digest, finishedOn }) => [
+        id,
+        { digest: String(digest), finishedOn: finishedOn === null ? undefined : Number(finishedOn) },
+      ]),
+    );
+  }
+
+  /** Explains why `add` added nothing. */
+  private async refuseUnguarded(tx: SqlTransaction): Promise<never> {
+    const [found] = rowsOf<{ isOpen: boolean }>(await tx.query(this.sql.isOpen, [this.proof]));
+    return this.refuse(
+      found?.isOpen
+        ? 'its database is not that of the queue of this account'
+        : 'it has ended, or was not begun, so that the message would be queued whatever happens. Fix: pass the connection between BEGIN and COMMIT',
+    );
+  }
+
+  private refuse(problem: string): never {
+    throw new RtSmsValidationError([`tx: ${problem}`], { account: this.host.options.account });
+  }
+}
