@@ -59,14 +59,14 @@ function postgresFolder(): string | undefined {
 }
 
 const redisServer = () => findProgram(() => onPath('redis-server'), 'redis-server');
-const postgresBinaries = () => findProgram(postgresFolder, 'postgresql');
+export const postgresProgram = () => findProgram(postgresFolder, 'postgresql');
 
 /**
  * `describe.each` over the stores of this machine. A store that cannot be found or installed is skipped with one
  * line.
  */
 export function describeStores(title: string, define: (kind: StoreKind) => void): void {
-  describeWith({ Redis: redisServer, PostgreSQL: postgresBinaries }, title, define);
+  describeWith({ Redis: redisServer, PostgreSQL: postgresProgram }, title, define);
 }
 
 export async function freePort(): Promise<number> {
@@ -175,7 +175,7 @@ export function postgresUser(): { uid?: number; gid?: number } {
 }
 
 async function startPostgres(): Promise<Service> {
-  const bin = required(postgresBinaries());
+  const bin = required(postgresProgram());
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-postgres-'));
   const data = join(folder, 'data');
   mkdirSync(data);

@@ -1,8 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
-import { Client } from 'pg';
 import { startStore, type Service } from '../durable/services.js';
 import { atEnd } from '../platforms.js';
 import { compileSample, SampleProcess } from './compiled.js';
@@ -84,37 +82,25 @@ describe('the sample with a durable engine', () => {
     // No process receives this callback.
     await gateway.report(gateway.messages.find(({ text }) => text === 'Two')!.uid, 'delivered');
 
-    // As if the process had been killed after writing the journal and before enqueueing.
-    const three = randomUUID();
-    const client = new Client({ connectionString: DATABASE_URL });
-    await client.connect();
-    await client.query(
-      `INSERT INTO sample_messages (id, msisdn, text, segments, status, created_at, updated_at)
-       VALUES ($1, '79270000003', 'Three', 1, 'queued', now(), now())`,
-      [three],
-    );
-    await client.end();
-
     const second = startSample(gateway, { DATABASE_URL });
     const again = await second.url();
     gateway.callTo(`${again}/rt-sms/callback`);
-    const after = (await list(again)).filter(({ id }) => id !== three);
+    const after = await list(again);
     expect(after.map(({ id, uid, text }) => ({ id, uid, text }))).toEqual(
       before.map(({ id, uid, text }) => ({ id, uid, text })),
     );
     await statusIs(again, two.id, 'delivered');
     await gateway.report(gateway.messages.find(({ text }) => text === 'One')!.uid, 'failed');
     await statusIs(again, one.id, 'failed');
-    await statusIs(again, three, 'accepted');
-    expect(gateway.messages.map(({ text }) => text).toSorted()).toEqual(['One', 'Three', 'Two']);
+    expect(gateway.messages.map(({ text }) => text).toSorted()).toEqual(['One', 'Two']);
     await expect(second.end('SIGTERM')).resolves.toBe(0);
   });
 
-  it('as API and worker, Redis and PostgreSQL: a worker that is killed in the middle loses and repeats nothing', async () => {
+  it('as API and worker on PostgreSQL: a worker that is killed in the middle loses and repeats nothing', async () => {
     const gateway = await startGateway();
     gateway.adjust({ latencyMs: 40 });
-    const api = startSample(gateway, { ...urls, QUEUE_ROLE: 'producer' });
-    const worker = startSample(gateway, { ...urls, QUEUE_ROLE: 'worker' });
+    const api = startSample(gateway, { DATABASE_URL: urls.DATABASE_URL, QUEUE_ROLE: 'producer' });
+    const worker = startSample(gateway, { DATABASE_URL: urls.DATABASE_URL, QUEUE_ROLE: 'worker' });
     const [url] = await Promise.all([api.url(), worker.url()]);
     gateway.callTo(`${url}/rt-sms/callback`);
 
@@ -130,7 +116,7 @@ describe('the sample with a durable engine', () => {
     await post(url, `/bulk/${String(id)}/start`, 'text/csv', '');
     await halfway;
     await worker.end('SIGKILL');
-    const other = startSample(gateway, { ...urls, QUEUE_ROLE: 'worker' });
+    const other = startSample(gateway, { DATABASE_URL: urls.DATABASE_URL, QUEUE_ROLE: 'worker' });
     // The jobs of the killed worker, at most ten, wait until their locks expire.
     const sent = await until(async () => {
       const accepted = (await rowsOf(url)).filter(({ uid }) => uid !== undefined);

@@ -9,7 +9,6 @@ describe('the stores of queue and journal', () => {
     [{ REDIS_URL: ' ' }, undefined, undefined],
     [{ REDIS_URL }, { connection: REDIS_URL }, undefined],
     [{ DATABASE_URL }, { postgres: DATABASE_URL }, DATABASE_URL],
-    [{ REDIS_URL, DATABASE_URL }, { connection: REDIS_URL }, DATABASE_URL],
   ])('%j', (environment, queue, journal) => {
     expect(new Store(environment)).toEqual({ queue, journal, role: 'both' });
   });
@@ -23,6 +22,10 @@ describe('the stores of queue and journal', () => {
     [
       { DATABASE_URL: 'postgres//me:password@db' },
       'DATABASE_URL must be a URL that begins with postgres:// or postgresql://',
+    ],
+    [
+      { REDIS_URL, DATABASE_URL },
+      'Set REDIS_URL or DATABASE_URL: with a database, the queue lies in it beside the journal',
     ],
     [{ DATABASE_URL, QUEUE_ROLE: 'boss' }, "QUEUE_ROLE must be both, producer, worker, not 'boss'"],
     [

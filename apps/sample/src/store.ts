@@ -13,12 +13,14 @@ export class Store {
   readonly role: BullMqRole;
 
   /**
-   * `REDIS_URL` holds the queue. `DATABASE_URL` holds the journal and, without a Redis, also the queue.
+   * `DATABASE_URL` holds the journal and the queue, so that one transaction writes both. `REDIS_URL` holds the queue alone.
    * @throws StartError if one of the variables is invalid
    */
   constructor(environment: NodeJS.ProcessEnv) {
     const redis = urlFrom(environment, 'REDIS_URL', ['redis:', 'rediss:']);
     this.journal = urlFrom(environment, 'DATABASE_URL', ['postgres:', 'postgresql:']);
+    if (redis && this.journal)
+      throw new StartError('Set REDIS_URL or DATABASE_URL: with a database, the queue lies in it beside the journal');
     this.queue = redis ? { connection: redis } : this.journal ? { postgres: this.journal } : undefined;
     const role = environment.QUEUE_ROLE || 'both';
     const known = ROLES.find((name) => name === role);

@@ -64,7 +64,7 @@ export class BulkService implements OnModuleInit, OnModuleDestroy {
       await this.messages.sendMany(
         bulk.messages((row) => going.push(row)),
         (message) => {
-          const row = going.shift()!;
+          const row = this.rowOfMessage.get(message.id)?.row ?? going.shift()!;
           this.rowOfMessage.set(message.id, { bulk, row });
           bulk.change(row, message);
         },

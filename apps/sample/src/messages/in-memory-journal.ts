@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import type { OpenUid } from 'nestjs-rt-sms';
+import { isRtSmsError, type OpenUid } from 'nestjs-rt-sms';
 import type { Message } from './message.dto.js';
-import { MessageJournal, OPEN_STATUSES, type MessageKey, type NewMessage } from './message-journal.js';
+import { MessageJournal, OPEN_STATUSES, type Enqueue, type MessageKey, type NewMessage } from './message-journal.js';
 
 const KEPT = 100_000;
 const OPEN: ReadonlySet<string> = new Set(OPEN_STATUSES);
@@ -13,13 +13,19 @@ export class InMemoryJournal extends MessageJournal implements OnModuleDestroy {
   private readonly messages = new Map<string, Message>();
   private readonly idOfUid = new Map<string, string>();
 
-  async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
+  async beginMany(messages: readonly NewMessage[], enqueue?: Enqueue): Promise<Message[]> {
     const now = new Date();
     const begun = messages.map((message) => ({ id: randomUUID(), ...message, createdAt: now, updatedAt: now }));
     for (const message of begun) {
       this.messages.set(message.id, message);
       if (this.messages.size > KEPT) this.forgetOldest();
       this.changes.next(message);
+    }
+    try {
+      await enqueue?.(begun);
+    } catch (error) {
+      if (isRtSmsError(error)) for (const { id } of begun) await this.failed(id, error);
+      throw error;
     }
     return begun;
   }
@@ -37,10 +43,6 @@ export class InMemoryJournal extends MessageJournal implements OnModuleDestroy {
     for (const { id, uid, status, createdAt } of this.messages.values()) {
       if (uid !== undefined && OPEN.has(status)) yield { uid, sentAt: createdAt, ref: id };
     }
-  }
-
-  async *queued(): AsyncIterable<Message> {
-    for (const message of this.messages.values()) if (message.status === 'queued') yield message;
   }
 
   protected async change(

@@ -1,8 +1,9 @@
-import type { OpenUid, RtSmsError, RtSmsStatusEvent, SentSms } from 'nestjs-rt-sms';
+import type { OpenUid, RtSmsError, RtSmsStatusEvent, SentSms, SqlTransaction } from 'nestjs-rt-sms';
 import { Subject, type Observable } from 'rxjs';
 import type { Message, MessageStatus } from './message.dto.js';
 
 export type NewMessage = Pick<Message, 'msisdn' | 'text' | 'shortcode' | 'segments'> & { status: 'queued' | 'sending' };
+export type Enqueue = (messages: readonly Message[], tx?: SqlTransaction) => Promise<void>;
 /** The key of a message: its id or its uid. */
 export type MessageKey = { id: string } | { uid: string };
 
@@ -20,13 +21,18 @@ export abstract class MessageJournal {
   /** Emits messages when they begin and when they change, on all replicas that share the journal. */
   readonly changes$: Observable<Message> = this.changes.asObservable();
 
-  /** Records a message before it is sent or enqueued. */
+  /** Records a message before it is sent. */
   async begin(message: NewMessage): Promise<Message> {
     const [begun] = await this.beginMany([message]);
     return begun!;
   }
 
-  abstract beginMany(messages: readonly NewMessage[]): Promise<Message[]>;
+  /**
+   * Records messages before they are sent. `enqueue` puts them into the queue: in the transaction `tx` that also records them,
+   * if the journal has one.
+   * @throws the error of `enqueue`; nothing is recorded then, or that they failed
+   */
+  abstract beginMany(messages: readonly NewMessage[], enqueue?: Enqueue): Promise<Message[]>;
 
   /** Records that the gateway accepted a message. It may have a status already, because callbacks are fast. */
   accepted(id: string, sent: Pick<SentSms, 'uid'> & Partial<SentSms>): Promise<Message | undefined> {
@@ -42,16 +48,8 @@ export abstract class MessageJournal {
 
   /** Records that a message was not sent, or that its outcome is unknown. */
   async failed(id: string, error: RtSmsError & { reason?: string }): Promise<void> {
-    const { code, outcome, reason, message } = error;
-    await this.change({ id }, ({ uid }) =>
-      // A message that the gateway accepted cannot fail to be sent.
-      uid === undefined
-        ? {
-            status: outcome === 'unknown' ? 'outcome_unknown' : 'refused',
-            error: { code, ...(outcome && { outcome }), ...(reason && { reason }), message },
-          }
-        : undefined,
-    );
+    // A message that the gateway accepted cannot fail to be sent.
+    await this.change({ id }, ({ uid }) => (uid === undefined ? failureOf(error) : undefined));
   }
 
   /** Records a status. It may be called twice for the same event; events of unknown messages are ignored. */
@@ -69,9 +67,6 @@ export abstract class MessageJournal {
   /** Messages without a final status, to be tracked again after a restart. */
   abstract open(): AsyncIterable<OpenUid>;
 
-  /** Messages that may not have reached the queue, because the process ended before they were enqueued. */
-  abstract queued(): AsyncIterable<Message>;
-
   /** Writes the result of `transition`, one call at a time per message. Returns `undefined` for an unknown message. */
   protected abstract change(
     key: MessageKey,
@@ -82,4 +77,13 @@ export abstract class MessageJournal {
   onModuleDestroy(): void {
     this.changes.complete();
   }
+}
+
+/** What a message shows that was not sent, or whose outcome is unknown. */
+export function failureOf(error: RtSmsError & { reason?: string }): Pick<Message, 'status' | 'error'> {
+  const { code, outcome, reason, message } = error;
+  return {
+    status: outcome === 'unknown' ? 'outcome_unknown' : 'refused',
+    error: { code, ...(outcome && { outcome }), ...(reason && { reason }), message },
+  };
 }

@@ -1,4 +1,4 @@
-import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { ConfigService } from '@nestjs/config';
 import {
   countSegments,
@@ -9,17 +9,16 @@ import {
   RtSmsService,
   type SmsMessage,
   type SmsPriority,
+  type SqlTransaction,
 } from 'nestjs-rt-sms';
 import { Store } from '../store.js';
-import { MessageJournal, type NewMessage } from './message-journal.js';
+import { failureOf, MessageJournal, type NewMessage } from './message-journal.js';
 import type { Message, SendMessageDto } from './message.dto.js';
 
-/** Maximum age of a message that is enqueued again; the queue may have deleted the ids of older ones. */
-const REQUEUE_WITHIN_MS = 24 * 3_600_000;
 const BATCH = 500;
 
 @Injectable()
-export class MessagesService implements OnApplicationBootstrap {
+export class MessagesService {
   private readonly logger = new Logger('Messages');
 
   constructor(
@@ -36,23 +35,23 @@ export class MessagesService implements OnApplicationBootstrap {
   async send(message: SendMessageDto): Promise<Message> {
     const [begun] = await this.begin([message]);
     const { id } = begun!;
+    if (this.store.queue) return (await this.journal.find({ id })) ?? begun!;
     try {
-      if (this.store.queue) {
-        await this.enqueue([begun!], 'normal');
-        return (await this.journal.find({ id })) ?? begun!;
-      }
       const sent = await this.sms.send({ ...message, ref: id });
       this.logger.log(`${sent.uid} accepted`);
       return (await this.journal.accepted(id, sent)) ?? begun!;
     } catch (error) {
-      await this.failed([begun!], error);
+      if (isRtSmsError(error)) {
+        this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
+        await this.journal.failed(id, error);
+      }
       throw error;
     }
   }
 
   /**
    * Sends the messages of `source`, at the speed of the gateway or of the queue. Calls `begun` with each message when it
-   * has an id; outcomes are in the journal. Rejects early if sending cannot continue.
+   * has an id, and again if it could not be queued; other outcomes are in the journal. Rejects early if sending cannot continue.
    */
   async sendMany(
     source: AsyncIterable<SmsMessage>,
@@ -60,16 +59,6 @@ export class MessagesService implements OnApplicationBootstrap {
     signal: AbortSignal,
   ): Promise<void> {
     return this.store.queue ? this.queueMany(source, begun, signal) : this.sendEach(source, begun, signal);
-  }
-
-  /** Enqueues waiting messages again. The queue ignores ids that it has already, so none is sent twice. */
-  async onApplicationBootstrap(): Promise<void> {
-    if (!this.store.queue || this.store.role === 'worker') return;
-    const waiting: Message[] = [];
-    for await (const message of this.journal.queued()) {
-      if (Date.now() - message.createdAt.getTime() < REQUEUE_WITHIN_MS) waiting.push(message);
-    }
-    while (waiting.length > 0) await this.enqueue(waiting.splice(0, BATCH), 'normal').catch(this.logError);
   }
 
   private async sendEach(
@@ -118,12 +107,15 @@ export class MessagesService implements OnApplicationBootstrap {
   ): Promise<void> {
     const batch: SmsMessage[] = [];
     const flush = async () => {
-      const entries = await this.begin(batch.splice(0));
-      for (const entry of entries) begun(entry);
+      let entries: readonly Message[] = [];
       try {
-        await this.enqueue(entries, 'bulk');
+        await this.begin(batch.splice(0), 'bulk', (messages) => {
+          entries = messages;
+          // Before they are queued, because their outcomes may be known at once.
+          for (const message of messages) begun(message);
+        });
       } catch (error) {
-        await this.failed(entries, error);
+        if (isRtSmsError(error)) for (const entry of entries) begun({ ...entry, ...failureOf(error) });
         throw error;
       }
     };
@@ -134,7 +126,12 @@ export class MessagesService implements OnApplicationBootstrap {
     if (batch.length > 0) await flush();
   }
 
-  private async begin(messages: readonly (SmsMessage | SendMessageDto)[]): Promise<Message[]> {
+  /** Records messages, and enqueues them if there is a queue. */
+  private async begin(
+    messages: readonly (SmsMessage | SendMessageDto)[],
+    priority: SmsPriority = 'normal',
+    begun: (messages: readonly Message[]) => void = () => undefined,
+  ): Promise<Message[]> {
     const shortcode = this.config.get<string>('RT_SMS_SHORTCODE') || undefined;
     const entries = messages.map((message): NewMessage => {
       const sender = message.shortcode ?? shortcode;
@@ -147,36 +144,30 @@ export class MessagesService implements OnApplicationBootstrap {
       };
     });
     try {
-      return await this.journal.beginMany(entries);
+      if (!this.store.queue) return await this.journal.beginMany(entries);
+      return await this.journal.beginMany(entries, (recorded, tx) => {
+        begun(recorded);
+        return this.enqueue(recorded, priority, tx);
+      });
     } catch (error) {
       if (isRtSmsError(error)) throw error;
-      this.logError(error);
+      // A database error is logged by its message alone: its other fields may contain the written data.
+      this.logger.error((error as Error).message);
       throw new RtSmsOverloadedError('Nothing was sent: the journal of messages cannot be written', {});
     }
   }
 
-  private async enqueue(messages: readonly Message[], priority: SmsPriority): Promise<void> {
+  private async enqueue(
+    messages: readonly Message[],
+    priority: SmsPriority,
+    tx: SqlTransaction | undefined,
+  ): Promise<void> {
     const items = messages.map(({ id, msisdn, text, shortcode }) => ({
       id,
       priority,
       // The number is normalised already; with a plus the module does not change it.
       message: { msisdn: `+${msisdn}`, text, ...(shortcode !== undefined && { shortcode }), ref: id },
     }));
-    await this.sms.enqueueMany(items);
+    await this.sms.enqueueMany(items, { tx });
   }
-
-  private async failed(messages: readonly Message[], error: unknown): Promise<void> {
-    if (!isRtSmsError(error)) return;
-    // The store did not acknowledge it: it may be queued, and is enqueued again at the next start.
-    if (this.store.queue && error.outcome === 'unknown') return;
-    for (const { id } of messages) {
-      this.logger.warn(`${id} ${error.outcome}: ${error.message}`);
-      await this.journal.failed(id, error);
-    }
-  }
-
-  private readonly logError = (error: unknown): void => {
-    // A database error is logged by its message alone: its other fields may contain the written data.
-    this.logger.error((error as Error).message);
-  };
 }

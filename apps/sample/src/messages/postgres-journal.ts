@@ -7,6 +7,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { OpenUid } from 'nestjs-rt-sms';
+import { fromTypeOrm } from 'nestjs-rt-sms-bullmq';
 import { Client } from 'pg';
 import {
   DataSource,
@@ -19,7 +20,7 @@ import {
 } from 'typeorm';
 import { StartError } from '../ports.js';
 import type { Message } from './message.dto.js';
-import { MessageJournal, OPEN_STATUSES, type MessageKey, type NewMessage } from './message-journal.js';
+import { MessageJournal, OPEN_STATUSES, type Enqueue, type MessageKey, type NewMessage } from './message-journal.js';
 
 export const MESSAGES = new EntitySchema<Message>({
   name: 'Message',
@@ -122,7 +123,7 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     await this.listen();
   }
 
-  async beginMany(messages: readonly NewMessage[]): Promise<Message[]> {
+  async beginMany(messages: readonly NewMessage[], enqueue?: Enqueue): Promise<Message[]> {
     const now = new Date();
     const begun: Message[] = messages.map((message) => ({
       id: randomUUID(),
@@ -130,7 +131,10 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
       createdAt: now,
       updatedAt: now,
     }));
-    await this.source.manager.insert(MESSAGES, begun);
+    await this.source.transaction(async (manager) => {
+      await manager.insert(MESSAGES, begun);
+      await enqueue?.(begun, fromTypeOrm(manager));
+    });
     await this.announce(begun.map(({ id }) => id));
     return begun;
   }
@@ -149,10 +153,6 @@ export class PostgresJournal extends MessageJournal implements OnModuleInit, OnM
     for await (const { id, uid, createdAt } of this.withStatus(OPEN_STATUSES)) {
       if (uid !== undefined) yield { uid, sentAt: createdAt, ref: id };
     }
-  }
-
-  queued(): AsyncIterable<Message> {
-    return this.withStatus(['queued']);
   }
 
   protected async change(

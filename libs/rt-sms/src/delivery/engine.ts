@@ -27,7 +27,7 @@ export interface EnqueueItemOptions {
 /** Options of `enqueue`. */
 export interface EnqueueOptions extends EnqueueItemOptions {
   /** Transaction that queues the message if and only if it commits. @default none: the message is queued at once */
-  tx?: SqlTransaction;
+  tx?: SqlTransaction | undefined;
 }
 
 /**
