@@ -5,9 +5,10 @@ import { callbacks } from './durable/callbacks.js';
 import { cost } from './durable/cost.js';
 import { queueing } from './durable/queueing.js';
 import { sending } from './durable/sending.js';
+import { transactions } from './durable/transactions.js';
 import { attempt, figure, report, type Figure } from './figures.js';
 
-const PARTS = { sending, cost, callbacks, queueing };
+const PARTS = { sending, cost, callbacks, queueing, transactions };
 
 const [chosen] = process.argv.slice(2);
 const names = (Object.keys(PARTS) as (keyof typeof PARTS)[]).filter((name) => chosen === undefined || chosen === name);

@@ -124,12 +124,16 @@ describeWith({ PostgreSQL: postgresProgram }, 'orders and their messages, killed
     expect(result.orders).toBeGreaterThan(ORDERS / 2);
   });
 
-  it('the control: committed first, orders lose their message; queued first, messages have no order', async () => {
-    const first = await trade('commit, then enqueue', 'each event');
-    const last = await trade('enqueue, then commit', 'each event');
-    process.stdout.write(`  ${JSON.stringify([first, last])}\n`);
-    expect(first['orders without an outcome']).toBeGreaterThan(0);
-    expect(last['SMS for an order that does not exist']).toBeGreaterThan(0);
-    expect(first['deliveries counted twice'] + last['deliveries counted twice']).toBeGreaterThan(0);
+  it('the control: committed first, orders lose their message', async () => {
+    const result = await trade('commit, then enqueue', 'each event');
+    process.stdout.write(`  ${JSON.stringify(result)}\n`);
+    expect(result['orders without an outcome']).toBeGreaterThan(0);
+    expect(result['deliveries counted twice']).toBeGreaterThan(0);
+  });
+
+  it('the control: queued first, messages have no order', async () => {
+    const result = await trade('enqueue, then commit', 'each event once');
+    process.stdout.write(`  ${JSON.stringify(result)}\n`);
+    expect(result['SMS for an order that does not exist']).toBeGreaterThan(0);
   });
 });

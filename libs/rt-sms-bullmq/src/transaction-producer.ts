@@ -14,7 +14,7 @@ import { distinctItems, isForgotten, sendJob } from './send-jobs.js';
 import { rowsOf } from './sql-transaction.js';
 import { reason, safeStoreError } from './store-errors.js';
 import type { Store } from './store.js';
-import { transactionSql, type KnownRow, type Look, type SqlJob } from './transaction-sql.js';
+import { transactionSql, type KnownRow, type Place, type Rights, type SqlJob } from './transaction-sql.js';
 
 /** Messages added by one statement. */
 const BATCH = 2_000;
@@ -27,6 +27,8 @@ export class TransactionProducer {
   private readonly sql: ReturnType<typeof transactionSql>;
   /** Proves that two statements run in one transaction, see `transactionSql`. */
   private readonly proof = randomUUID();
+  /** Places, see `transactionSql`, at which the queue can be used. */
+  private readonly usable = new Set<string>();
 
   constructor(
     private readonly store: Store,
@@ -42,7 +44,7 @@ export class TransactionProducer {
     const items = distinctItems(given, account).toSorted((a, b) => (jobIdOf(a.id) < jobIdOf(b.id) ? -1 : 1));
     const named = items.filter(({ hasGeneratedId }) => !hasGeneratedId);
     try {
-      await this.look(tx);
+      await this.begin(tx);
       // A single message needs no look before, because it replaces nothing.
       if (items.length > 1) await this.compare(tx, named);
       await this.add(tx, items);
@@ -57,14 +59,17 @@ export class TransactionProducer {
     }
   }
 
-  /** Checks whether the connection leads to a database with the schema of the queue, and has the rights that are needed. */
-  private async look(tx: SqlTransaction): Promise<void> {
+  /** Marks the transaction, and checks whether its database has the schema of the queue and its role the rights. */
+  private async begin(tx: SqlTransaction): Promise<void> {
     const { schema } = this.store.options;
-    const [found] = rowsOf<Look>(await tx.query(this.sql.look, [schema, this.proof]));
+    const [found] = rowsOf<Place>(await tx.query(this.sql.begin, [this.proof]));
     if (!found) this.refuse('its query function returns no rows, so it is no transaction of PostgreSQL');
-    if (!found.hasSchema)
+    if (this.usable.has(found.place)) return;
+    const [rights] = rowsOf<Rights>(await tx.query(this.sql.rights, [schema]));
+    if (!rights?.hasSchema)
       this.refuse(`its database '${found.database}' is not that of the queue: it has no schema '${schema}'`);
-    if (found.grants !== null) this.refuse(`its role lacks rights. Fix: ${found.grants}`);
+    if (rights.grants !== null) this.refuse(`its role lacks rights. Fix: ${rights.grants}`);
+    this.usable.add(found.place);
   }
 
   private async add(tx: SqlTransaction, items: EngineItem[]): Promise<void> {
@@ -124,7 +129,8 @@ export class TransactionProducer {
 
   /** In an isolated transaction a job that has been removed may be visible beside the new one, which comes last. */
   private async lookUp(tx: SqlTransaction, items: EngineItem[]): Promise<Map<string, KnownJob>> {
-    const ids = JSON.stringify(items.map(({ id }) => jobIdOf(id)));
+    // Job ids consist of letters, digits, - and _.
+    const ids = `{${items.map(({ id }) => jobIdOf(id)).join()}}`;
     const rows = rowsOf<KnownRow>(await tx.query(this.sql.lookUp, [this.store.name('send'), ids]));
     return new Map(
       rows.map(({ id, digest, finishedOn }) => [

@@ -20,9 +20,15 @@ export interface SqlJob {
   attempts: number;
 }
 
-/** What `look` returns. */
-export interface Look {
+/** A row of `begin`. */
+export interface Place {
   database: string;
+  /** Server, database and role: all that decides whether the schema is there and may be used. */
+  place: string;
+}
+
+/** A row of `rights`. */
+export interface Rights {
   hasSchema: boolean;
   /** The missing rights, as the statements that grant them. */
   grants: string | null;
@@ -37,8 +43,12 @@ export type KnownRow = { id: string } & { [Key in keyof KnownJob]: string | null
  */
 const PROOF = 'rt_sms.transaction';
 
-/** Parameters: schema, proof. Needs no rights, and fails in no transaction that has not failed before. */
-const LOOK_SQL = `WITH home AS (
+/** Parameter: proof. */
+const BEGIN_SQL = `SELECT set_config('${PROOF}', CAST($1 AS text), true) AS proof, current_database()::text AS database,
+  concat_ws('/', inet_server_addr(), inet_server_port(), pg_postmaster_start_time(), current_database(), current_user) AS place`;
+
+/** Parameter: schema. Needs no rights, and fails in no transaction that has not failed before. */
+const RIGHTS_SQL = `WITH home AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = CAST($1 AS text)
   ), need(kind, name, privilege) AS (VALUES
     ('TABLE', 'job', 'SELECT'), ('TABLE', 'job', 'INSERT'), ('TABLE', 'meta', 'SELECT'), ('TABLE', 'event', 'SELECT'),
@@ -52,11 +62,10 @@ const LOOK_SQL = `WITH home AS (
     WHERE NOT CASE kind WHEN 'TABLE' THEN has_table_privilege(class.oid, privilege)
       ELSE has_sequence_privilege(class.oid, privilege) END
   )
-  SELECT current_database()::text AS database, EXISTS (SELECT FROM home) AS "hasSchema",
-    (SELECT string_agg(format('GRANT %s TO %I', what, current_user), '; ') FROM missing) AS grants,
-    set_config('${PROOF}', CAST($2 AS text), true) AS proof`;
+  SELECT EXISTS (SELECT FROM home) AS "hasSchema",
+    (SELECT string_agg(format('GRANT %s TO %I', what, current_user), '; ') FROM missing) AS grants`;
 
-/** Adds nothing, and returns no row, unless the transaction is the one of `look` and its database holds this store. */
+/** Adds nothing, and returns no row, unless the transaction is the one of `begin` and its database holds this store. */
 const GUARD = `current_setting('${PROOF}', true) = CAST($2 AS text) AND EXISTS (
       SELECT FROM job AS store WHERE store.queue = CAST($3 AS text) AND store.id = CAST($4 AS text)
         AND store.data->>'id' = CAST($5 AS text))`;
@@ -74,7 +83,7 @@ const addSql = (guard: string) => `WITH entry AS MATERIALIZED (
 const IS_OPEN_SQL = `SELECT coalesce(current_setting('${PROOF}', true) = CAST($1 AS text), false) AS "isOpen"`;
 
 const LOOK_UP_SQL = `SELECT id, data->>'digest' AS digest, CAST(finished_at_ms AS text) AS "finishedOn" FROM job
-  WHERE queue = CAST($1 AS text) AND id IN (SELECT jsonb_array_elements_text(CAST($2 AS jsonb))) ORDER BY seq`;
+  WHERE queue = CAST($1 AS text) AND id = ANY (CAST($2 AS text[])) ORDER BY seq`;
 
 /** The statements for BullMQ's tables and functions in `schema`. */
 export function transactionSql(schema: string) {
@@ -82,7 +91,8 @@ export function transactionSql(schema: string) {
   const qualified = (sql: string) =>
     sql.replaceAll('FROM job', `FROM ${home}.job`).replace('add_job(', `${home}.add_job(`);
   return {
-    look: LOOK_SQL,
+    begin: BEGIN_SQL,
+    rights: RIGHTS_SQL,
     isOpen: IS_OPEN_SQL,
     /** Parameters: jobs, proof, and queue, job id and identity of the mark of the store. */
     add: qualified(addSql(GUARD)),
@@ -90,7 +100,7 @@ export function transactionSql(schema: string) {
     addAnywhere: qualified(addSql('true')),
     /** Makes the transaction impossible to commit. */
     fail: `SELECT CAST('roll back: another transaction has queued one of these messages' AS int)`,
-    /** Parameters: queue, job ids. */
+    /** Parameters: queue, job ids as the text of an array. */
     lookUp: qualified(LOOK_UP_SQL),
   };
 }
