@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { jest } from '@jest/globals';
 import { RtSmsOverloadedError, RtSmsValidationError, type SqlTransaction } from 'nestjs-rt-sms';
 import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
@@ -128,6 +130,18 @@ describeStores('messages in transactions on %s', (kind) => {
       expect(texts()).toEqual(['first', 'last']);
       await expect(orders()).resolves.toEqual(['3']);
     });
+  });
+
+  it('with the ambient transaction of @nestjs-cls/transactional', async () => {
+    const running = await start();
+    const program = join(import.meta.dirname, 'ambient-process.ts');
+    const loader = new URL('../child/ts.mjs', import.meta.url).href;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--import', loader, program, url]);
+    expect(stdout).toBe('the order failed');
+    await running.heard('accepted', 'order-1');
+    await sendLast(running);
+    expect(texts()).toEqual(['Order 1', 'last']);
+    await expect(orders()).resolves.toEqual(['1']);
   });
 
   it('a delay, a priority and an expiry hold', async () => {
