@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { OnEvent } from '@nestjs/event-emitter';
 import type { SmsStatus } from '../message/status.js';
-import { RtSmsEvents, type RtSmsStatusEvent } from './events.js';
+import { RtSmsEvents, type RtSmsOverdueEvent, type RtSmsStatusEvent } from './events.js';
 
 /**
  * Calls the method for each `RtSmsStatusEvent`, or only for the events of one status or account.
@@ -14,25 +14,40 @@ import { RtSmsEvents, type RtSmsStatusEvent } from './events.js';
  * guarantees.
  */
 export function OnRtSmsStatus(status?: SmsStatus, { account }: { account?: string } = {}) {
+  return listener<RtSmsStatusEvent>(status ? `${RtSmsEvents.status}.${status}` : RtSmsEvents.status, account);
+}
+
+/**
+ * Calls the method for each `RtSmsOverdueEvent`, or only for those of one account: a message has no final status within its
+ * `overdueAfterMs`.
+ *
+ * ```ts
+ * @OnRtSmsOverdue()
+ * async onOverdue({ ref }: RtSmsOverdueEvent) { … }
+ * ```
+ * This is a typed `@OnEvent`, like `@OnRtSmsStatus()`.
+ */
+export function OnRtSmsOverdue({ account }: { account?: string } = {}) {
+  return listener<RtSmsOverdueEvent>(RtSmsEvents.overdue, account);
+}
+
+function listener<E extends { account: string }>(event: string, account: string | undefined) {
   // Generic, because the type of a descriptor is invariant, and a method that returns a promise has to be accepted.
-  return <T extends (event: RtSmsStatusEvent) => unknown>(
+  return <T extends (event: E) => unknown>(
     target: object,
     key: string | symbol,
     descriptor: TypedPropertyDescriptor<T>,
   ): void => {
     // Without this option Nest logs an error and drops it. The publisher counts errors and, with a durable engine, retries.
-    const listen = OnEvent(status ? `${RtSmsEvents.status}.${status}` : RtSmsEvents.status, { suppressErrors: false });
+    const listen = OnEvent(event, { suppressErrors: false });
     if (account === undefined) {
       listen(target, key, descriptor);
       return;
     }
     // A separate listener next to the method, because two such decorators on one method filter by different accounts.
-    const name = `${String(key)} of ${account} for ${status ?? 'any status'}`;
-    const value = function (
-      this: Record<string | symbol, (event: RtSmsStatusEvent) => unknown>,
-      event: RtSmsStatusEvent,
-    ) {
-      return event.account === account ? this[key]!(event) : undefined;
+    const name = `${String(key)} of ${account} for ${event}`;
+    const value = function (this: Record<string | symbol, (payload: E) => unknown>, payload: E) {
+      return payload.account === account ? this[key]!(payload) : undefined;
     };
     Object.defineProperty(target, name, { value, configurable: true });
     listen(target, name, { value });
