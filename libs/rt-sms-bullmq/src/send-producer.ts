@@ -5,6 +5,7 @@ import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
 import { JOB } from './jobs.js';
+import { addTimers, overdueTimer, removeTimer, type OverdueTimer } from './overdue-jobs.js';
 import type { Store } from './store.js';
 
 /** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
@@ -40,6 +41,7 @@ export class SendProducer {
       'enqueue',
       async () => {
         if (entries.size > 1) await this.compare(named, began);
+        await addTimers(this.store, this.timers([...entries.values()]));
         await this.addAll([...entries.values()]);
         await this.confirm(named, began);
       },
@@ -66,7 +68,7 @@ export class SendProducer {
       const jobId = jobIdOf(id);
       const job = await this.store.send.getJob(jobId);
       if (!job) return false;
-      const { state, sendStartedAt, digest, ref, version } = job.data;
+      const { state, sendStartedAt, digest, ref, version, overdueAfterMs } = job.data;
       if (state !== undefined || sendStartedAt !== undefined) return state === 'cancelled';
       const data: SendData = { digest, ref, version, state: 'cancelled' };
       if (!(await this.store.operations('send').replaceUnsent(jobId, data))) {
@@ -74,6 +76,7 @@ export class SendProducer {
         const now = await this.store.send.getJob(jobId);
         if (now?.data.state !== 'cancelled') return false;
       }
+      if (overdueAfterMs !== undefined) void removeTimer(this.store, jobId);
       // A worker announces the cancellation, now or when the message would have been sent.
       await this.store.runNow(this.store.send, jobId).catch(() => undefined);
       return true;
@@ -107,14 +110,25 @@ export class SendProducer {
     await before;
   }
 
+  /** Timer jobs of the items that have `overdueAfterMs`. They are added first: one without a message does nothing. */
+  private timers(items: EngineItem[]): OverdueTimer[] {
+    const now = this.store.clock.now();
+    return items.flatMap(({ id, notBefore, overdueAfterMs: afterMs }) =>
+      afterMs === undefined
+        ? []
+        : overdueTimer(now, now + notBefore - Date.now() + afterMs, { afterMs, sendJobId: jobIdOf(id) }),
+    );
+  }
+
   private job(item: EngineItem) {
-    const { id, ref, expiresAt, priority, notBefore } = item;
+    const { id, ref, expiresAt, priority, notBefore, overdueAfterMs } = item;
     const { seal, clock } = this.store;
     const data: SendData = {
       message: seal.close(item, item),
       digest: seal.digest(item),
       ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
+      ...(overdueAfterMs === undefined ? {} : { overdueAfterMs }),
     };
     const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
     const timestamp = clock.now();

@@ -187,7 +187,7 @@ describe('overdue', () => {
     await pass(90 * SECOND + MINUTE - 1);
     expect(it.overdue).toEqual([]);
     await pass(2);
-    expect(it.overdue.map(({ uid }) => uid).toSorted()).toEqual(['message-id-1', 'message-id-2']);
+    expect(it.overdue.map(({ uid }) => uid!).toSorted()).toEqual(['message-id-1', 'message-id-2']);
   });
 
   it('is announced at once, without a request, while the circuit breaker is open', async () => {
@@ -672,7 +672,7 @@ describe('limits', () => {
     const overdue = { afterMs: MINUTE, inMs: MINUTE };
     for (let n = 1; n <= 5; n++) it.tracker.follow(`message-id-${n}`, { overdue });
     await pass(HOUR);
-    expect(it.overdue.map(({ uid }) => uid).toSorted()).toEqual(['message-id-3', 'message-id-4', 'message-id-5']);
+    expect(it.overdue.map(({ uid }) => uid!).toSorted()).toEqual(['message-id-3', 'message-id-4', 'message-id-5']);
   });
 
   it('beyond limit the message that was tracked first becomes unresolved', async () => {

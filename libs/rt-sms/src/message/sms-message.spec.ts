@@ -77,7 +77,7 @@ describe('checkMessage', () => {
     for (const overdueAfterMs of [1_000, 60_000])
       expect(checkMessage({ ...good, overdueAfterMs }, undefined, 60_000)).toMatchObject({ overdueAfterMs });
     expect(checkMessage({ ...good, overdueAfterMs: undefined }, undefined, false)).not.toHaveProperty('overdueAfterMs');
-    const problem = (given: unknown) =>
+    const problem = (given: number | string) =>
       `overdueAfterMs must be a whole number of milliseconds, 1000 or more, and at most 60000 (tracking.maxAgeMs); not ${given}`;
     const wrong = [999, 60_001, 1_000.5, -1, Number.NaN, Infinity];
     for (const overdueAfterMs of wrong)
