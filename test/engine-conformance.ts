@@ -35,10 +35,12 @@ export interface Seen {
   ref?: string;
   account: string;
   status?: string;
+  lastStatus?: string;
+  overdueAfterMs?: number;
   error?: RtSmsError;
 }
 
-const SECRET = 'a-secret-of-sixteen';
+export const SECRET = 'a-secret-of-sixteen';
 const OUTCOMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled'].map((name) => `rt-sms.${name}`);
 const MSISDN = '79270000001';
 const hello = { msisdn: MSISDN, text: 'Hello' };

@@ -1,5 +1,6 @@
 import { jest } from '@jest/globals';
 import { engineConformance, runEngine } from './engine-conformance.js';
+import { overdueConformance } from './overdue-conformance.js';
 import { atEnd } from './platforms.js';
 import { quickest } from './timing.js';
 
@@ -9,6 +10,7 @@ const inMemory = () => undefined;
 const hello = { msisdn: '79270000001', text: 'Hello' };
 
 engineConformance('in memory', inMemory, { inProcess: true });
+overdueConformance('in memory', inMemory, { inProcess: true });
 
 describe('the engine in memory, beyond the conformance suite', () => {
   it('continues after a waiting message has expired', async () => {

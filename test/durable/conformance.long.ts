@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import { bullMq } from 'nestjs-rt-sms-bullmq';
-import { engineConformance } from '../engine-conformance.js';
+import { engineConformance, type EngineSetting } from '../engine-conformance.js';
+import { overdueConformance } from '../overdue-conformance.js';
 import { describeStores, startStore, type Service } from './services.js';
 
 jest.setTimeout(60_000);
@@ -12,7 +13,8 @@ describeStores('on %s', (kind) => {
   }, 120_000);
   afterAll(() => store.close());
 
-  engineConformance(`bullMq on ${kind}`, ({ key }) =>
-    bullMq({ ...store.options, ...(kind === 'Redis' ? { prefix: key } : { schema: key.replaceAll('-', '_') }) }),
-  );
+  const engine = ({ key }: EngineSetting) =>
+    bullMq({ ...store.options, ...(kind === 'Redis' ? { prefix: key } : { schema: key.replaceAll('-', '_') }) });
+  engineConformance(`bullMq on ${kind}`, engine);
+  overdueConformance(`bullMq on ${kind}`, engine);
 });

@@ -60,8 +60,8 @@ describe.each(STORES)('deletion on %s', (kind) => {
   }
 
   /** Enqueues a message, waits for its final status, and receives a callback about a message of another process. */
-  async function settle(replica: Awaited<ReturnType<typeof run>>, id: string): Promise<string> {
-    await replica.sms.enqueue(hello, { id });
+  async function settle(replica: Awaited<ReturnType<typeof run>>, id: string, message = hello): Promise<string> {
+    await replica.sms.enqueue(message, { id });
     const { uid } = await replica.heard('accepted', id);
     await callback(replica.url, uid!, 'delivered');
     await callback(replica.url, 'elsewhere', 'delivered');
@@ -130,7 +130,8 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await sms.enqueue(hello, { id: 'order-4711 later', delayMs: HOUR_MS });
     await sms.enqueue({ ...hello, ref: 'of another' }, { id: 'another' });
     const other = await replica.heard('accepted', 'another');
-    const uid = await settle(replica, 'order-4711');
+    const uid = await settle(replica, 'order-4711', { ...hello, overdueAfterMs: HOUR_MS } as typeof hello);
+    const sent = await sms.send({ ...hello, overdueAfterMs: HOUR_MS });
     expect(await store.dump()).toMatch(personal(uid));
 
     await expect(sms.cancel('order-4711 later')).resolves.toBe(true);
@@ -141,7 +142,13 @@ describe.each(STORES)('deletion on %s', (kind) => {
     await eventually(async () => (await send.getJobs(['completed'])).length === 3);
     for (const id of ['order-4711 later', 'order-4711'])
       await expect(send.remove(`i${Buffer.from(id).toString('base64url')}`)).resolves.toBe(1);
-    await expect(check.remove(uid)).resolves.toBe(1);
+    for (const row of [
+      uid,
+      sent.uid,
+      `i${Buffer.from('order-4711').toString('base64url')}%overdue`,
+      `${sent.uid}%overdue`,
+    ])
+      await expect(check.remove(row)).resolves.toBe(1);
     if ('connection' in store.options) {
       for (const queue of [send, check]) await queue.trimEvents(0);
     } else {
@@ -153,8 +160,9 @@ describe.each(STORES)('deletion on %s', (kind) => {
 
     const dump = await store.dump();
     expect(dump).not.toMatch(personal(uid));
+    expect(dump).not.toContain(sent.uid);
     for (const id of ['order-4711', 'order-4711 later'])
-      expect(dump).not.toContain(`"i${Buffer.from(id).toString('base64url')}"`);
+      expect(dump).not.toContain(`i${Buffer.from(id).toString('base64url')}`);
     expect(dump).toContain('of another');
     // Data that is not erased is still processed.
     await callback(replica.url, other.uid!, 'failed');

@@ -45,7 +45,7 @@ export interface ReplicaEvent {
 }
 
 /** Options of all messages of one call; a time to live, because a date must not be that of another clock. */
-export type ReplicaEnqueueOptions = Pick<EnqueueOptions, 'delayMs'> & { expiresInMs?: number };
+export type ReplicaEnqueueOptions = Pick<EnqueueOptions, 'delayMs'> & { expiresInMs?: number; overdueAfterMs?: number };
 
 export interface RunningReplica {
   url: string;
@@ -54,7 +54,7 @@ export interface RunningReplica {
   end(): Promise<unknown>;
 }
 
-const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled', 'unresolved', 'status'];
+const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled', 'unresolved', 'overdue', 'status'];
 
 /** Starts one replica of an application; its handlers end when `tell` has settled. */
 export async function startReplica(
@@ -98,9 +98,10 @@ export async function startReplica(
   const sms = app.get(RtSmsService);
   return {
     url: await app.getUrl(),
-    enqueue: (ids, { expiresInMs, ...more } = {}) => {
+    enqueue: (ids, { expiresInMs, overdueAfterMs, ...more } = {}) => {
       const expiresAt = expiresInMs === undefined ? {} : { expiresAt: new Date(Date.now() + expiresInMs) };
-      const messageOf = (id: string) => ({ msisdn: '79270000001', text: id, ref: id });
+      const overdue = overdueAfterMs === undefined ? {} : { overdueAfterMs };
+      const messageOf = (id: string) => ({ msisdn: '79270000001', text: id, ref: id, ...overdue });
       return sms.enqueueMany(ids.map((id) => ({ message: messageOf(id), id, ...expiresAt, ...more })));
     },
     end: () => app.close(),

@@ -159,6 +159,23 @@ describeStores('messages in transactions on %s', (kind) => {
     expect(texts()).toEqual(['Hello']);
   });
 
+  it('the timer of overdueAfterMs belongs to the transaction', async () => {
+    const running = await start();
+    const { sms, heard, events } = running;
+    const database = await open(pgClient);
+    await sms.enqueue(hello, { id: 'taken' });
+    const late = { ...hello, overdueAfterMs: 1_000 };
+    await rolledBack(database, async (tx) => void (await sms.enqueue(late, { id: 'never', tx })));
+    await database.transaction(async (tx) => {
+      await sms.enqueue(late, { id: 'late', tx });
+      await expect(sms.enqueue({ ...late, text: 'other' }, { id: 'taken', tx })).rejects.toThrow(/already used/);
+    });
+    await heard('overdue', 'late');
+    const timers = "SELECT id FROM bullmq.job WHERE name = 'overdue'";
+    await eventually(async () => (await execute(timers)).length === 0);
+    expect(events.filter(({ event }) => event === 'overdue')).toHaveLength(1);
+  });
+
   it('two transactions with one id: the second waits for the first, and its message is the same or is refused', async () => {
     const running = await start();
     const { sms } = running;

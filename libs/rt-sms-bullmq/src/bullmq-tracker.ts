@@ -10,6 +10,7 @@ import { finalOf, HINT_PAUSE_MS, PENDING_SENDS_WAIT_MS, redact, statusEvent } fr
 import { pickReport, readRef, type StatusNote } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { Hints } from './hints.js';
+import { overdueTimer } from './overdue-jobs.js';
 import type { Store } from './store.js';
 import type { UnknownQueue } from './unknown-queue.js';
 
@@ -40,14 +41,15 @@ export class BullMqTracker implements DeliveryTracker {
   }
 
   /** If the store does not take it now, this process retries until it does. */
-  async follow(uid: string, about: { ref?: string | undefined; sentAt?: Date | undefined } = {}): Promise<void> {
+  async follow(uid: string, about: Parameters<DeliveryTracker['follow']>[1] = {}): Promise<void> {
     if (!this.host.options.tracking) return;
     const now = this.store.clock.now();
     // A journal may return a date as text, or null.
     const sentAt = Math.min(now, (about.sentAt && new Date(about.sentAt).getTime()) || now);
-    const { ref } = about;
+    const { ref, overdue } = about;
+    const timer = overdue && overdueTimer(now, now + overdue.inMs, { afterMs: overdue.afterMs, uid });
     const register = async () => {
-      await this.jobs.add(uid, sentAt, ref);
+      await this.jobs.add(uid, sentAt, ref, timer);
       if (ref === undefined) return;
       // The uid may have been tracked before without a ref.
       const job = await this.jobs.find(uid);

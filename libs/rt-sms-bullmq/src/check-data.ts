@@ -1,4 +1,4 @@
-import type { DeliveryReport } from 'nestjs-rt-sms';
+import type { DeliveryReport, SmsStatus } from 'nestjs-rt-sms';
 import { SMS_STATUSES } from 'nestjs-rt-sms';
 import { finalOf, type DeliveryState } from 'nestjs-rt-sms/engine';
 
@@ -20,11 +20,27 @@ export interface Sent {
   sendJobId?: string;
 }
 
+/** An overdue message. */
+export interface OverdueNote {
+  /** `overdueAfterMs` of the message. */
+  afterMs: number;
+  /** Send job of a queued message. */
+  sendJobId?: string | undefined;
+}
+
 /**
  * One entry in the inbox of a check job, which is the log of the job. Any replica appends entries, and the worker that holds
  * the job reads them.
  */
-export type InboxEntry = StatusNote | { at: number; sent: Sent };
+export type InboxEntry = StatusNote | { at: number; sent: Sent } | { at: number; overdue: OverdueNote };
+
+/** An overdue message whose event is to be announced. */
+export interface Overdue extends OverdueNote {
+  /** Unix time in milliseconds at which it was noted. */
+  at: number;
+  /** Present once a handler has failed, because the event must stay the same. */
+  event?: { lastStatus?: SmsStatus | undefined };
+}
 
 /** Record of one uid: the data of its check job. Only the worker that holds the job writes it. */
 export interface CheckData {
@@ -48,6 +64,10 @@ export interface CheckData {
   awaitingAccept?: boolean;
   /** Send job of the message while `awaitingAccept` is true. */
   sendJobId?: string;
+  /** Present while `rt-sms.overdue` is to be announced. */
+  overdue?: Overdue;
+  /** True once `rt-sms.overdue` has been announced. */
+  overdueAnnounced?: boolean;
 }
 
 /** Data of a job for a callback with an unknown uid. Without `note` the gateway is to be polled. */
@@ -89,8 +109,9 @@ export const pickReport = ({
 /** Reads an entry of an inbox. `undefined` if the engine cannot have written it, because the store is not trusted. */
 export function readEntry(row: string): InboxEntry | undefined {
   try {
-    const entry = JSON.parse(row) as Partial<StatusNote> & { sent?: Partial<Sent> };
-    const { report, sent } = entry;
+    const entry = JSON.parse(row) as Partial<StatusNote> & { sent?: Partial<Sent>; overdue?: Partial<OverdueNote> };
+    const { report, sent, overdue } = entry;
+    if (overdue) return isOverdue({ ...overdue, at: entry.at }) ? (entry as InboxEntry) : undefined;
     const isEntry = sent
       ? isTime(sent.at) && isOptionalString(sent.ref) && isOptionalString(sent.sendJobId)
       : isTime(entry.at) && SMS_STATUSES.includes(report!.status) && typeof report!.gatewayStatus === 'string';
@@ -101,8 +122,13 @@ export function readEntry(row: string): InboxEntry | undefined {
 }
 
 /** True if the engine can have written these data. */
-export const isCheckData = ({ sentAt, dueAt, ref }: CheckData): boolean =>
-  isTime(sentAt) && isTime(dueAt) && isOptionalString(ref);
+export const isCheckData = ({ sentAt, dueAt, ref, overdue }: CheckData): boolean =>
+  isTime(sentAt) && isTime(dueAt) && isOptionalString(ref) && (overdue === undefined || isOverdue(overdue));
+
+const isOverdue = ({ at, afterMs, sendJobId, event }: { [K in keyof Overdue]?: Overdue[K] | undefined }): boolean =>
+  isTime(at) && isTime(afterMs) && isOptionalString(sendJobId) && isOptionalStatus(event?.lastStatus);
 
 const isTime = (value: unknown): boolean => Number.isFinite(value);
-const isOptionalString = (value: unknown): boolean => value === undefined || typeof value === 'string';
+export const isOptionalString = (value: unknown): boolean => value === undefined || typeof value === 'string';
+export const isOptionalStatus = (value: SmsStatus | undefined): boolean =>
+  value === undefined || SMS_STATUSES.includes(value);

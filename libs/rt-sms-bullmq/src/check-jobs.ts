@@ -5,6 +5,7 @@ import { DeferredWork } from './deferred-work.js';
 import { checkIdOf } from './job-id.js';
 import type { FencedUpdate, Note, Noted } from './operations.js';
 import { JOB } from './jobs.js';
+import { addTimers, type OverdueTimer } from './overdue-jobs.js';
 import type { Store } from './store.js';
 import { isMissing } from './store-errors.js';
 import { WriteBatcher } from './write-batcher.js';
@@ -42,10 +43,11 @@ export class CheckJobs {
     return this.store.check.getJob(checkIdOf(uid));
   }
 
-  /** Adds the job of a uid, unless it exists. */
-  async add(uid: string, sentAt: number, ref: string | undefined): Promise<void> {
+  /** Adds the job of a uid, unless it exists, and the timer of its overdue event. */
+  async add(uid: string, sentAt: number, ref: string | undefined, timer?: OverdueTimer): Promise<void> {
     const { name, data, opts } = this.job(uid, { at: sentAt, ref });
     await this.store.check.add(name, data, opts);
+    if (timer) await addTimers(this.store, [timer]);
   }
 
   /**
@@ -62,7 +64,12 @@ export class CheckJobs {
 
   /** Gives a status to the job of the uid and runs it; without `note` it only runs. False if the job does not exist. */
   receive(uid: string, note?: StatusNote): Promise<boolean> {
-    return this.run(uid, note && JSON.stringify(note), note?.report.status);
+    return this.run(uid, note, note?.report.status);
+  }
+
+  /** Appends an entry to the inbox of the job, and runs the job if it is delayed. */
+  note(uid: string, entry?: InboxEntry): Promise<Noted> {
+    return this.notes.write({ jobId: checkIdOf(uid), row: entry && JSON.stringify(entry) });
   }
 
   /** Appends an entry to the inbox of the job. False if the job does not exist. */
@@ -88,9 +95,9 @@ export class CheckJobs {
     }
   }
 
-  /** Runs the job now, with a new row in its inbox; `received` is a status that is in the inbox. */
-  private async run(uid: string, row?: string, received?: StatusNote['report']['status']): Promise<boolean> {
-    const noted = await this.notes.write({ jobId: checkIdOf(uid), row });
+  /** Runs the job now, with a new note in its inbox; `received` is a status that is in the inbox. */
+  private async run(uid: string, note?: StatusNote, received?: StatusNote['report']['status']): Promise<boolean> {
+    const noted = await this.note(uid, note);
     if (noted === 'notDelayed') await this.runLater(uid, received);
     return noted !== 'missing';
   }

@@ -5,6 +5,7 @@ import {
   gaveUp,
   HINT_PAUSE_MS,
   ignoredDuplicate,
+  OVERDUE_POLL_MS,
   redact,
   statusEvent,
 } from 'nestjs-rt-sms/engine';
@@ -15,11 +16,14 @@ import {
   readRef,
   type CheckData,
   type InboxEntry,
+  type Overdue,
   type StatusNote,
 } from './check-data.js';
 import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall, notEmittedAgain } from './handler-retries.js';
-import { uidOf } from './job-id.js';
+import { idOf, uidOf } from './job-id.js';
+import { OVERDUE, type OverdueData } from './overdue-jobs.js';
+import { OverdueRuns } from './overdue-runs.js';
 import { PATIENCE_MS, type PollGate } from './poll-gate.js';
 import { keepFor, type StoredJob } from './jobs.js';
 import { QueueWorker } from './queue-worker.js';
@@ -32,7 +36,7 @@ const MAX_ACCEPT_WAIT_MS = 300_000;
 const RETRY_MS = 5_000;
 
 type Applied = 'nothing' | 'emitted' | 'failed' | 'needsConfirmation';
-type PollCause = 'schedule' | 'hint' | 'confirmation';
+type PollCause = 'schedule' | 'hint' | 'confirmation' | 'overdue';
 
 /** One run of a check job. `data` is the working copy that the run stores at its end. */
 interface Run {
@@ -47,6 +51,8 @@ interface Run {
  * event handler postpones the job.
  */
 export class CheckWorker extends QueueWorker<CheckData> {
+  private readonly overdue: OverdueRuns;
+
   constructor(
     store: Store,
     private readonly host: EngineHost,
@@ -54,9 +60,14 @@ export class CheckWorker extends QueueWorker<CheckData> {
     private readonly gate: PollGate,
   ) {
     super(store, 'check', keepFor(jobs.keepMs));
+    this.overdue = new OverdueRuns(store, host, jobs, {
+      postpone: (timer, token, at) => this.postpone(timer as unknown as StoredJob<CheckData>, token, at),
+      handled: (handlers) => this.handled(handlers),
+    });
   }
 
   protected async run(job: StoredJob<CheckData>, token: string): Promise<string> {
+    if (job.name === OVERDUE) return this.overdue.run(job as unknown as StoredJob<OverdueData>, token);
     const run: Run = { job, token, uid: uidOf(job.id!), data: { ...job.data } };
     const { data } = run;
     if (!isCheckData(data)) return this.drop(run);
@@ -75,13 +86,17 @@ export class CheckWorker extends QueueWorker<CheckData> {
         const applied = await this.apply(run, entry);
         if (applied === 'failed') return this.postponeAfterFailure(run);
         needsConfirmation ||= applied === 'needsConfirmation';
+      } else if (entry && 'overdue' in entry && !data.overdueAnnounced) {
+        data.overdue ??= { ...entry.overdue, at: entry.at };
       }
       data.inboxRead = (data.inboxRead ?? 0) + 1;
     }
     // A worker that is ahead of the store has taken the job by its own clock.
     const isDue = Math.max(Date.now(), this.store.clock.now()) >= data.dueAt - PATIENCE_MS;
     const isOpen = !isSettled(data) && !data.closed;
+    if (isSettled(data)) delete data.overdue;
     if (needsConfirmation) await this.poll(run, 'confirmation');
+    else if (data.overdue) await this.pollOverdue(run, data.overdue, isDue);
     else if (isOpen && isDue) await this.poll(run, 'schedule');
     else if (isOpen && !hasStatus) await this.poll(run, 'hint');
     await job.updateData(data);
@@ -126,7 +141,7 @@ export class CheckWorker extends QueueWorker<CheckData> {
     try {
       const report = await this.gate.poll(uid);
       data.missingSince = undefined;
-      const source = isScheduled ? 'poll' : 'callback';
+      const source = isScheduled || cause === 'overdue' ? 'poll' : 'callback';
       const applied = await this.apply(run, { at: this.store.clock.now(), report, source, confirmed: true });
       hasFailedHandler = applied === 'failed';
     } catch (error) {
@@ -148,6 +163,31 @@ export class CheckWorker extends QueueWorker<CheckData> {
     if (isScheduled) data.step = (data.step ?? 0) + 1;
     if (isScheduled || this.store.clock.now() >= data.dueAt)
       data.dueAt = Math.round(this.jobs.schedule.next(data.sentAt, data.step ?? 0, this.store.clock.now()));
+  }
+
+  /** Polls an overdue message if the gateway can be asked in time, and announces it unless its status is final. */
+  private async pollOverdue(run: Run, overdue: Overdue, isDue: boolean): Promise<void> {
+    const { data } = run;
+    // The handlers of a status have failed: the status is known, and an overdue event would be wrong.
+    const isInTime = data.failures !== undefined || this.store.clock.now() < overdue.at + OVERDUE_POLL_MS;
+    if (isInTime && !overdue.event && !data.closed && !this.host.breaker.error)
+      await this.poll(run, isDue ? 'schedule' : 'overdue');
+    if (!isSettled(data)) await this.announceOverdue(run, overdue);
+    delete data.overdue;
+  }
+
+  private async announceOverdue(run: Run, overdue: Overdue): Promise<void> {
+    const { uid, data } = run;
+    const { sendJobId, afterMs: overdueAfterMs } = overdue;
+    const id = sendJobId === undefined ? undefined : idOf(sendJobId);
+    const { lastStatus } = (overdue.event ??= { lastStatus: data.delivery?.last?.status });
+    const handlers = this.host.emit.overdue({ uid, id, ref: readRef(data), lastStatus, overdueAfterMs });
+    if (!(await this.handled(handlers))) {
+      if ((data.failures ?? 0) < MAX_HANDLER_FAILURES) await this.postponeAfterFailure(run);
+      this.host.logger.error(notEmittedAgain(`${uid}:overdue`));
+    }
+    delete data.failures;
+    data.overdueAnnounced = true;
   }
 
   /** Ends a job that the engine did not write. */

@@ -10,6 +10,8 @@ export interface SendData {
   /** The reference of the message as JSON. */
   ref?: string | undefined;
   expiresAt?: number | undefined;
+  /** Present while the message may have a timer. */
+  overdueAfterMs?: number | undefined;
   /** Time before which a delayed message is not sent. */
   notBefore?: number;
   attempts?: number;

@@ -3,6 +3,8 @@ import { idTaken } from 'nestjs-rt-sms/engine';
 import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
 import { JOB } from './jobs.js';
+import { overdueTimer, type OverdueTimer } from './overdue-jobs.js';
+import type { StoreClock } from './store-clock.js';
 import type { Store } from './store.js';
 
 const isSame = (a: EngineItem, b: EngineItem) =>
@@ -23,12 +25,13 @@ export function distinctItems(items: EngineItem[], account: string): EngineItem[
 
 /** The job of a message, with the times of the store. */
 export function sendJob({ seal, clock }: Pick<Store, 'seal' | 'clock'>, item: EngineItem) {
-  const { id, ref, expiresAt, priority, notBefore } = item;
+  const { id, ref, expiresAt, priority, notBefore, overdueAfterMs } = item;
   const data: SendData = {
     message: seal.close(item, item),
     digest: seal.digest(item),
     ...(ref === undefined ? {} : { ref: JSON.stringify(ref) }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
+    ...(overdueAfterMs === undefined ? {} : { overdueAfterMs }),
   };
   const delay = Math.ceil(Math.min(notBefore, expiresAt ?? Infinity) - Date.now());
   const timestamp = clock.now();
@@ -45,6 +48,16 @@ export function sendJob({ seal, clock }: Pick<Store, 'seal' | 'clock'>, item: En
       ...(delay > 0 ? { delay } : {}),
     },
   };
+}
+
+/** Timer jobs of the items that have `overdueAfterMs`. They are added first: one without a message does nothing. */
+export function overdueTimers(clock: StoreClock, items: EngineItem[]): OverdueTimer[] {
+  const now = clock.now();
+  return items.flatMap(({ id, notBefore, overdueAfterMs: afterMs }) =>
+    afterMs === undefined
+      ? []
+      : overdueTimer(now, now + notBefore - Date.now() + afterMs, { afterMs, sendJobId: jobIdOf(id) }),
+  );
 }
 
 /** True if a message settled so long ago that its id is free again. */

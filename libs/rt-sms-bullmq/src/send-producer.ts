@@ -4,7 +4,8 @@ import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
 import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
-import { distinctItems, isForgotten, sendJob } from './send-jobs.js';
+import { addTimers, removeTimer } from './overdue-jobs.js';
+import { distinctItems, isForgotten, overdueTimers, sendJob } from './send-jobs.js';
 import type { Store } from './store.js';
 
 /** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
@@ -30,6 +31,7 @@ export class SendProducer {
       'enqueue',
       async () => {
         if (entries.length > 1) await this.compare(named, began);
+        await addTimers(this.store, overdueTimers(this.store.clock, entries));
         await this.addAll(entries);
         await this.confirm(named, began);
       },
@@ -56,7 +58,7 @@ export class SendProducer {
       const jobId = jobIdOf(id);
       const job = await this.store.send.getJob(jobId);
       if (!job) return false;
-      const { state, sendStartedAt, digest, ref, version } = job.data;
+      const { state, sendStartedAt, digest, ref, version, overdueAfterMs } = job.data;
       if (state !== undefined || sendStartedAt !== undefined) return state === 'cancelled';
       const data: SendData = { digest, ref, version, state: 'cancelled' };
       if (!(await this.store.operations('send').replaceUnsent(jobId, data))) {
@@ -64,6 +66,7 @@ export class SendProducer {
         const now = await this.store.send.getJob(jobId);
         if (now?.data.state !== 'cancelled') return false;
       }
+      if (overdueAfterMs !== undefined) void removeTimer(this.store, jobId);
       // A worker announces the cancellation, now or when the message would have been sent.
       await this.store.runNow(this.store.send, jobId).catch(() => undefined);
       return true;

@@ -14,6 +14,7 @@ import type { CheckJobs } from './check-jobs.js';
 import { MAX_HANDLER_FAILURES, nextHandlerCall } from './handler-retries.js';
 import type { SendData } from './job-data.js';
 import { idOf } from './job-id.js';
+import { removeTimer } from './overdue-jobs.js';
 import { QueueWorker } from './queue-worker.js';
 import { emitOutcome, isOutcome } from './send-outcome.js';
 import { SendPermits } from './send-permits.js';
@@ -213,9 +214,11 @@ export class SendWorker extends QueueWorker<SendData> {
     outcome: Pick<SendData, 'state' | 'uid' | 'sentAt'>,
     error?: RtSmsError,
   ): Promise<string> {
-    const { digest, ref } = lease.job.data;
+    const { digest, ref, overdueAfterMs } = lease.job.data;
     const data: SendData = { digest, ref, ...outcome, error: error && toStored(error) };
-    if (await this.persist(lease, data)) return this.announce(lease, error);
+    const isHeld = await this.persist(lease, data);
+    if (overdueAfterMs !== undefined && !outcome.uid) void removeTimer(this.store, lease.job.id!);
+    if (isHeld) return this.announce(lease, error);
     return this.onLeaseLost(lease, data, error);
   }
 

@@ -9,12 +9,19 @@ import {
 } from 'nestjs-rt-sms';
 import { idTaken } from 'nestjs-rt-sms/engine';
 import { jobIdOf } from './job-id.js';
+import type { NewJobOptions } from './jobs.js';
 import type { KnownJob } from './operations.js';
-import { distinctItems, isForgotten, sendJob } from './send-jobs.js';
+import { distinctItems, isForgotten, overdueTimers, sendJob } from './send-jobs.js';
 import { rowsOf } from './sql-transaction.js';
 import { reason, safeStoreError } from './store-errors.js';
 import type { Store } from './store.js';
 import { transactionSql, type KnownRow, type Place, type Rights, type SqlJob } from './transaction-sql.js';
+
+/** A job as `add_job` takes it. */
+function sqlJob(queue: string, { name, data, opts }: { name: string; data: object; opts: NewJobOptions }): SqlJob {
+  const { jobId: id, priority = 0, delay = 0, timestamp: at, attempts } = opts;
+  return { queue, id, name, data, opts, priority, delay, at, attempts };
+}
 
 /** Messages added by one statement. */
 const BATCH = 2_000;
@@ -45,10 +52,11 @@ export class TransactionProducer {
     const named = items.filter(({ hasGeneratedId }) => !hasGeneratedId);
     try {
       await this.begin(tx);
-      // A single message needs no look before, because it replaces nothing.
-      if (items.length > 1) await this.compare(tx, named);
+      // A single job needs no look before, because it replaces nothing.
+      const areMany = items.length > 1 || items.some(({ overdueAfterMs }) => overdueAfterMs !== undefined);
+      if (areMany) await this.compare(tx, named);
       await this.add(tx, items);
-      await this.confirm(tx, named, items.length > 1);
+      await this.confirm(tx, named, areMany);
     } catch (error) {
       if (isRtSmsError(error)) throw error;
       const secrets = items.flatMap(({ msisdn, text }) => [msisdn, text]);
@@ -74,7 +82,7 @@ export class TransactionProducer {
 
   private async add(tx: SqlTransaction, items: EngineItem[]): Promise<void> {
     for (let begin = 0; begin < items.length; begin += BATCH) {
-      const jobs = JSON.stringify(items.slice(begin, begin + BATCH).map((item) => this.sqlJob(item)));
+      const jobs = JSON.stringify(this.sqlJobs(items.slice(begin, begin + BATCH)));
       if (await this.addJobs(tx, jobs)) continue;
       // Another replica may have found the store emptied, and marked it again.
       await this.store.look();
@@ -87,10 +95,12 @@ export class TransactionProducer {
     return rowsOf(await tx.query(this.sql.add, [jobs, this.proof, queue, jobId, id])).length > 0;
   }
 
-  private sqlJob(item: EngineItem): SqlJob {
-    const { name, data, opts } = sendJob(this.store, item);
-    const { jobId, priority, delay = 0, timestamp, attempts } = opts;
-    return { queue: this.store.name('send'), id: jobId, name, data, opts, priority, delay, at: timestamp, attempts };
+  /** The jobs of messages, and of their timers. */
+  private sqlJobs(items: EngineItem[]): SqlJob[] {
+    return [
+      ...overdueTimers(this.store.clock, items).map((timer) => sqlJob(this.store.name('check'), timer)),
+      ...items.map((item) => sqlJob(this.store.name('send'), sendJob(this.store, item))),
+    ];
   }
 
   /** Checks after the insertion which message has each id, because `add_job` keeps a job that is there. */

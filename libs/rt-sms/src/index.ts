@@ -54,13 +54,14 @@ export {
 export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
 export type { SmsStatusReport } from './gateway/wire.js';
 export type { CallFacts, CallOptions, RatePermit, SendOptions } from './gateway/call-options.js';
-export { OnRtSmsStatus } from './events/on-status.js';
+export { OnRtSmsOverdue, OnRtSmsStatus } from './events/on-status.js';
 export {
   RtSmsEvents,
   RtSmsStatusEvent,
   type RtSmsAcceptedEvent,
   type RtSmsExpiredEvent,
   type RtSmsFailedEvent,
+  type RtSmsOverdueEvent,
   type RtSmsUnresolvedEvent,
 } from './events/events.js';
 export type { SendResult } from './delivery/send-many.js';

@@ -182,7 +182,7 @@ export class RtSmsAccount {
       },
       traceJob: (work) => this.telemetry.active?.job(work) ?? work(),
       trackSend: (work) => this.pendingSends.track(work),
-      follow: (uid, ref) => void this.tracker.follow(uid, { ref }),
+      follow: (uid, ref, overdue) => void this.tracker.follow(uid, { ref, overdue }),
       sentByAnother: (uid) => this.sentByAnother(uid),
       emit: this.engineEvents(),
     };
@@ -208,6 +208,7 @@ export class RtSmsAccount {
         waiters.giveUp(uid);
         return publish(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus });
       },
+      overdue: (about) => publish(RtSmsEvents.overdue, `${about.uid ?? about.id}:overdue`, about),
     };
   }
 }

@@ -29,9 +29,9 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /** @internal Created by `RtSmsModule`. */
   constructor(private readonly parts: RtSmsAccount) {
-    const { account, shortcode } = parts.options;
+    const { account, shortcode, tracking } = parts.options;
     this.account = account;
-    this.input = new InputValidator(account, shortcode);
+    this.input = new InputValidator(account, shortcode, tracking && tracking.maxAgeMs);
     // A logger that receives the service must not print its options, because they hold the password.
     const shown = { value: () => `RtSmsService { account: '${account}' }` };
     Object.defineProperties(this, { [inspect.custom]: shown, toJSON: shown });
@@ -52,11 +52,13 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     const { gateway, tracker, pendingSends, bootstrap } = this.parts;
     const checked = this.input.message(message, options);
     bootstrap.onUse();
+    const { msisdn, shortcode, segments, ref, overdueAfterMs: afterMs } = checked;
+    const dueAt = performance.now() + (afterMs ?? 0);
     const pending = pendingSends.begin();
     try {
       const { uid, attempts, requestId } = await gateway.send(checked, options);
-      await tracker.follow(uid, checked);
-      const { msisdn, shortcode, segments } = checked;
+      const overdue = afterMs && { afterMs, inMs: dueAt - performance.now() };
+      await tracker.follow(uid, overdue ? { ref, overdue } : checked);
       return { uid, msisdn, shortcode, segments, attempts, ...(requestId === undefined ? {} : { requestId }) };
     } finally {
       pendingSends.end(pending);

@@ -32,10 +32,12 @@ export class InputValidator {
   constructor(
     private readonly account: string,
     private readonly shortcode: string | undefined,
+    /** `tracking.maxAgeMs`; `false` without tracking. */
+    private readonly maxAgeMs?: number | false,
   ) {}
 
   message(message: SmsMessage, limits: CallOptions): CheckedSmsMessage {
-    const checked = checkMessage(message, this.shortcode);
+    const checked = checkMessage(message, this.shortcode, this.maxAgeMs);
     if ('problems' in checked) return this.reject(checked.problems);
     this.limits(limits, 'send');
     return checked;
@@ -109,7 +111,7 @@ export class InputValidator {
     what: string,
     known: readonly string[],
   ): (EngineItem & CheckedSmsMessage) | string[] {
-    const checked = checkMessage(message, this.shortcode);
+    const checked = checkMessage(message, this.shortcode, this.maxAgeMs);
     const problems = 'problems' in checked ? checked.problems : [];
     if (!isObject(options)) return [...problems, 'options must be an object'];
     problems.push(...unknownKeys(options, known, what));

@@ -1,5 +1,6 @@
 import type { DeliveryReport } from '../message/status.js';
 import type { RtSmsStatusEvent } from '../events/events.js';
+import type { Overdue } from './overdue-timers.js';
 
 /**
  * Number of uids that are remembered although only callbacks have named them. Anyone with the callback secret can invent
@@ -17,8 +18,14 @@ export interface DeliveryTracker {
   follows(uid: string): boolean;
   /** True if this account sent or tracked `uid`, as far as the records go back. */
   isKnown(uid: string): Promise<boolean> | boolean;
-  /** Starts tracking; the age of the message counts from `sentAt`, by default from now. Never throws. */
-  follow(uid: string, about?: { ref?: string | undefined; sentAt?: Date | undefined }): Promise<void> | void;
+  /**
+   * Starts tracking; the age of the message counts from `sentAt`, by default from now. At the time of `overdue` the message is
+   * polled, and `rt-sms.overdue` is emitted unless its status is final. Never throws.
+   */
+  follow(
+    uid: string,
+    about?: { ref?: string | undefined; sentAt?: Date | undefined; overdue?: Overdue | undefined },
+  ): Promise<void> | void;
   /**
    * Applies a status that came from an authenticated callback or from the gateway's answer. For an unknown uid it is emitted
    * once, unless another account of the application sent the message, and the uid is not polled.

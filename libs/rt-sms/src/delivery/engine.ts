@@ -6,6 +6,7 @@ import type { CheckedMessage } from '../message/sms-message.js';
 import { redact } from '../redact.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 import type { DeliveryTracker } from './delivery-tracker.js';
+import type { Overdue } from './overdue-timers.js';
 
 /** Values of `SmsPriority`, the most urgent first. */
 export const SMS_PRIORITIES = ['otp', 'normal', 'bulk'] as const;
@@ -68,6 +69,8 @@ export interface EngineItem extends CheckedMessage {
   id: string;
   /** Your reference, from `SmsMessage.ref`. */
   ref?: string;
+  /** Milliseconds after `notBefore` at which `rt-sms.overdue` is due, from `SmsMessage.overdueAfterMs`. */
+  overdueAfterMs?: number;
   /** True if the id was generated for this call, so it cannot be in the store yet. */
   hasGeneratedId?: boolean;
   /** Unix time in milliseconds before which it must not be sent. */
@@ -170,7 +173,7 @@ export interface EngineHost {
   /** Counts `work` as a pending send. Callbacks with unknown uids wait for it, so that `accepted` is emitted first. */
   trackSend<T>(work: () => Promise<T>): Promise<T>;
   /** Starts tracking an accepted message. */
-  follow(uid: string, ref: string | undefined): void;
+  follow(uid: string, ref: string | undefined, overdue?: Overdue): void;
   /** Resolves to true if another account of this application sent `uid`; `false` at once without another account. */
   sentByAnother(uid: string): Promise<boolean> | false;
   /** Emits the events of the account. */
@@ -196,6 +199,14 @@ export interface EngineEvents {
     uid: string,
     about: { ref?: string | undefined; lastStatus?: RtSmsStatusEvent['status'] | undefined },
   ): Promise<boolean>;
+  /** `rt-sms.overdue`. */
+  overdue(about: {
+    uid?: string | undefined;
+    id?: string | undefined;
+    ref?: string | undefined;
+    lastStatus?: RtSmsStatusEvent['status'] | undefined;
+    overdueAfterMs: number;
+  }): Promise<boolean>;
 }
 
 /** Value of the option `engine`: creates the engine of an account. */

@@ -12,6 +12,7 @@ import {
   type SmsEngine,
 } from './engine.js';
 import { IndexedHeap, type HeapItem } from './indexed-heap.js';
+import { OVERDUE_RECHECK_MS, OverdueTimers, type OverdueTimer } from './overdue-timers.js';
 import { afterFailedSend, queueBackoffMs } from './queue-retry.js';
 
 /** Sends in flight at once. */
@@ -67,6 +68,8 @@ export class MemoryEngine implements SmsEngine {
   private started = false;
   private stopped = false;
   private readonly running = new Set<Promise<void>>();
+  /** Of queued messages. */
+  private readonly overdue = new OverdueTimers((timer) => this.onOverdue(timer));
 
   constructor(private readonly host: EngineHost) {
     host.breaker.onRestored(() => void this.pump());
@@ -97,6 +100,9 @@ export class MemoryEngine implements SmsEngine {
     }
     for (const entry of fresh.values()) {
       this.queued.set(entry.id, entry);
+      const { overdueAfterMs: afterMs } = entry.item!;
+      const inMs = entry.notBefore + (afterMs ?? 0) - performance.now();
+      if (afterMs) this.overdue.add(entry.id, { afterMs, inMs, id: entry.id });
       this.place(entry);
     }
     void this.pump();
@@ -122,11 +128,13 @@ export class MemoryEngine implements SmsEngine {
 
   start(): void {
     this.started = true;
+    this.overdue.start();
     void this.pump();
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
+    this.overdue.stop();
     this.cancelPermitWait?.();
     // This is short, because the gateway client stops its calls during shutdown.
     await Promise.allSettled(this.running);
@@ -203,8 +211,16 @@ export class MemoryEngine implements SmsEngine {
     } catch (error) {
       return this.failed(entry, error as RtSmsError);
     }
+    const timer = this.overdue.get(entry.id);
     this.settle(entry, 'accepted');
-    this.host.follow(entry.uid, entry.ref);
+    this.host.follow(entry.uid, entry.ref, timer && timer.left);
+  }
+
+  private onOverdue(timer: OverdueTimer): void {
+    const { sending, id, ref } = this.queued.get(timer.key)!;
+    if (sending) return this.overdue.set(timer, OVERDUE_RECHECK_MS);
+    this.overdue.remove(id);
+    void this.host.emit.overdue({ id, ref, overdueAfterMs: timer.afterMs });
   }
 
   private failed(entry: Entry, error: RtSmsError): void {
@@ -221,6 +237,7 @@ export class MemoryEngine implements SmsEngine {
   private settle(entry: Entry, state: Exclude<QueuedSmsState['state'], 'queued'>, error?: RtSmsError): void {
     const { id, ref } = entry;
     this.ready.remove(entry);
+    this.overdue.remove(id);
     clearTimeout(entry.timer);
     this.queued.delete(id);
     this.settled.set(id, entry);

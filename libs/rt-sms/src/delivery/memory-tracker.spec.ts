@@ -48,6 +48,7 @@ function tracking(options: RtSmsTracking | false = {}, connections = 10) {
     activePolls: 0,
     maxActivePolls: 0,
     events: [] as RtSmsStatusEvent[],
+    overdue: [] as { uid?: string | undefined; lastStatus?: string | undefined; at: number }[],
     unresolved: [] as { uid: string; ref?: string | undefined; lastStatus?: string | undefined; at: number }[],
     breaker: new AuthCircuitBreaker(async () => undefined, logger),
     /** True for a message that another account of the application sent. */
@@ -85,6 +86,7 @@ function tracking(options: RtSmsTracking | false = {}, connections = 10) {
         waits.notify(event);
         return it.events.push(event) > 0;
       },
+      overdue: async (about) => it.overdue.push({ ...about, at: Date.now() - began }) > 0,
       unresolved: async (uid, about) => {
         waits.giveUp(uid);
         return it.unresolved.push({ uid, ...about, at: Date.now() - began }) > 0;
@@ -138,6 +140,105 @@ afterEach(() => {
   for (const end of atEnd.splice(0)) end();
   jest.useRealTimers();
   jest.restoreAllMocks();
+});
+
+describe('overdue', () => {
+  const AFTER = { afterMs: 90 * SECOND, inMs: 90 * SECOND };
+
+  it('is announced after an extra poll, and the schedule goes on', async () => {
+    const it = await started({ schedule: [MINUTE, 2 * MINUTE, HOUR] });
+    it.tracker.follow(ONE, { overdue: AFTER });
+    await pass(5 * MINUTE);
+    expect(it.overdue).toEqual([
+      {
+        uid: ONE,
+        id: undefined,
+        ref: undefined,
+        lastStatus: 'awaiting_report',
+        overdueAfterMs: 90 * SECOND,
+        at: 90 * SECOND,
+      },
+    ]);
+    const [first, extra, next] = it.polledAt();
+    expect(first).toBeGreaterThanOrEqual(MINUTE);
+    expect(extra).toBe(90 * SECOND);
+    expect(next! - extra!).toBeGreaterThanOrEqual(2 * MINUTE);
+    expect(next! - extra!).toBeLessThanOrEqual(2.4 * MINUTE);
+  });
+
+  it('of many messages keeps to perSecond and to half of the connections, and waits for the answers', async () => {
+    const it = await started({ perSecond: 10, schedule: [HOUR] }, 4);
+    it.answer = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return 'delivered';
+    };
+    for (let n = 0; n < 100; n++) it.tracker.follow(`message-id-${n}`, { overdue: { afterMs: SECOND, inMs: SECOND } });
+    await pass(20 * SECOND);
+    expect(it.polls).toHaveLength(100);
+    expect(it.polls.at(-1)!.at).toBeGreaterThan(9 * SECOND);
+    expect(it.maxActivePolls).toBeLessThanOrEqual(2);
+    expect(it.overdue).toEqual([]);
+  });
+
+  it('is announced without an answer if the poll does not get its turn within a minute', async () => {
+    const it = await started({ schedule: [HOUR] }, 1);
+    it.answer = () => new Promise(() => undefined);
+    for (const uid of ['message-id-1', 'message-id-2']) it.tracker.follow(uid, { overdue: AFTER });
+    await pass(90 * SECOND + MINUTE - 1);
+    expect(it.overdue).toEqual([]);
+    await pass(2);
+    expect(it.overdue.map(({ uid }) => uid!).toSorted()).toEqual(['message-id-1', 'message-id-2']);
+  });
+
+  it('is announced at once, without a request, while the circuit breaker is open', async () => {
+    const it = await started({ schedule: [HOUR] });
+    it.tracker.follow(ONE, { overdue: AFTER });
+    it.breaker.onOutcome(wrongIp());
+    await pass(90 * SECOND);
+    expect(it.overdue).toHaveLength(1);
+    expect(it.polls).toEqual([]);
+  });
+
+  it('an answer in flight at that time is enough', async () => {
+    const it = await started({ schedule: [HOUR] });
+    const answer = deferred<string>();
+    it.answer = () => answer.promise;
+    it.tracker.follow(ONE, { overdue: AFTER });
+    await pass(89 * SECOND);
+    it.tracker.requestPoll(ONE, false);
+    await pass(2 * SECOND);
+    expect(it.overdue).toEqual([]);
+    answer.resolve('failed');
+    await pass(0);
+    expect(it.polls).toHaveLength(1);
+    expect(it.statuses()).toEqual(['failed']);
+    await pass(HOUR);
+    expect(it.overdue).toEqual([]);
+  });
+
+  it('is announced for a message that has become unresolved before, without a poll', async () => {
+    const it = await started({ schedule: [10 * SECOND], maxAgeMs: 20 * MINUTE });
+    it.answer = () => notFound();
+    it.tracker.follow(ONE, { overdue: { afterMs: 20 * MINUTE, inMs: 20 * MINUTE } });
+    await pass(19 * MINUTE);
+    expect(it.unresolved).toHaveLength(1);
+    const { length } = it.polls;
+    await pass(MINUTE);
+    expect(it.overdue).toMatchObject([{ uid: ONE, at: 20 * MINUTE }]);
+    expect(it.polls).toHaveLength(length);
+  });
+
+  it('comes with a tracking that a listener has started first, and not after stop()', async () => {
+    const it = await started({ schedule: [HOUR] });
+    it.tracker.follow(ONE);
+    it.tracker.follow(ONE, { overdue: AFTER });
+    it.tracker.follow('message-id-2', { overdue: { afterMs: HOUR, inMs: HOUR } });
+    await pass(90 * SECOND);
+    expect(it.overdue).toHaveLength(1);
+    it.stop();
+    await pass(2 * HOUR);
+    expect(it.overdue).toHaveLength(1);
+  });
 });
 
 describe('the status model', () => {
@@ -566,6 +667,14 @@ describe('the schedule', () => {
 });
 
 describe('limits', () => {
+  it('beyond limit the messages that are given up have no timers either', async () => {
+    const it = await started({ limit: 3 });
+    const overdue = { afterMs: MINUTE, inMs: MINUTE };
+    for (let n = 1; n <= 5; n++) it.tracker.follow(`message-id-${n}`, { overdue });
+    await pass(HOUR);
+    expect(it.overdue.map(({ uid }) => uid!).toSorted()).toEqual(['message-id-3', 'message-id-4', 'message-id-5']);
+  });
+
   it('beyond limit the message that was tracked first becomes unresolved', async () => {
     const it = await started({ limit: 3 });
     for (let n = 1; n <= 5; n++) it.tracker.follow(`message-id-${n}`, { ref: `order ${n}` });

@@ -4,52 +4,16 @@ import { isFinal, type DeliveryReport } from '../message/status.js';
 import { TRACKING } from '../options/resolve-options.js';
 import { redact } from '../redact.js';
 import { RtSmsNotFoundError } from '../rt-sms.errors.js';
-import {
-  applyReport,
-  finalOf,
-  gaveUp,
-  ignoredDuplicate,
-  statusEvent,
-  type DeliveryState,
-  type StatusRecord,
-} from './delivery-state.js';
+import { applyReport, gaveUp, ignoredDuplicate, statusEvent, type StatusRecord } from './delivery-state.js';
 import { MAX_UNKNOWN_UIDS, type DeliveryTracker } from './delivery-tracker.js';
 import type { EngineHost, EngineSettings } from './engine.js';
+import { Delivery, DeliveryPoll } from './memory-delivery.js';
+import { OVERDUE_POLL_MS, OverdueTimers, type OverdueTimer } from './overdue-timers.js';
 import { parallelPolls, PollSchedule } from './poll-schedule.js';
-import { PollScheduler, PollTask } from './poll-scheduler.js';
+import { PollScheduler } from './poll-scheduler.js';
 
 /** Maps are trimmed in batches: finding the oldest entry of a Map means stepping over the holes of those deleted before. */
 const EVICTION_SLACK = 1.01;
-
-/** All that is stored about one uid. Events are not stored, because there are many. */
-class Delivery implements DeliveryState {
-  ref: string | undefined;
-  /** True if this process sent or tracked the message. Other uids come only from callbacks and are not polled. */
-  isKnown = false;
-  last: StatusRecord | undefined;
-  seenStatuses: readonly string[] | undefined;
-  corrected: boolean | undefined;
-  /** Present while the message is to be polled. */
-  pollTask: DeliveryPoll | undefined;
-
-  constructor(readonly uid: string) {}
-
-  get final(): StatusRecord | undefined {
-    return finalOf(this);
-  }
-}
-
-/** The polls of one message. */
-class DeliveryPoll extends PollTask {
-  sentAt = performance.now();
-  missingSince: number | undefined;
-  /** Polls go on, even after a final status, until the gateway says which of two contradicting final statuses holds. */
-  needsConfirmation = false;
-
-  constructor(readonly delivery: Delivery) {
-    super();
-  }
-}
 
 type TrackerHost = Pick<EngineHost, 'options' | 'logger' | 'breaker' | 'status' | 'emit' | 'sentByAnother'>;
 
@@ -67,6 +31,7 @@ export class MemoryTracker implements DeliveryTracker {
   private readonly options: Exclude<EngineSettings['tracking'], false>;
   private readonly schedule: PollSchedule;
   private readonly scheduler: PollScheduler<DeliveryPoll>;
+  private readonly overdue = new OverdueTimers((timer) => this.onOverdue(timer));
   private stopped = false;
 
   constructor(private readonly host: TrackerHost) {
@@ -96,14 +61,16 @@ export class MemoryTracker implements DeliveryTracker {
 
   start(): void {
     this.scheduler.start();
+    this.overdue.start();
   }
 
   stop(): void {
     this.stopped = true;
     this.scheduler.stop();
+    this.overdue.stop();
   }
 
-  follow(uid: string, { ref, sentAt }: { ref?: string | undefined; sentAt?: Date | undefined } = {}): void {
+  follow(uid: string, { ref, sentAt, overdue }: Parameters<DeliveryTracker['follow']>[1] = {}): void {
     if (this.stopped) return;
     const delivery = this.deliveryOf(uid);
     // A listener of `accepted`, or a callback, may have been faster. Later events get the ref all the same.
@@ -112,8 +79,10 @@ export class MemoryTracker implements DeliveryTracker {
       this.unknown.delete(uid);
       delivery.isKnown = true;
     }
+    const isTracked = !delivery.final && this.host.options.tracking;
+    if (overdue && isTracked) this.overdue.add(uid, overdue);
     if (this.open.has(uid)) return;
-    if (delivery.final || !this.host.options.tracking) return this.remember(delivery);
+    if (!isTracked) return this.remember(delivery);
     this.closed.delete(uid);
     this.open.set(uid, delivery);
     const task = this.pollTaskFor(delivery);
@@ -187,6 +156,7 @@ export class MemoryTracker implements DeliveryTracker {
     delivery.corrected = corrected;
     if (ends) {
       this.open.delete(uid);
+      this.overdue.remove(uid);
       this.remember(delivery);
       this.unschedule(delivery);
     }
@@ -205,10 +175,26 @@ export class MemoryTracker implements DeliveryTracker {
     for (const oldest of map.values()) {
       if (map.size <= limit) break;
       map.delete(oldest.uid);
+      this.overdue.remove(oldest.uid);
       // An evicted message is not polled either, else polls would pile up when callbacks arrive faster than the rate.
       if (oldest.pollTask) oldest.pollTask.needsConfirmation = false;
       this.unschedule(oldest);
     }
+  }
+
+  /** The time of a message has come: it is polled before the event, unless it waits for its turn too long. */
+  private onOverdue(timer: OverdueTimer): void {
+    const delivery = this.open.get(timer.key);
+    if (!delivery || timer.isPolled || this.host.breaker.error) return this.announceOverdue(timer);
+    timer.isPolled = true;
+    this.overdue.set(timer, OVERDUE_POLL_MS);
+    this.scheduler.scheduleNow(this.pollTaskFor(delivery));
+  }
+
+  private announceOverdue({ key: uid, id, afterMs }: OverdueTimer): void {
+    this.overdue.remove(uid);
+    const { ref, last } = this.deliveryOf(uid);
+    void this.host.emit.overdue({ uid, id, ref, lastStatus: last?.status, overdueAfterMs: afterMs });
   }
 
   private enforceLimit(): void {
@@ -220,6 +206,7 @@ export class MemoryTracker implements DeliveryTracker {
     );
     for (const delivery of this.open.values()) {
       if (this.open.size <= limit) break;
+      this.overdue.remove(delivery.uid);
       this.giveUp(delivery);
     }
   }
@@ -254,6 +241,8 @@ export class MemoryTracker implements DeliveryTracker {
       if (this.stopped) return error;
       if (report) this.apply(delivery, report, source, true);
       this.reschedule(task, error);
+      const overdue = this.overdue.get(delivery.uid);
+      if (overdue?.isPolled) this.announceOverdue(overdue);
       return error;
     };
     task.polling = this.host.status(delivery.uid).then(settle, (error: Error) => settle(undefined, error));

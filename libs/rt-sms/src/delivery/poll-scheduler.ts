@@ -73,6 +73,14 @@ export class PollScheduler<T extends PollTask> {
     this.run();
   }
 
+  /** Polls as soon as the limits allow, as an extra poll. A poll in flight or in the urgent queue is enough. */
+  scheduleNow(task: T): void {
+    if (task.isUrgent || task.polling) return;
+    // `run` counts it as a poll of the schedule.
+    task.step--;
+    this.schedule(task, performance.now());
+  }
+
   /** Removes a task from the queues. */
   remove(task: T): void {
     this.urgent.remove(task);

@@ -21,6 +21,7 @@ export {
   type EngineSettings,
   type SmsEngine,
 } from '../delivery/engine.js';
+export { OVERDUE_POLL_MS, OVERDUE_RECHECK_MS, type Overdue } from '../delivery/overdue-timers.js';
 export { HINT_PAUSE_MS, parallelPolls, PollSchedule } from '../delivery/poll-schedule.js';
 export { afterFailedSend, queueBackoffMs } from '../delivery/queue-retry.js';
 export { isFinal } from '../message/status.js';

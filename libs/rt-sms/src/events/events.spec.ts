@@ -1,8 +1,8 @@
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { Injectable, type Type } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { RtSmsEvents, RtSmsStatusEvent } from './events.js';
-import { OnRtSmsStatus } from './on-status.js';
+import { RtSmsEvents, RtSmsStatusEvent, type RtSmsOverdueEvent } from './events.js';
+import { OnRtSmsOverdue, OnRtSmsStatus } from './on-status.js';
 
 const statusEvent = (fields: Partial<RtSmsStatusEvent> = {}) =>
   new RtSmsStatusEvent({
@@ -27,6 +27,7 @@ describe('RtSmsEvents', () => {
       expired: 'rt-sms.expired',
       cancelled: 'rt-sms.cancelled',
       unresolved: 'rt-sms.unresolved',
+      overdue: 'rt-sms.overdue',
     });
   });
 });
@@ -156,5 +157,34 @@ describe('@OnRtSmsStatus', () => {
       }
     }
     await expect(receivedBy(Listener, ...EVENTS)).rejects.toThrow('boom');
+  });
+});
+
+describe('@OnRtSmsOverdue', () => {
+  it('receives the events of every account, or of one, and passes errors on', async () => {
+    @Injectable()
+    class Listener {
+      readonly received: string[] = [];
+      @OnRtSmsOverdue()
+      async all({ account }: RtSmsOverdueEvent): Promise<void> {
+        this.received.push(`all ${account}`);
+      }
+      @OnRtSmsOverdue({ account: 'otp' })
+      otp({ account }: RtSmsOverdueEvent): void {
+        this.received.push(`otp ${account}`);
+        throw new Error('boom');
+      }
+    }
+    const module = await Test.createTestingModule({
+      imports: [EventEmitterModule.forRoot()],
+      providers: [Listener],
+    }).compile();
+    await module.init();
+    const emitter = module.get(EventEmitter2);
+    const event: RtSmsOverdueEvent = { account: 'default', uid: 'message-id-1', overdueAfterMs: 60_000 };
+    await emitter.emitAsync('rt-sms.overdue', event);
+    await expect(emitter.emitAsync('rt-sms.overdue', { ...event, account: 'otp' })).rejects.toThrow('boom');
+    expect(module.get(Listener).received).toEqual(['all default', 'all otp', 'otp otp']);
+    await module.close();
   });
 });

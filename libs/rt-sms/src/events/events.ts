@@ -18,6 +18,8 @@ export const RtSmsEvents = {
   cancelled: 'rt-sms.cancelled',
   /** A sent message has no final status within `maxAgeMs`: `RtSmsUnresolvedEvent`. */
   unresolved: 'rt-sms.unresolved',
+  /** A message has no final status within its `overdueAfterMs`: `RtSmsOverdueEvent`. */
+  overdue: 'rt-sms.overdue',
 } as const;
 
 /** A new status of a message. The event is frozen, and every field has been validated. */
@@ -120,4 +122,19 @@ export interface RtSmsUnresolvedEvent {
   ref?: string;
   /** Last status of the message, if there was one. */
   lastStatus?: SmsStatus;
+}
+/** A message without a final status within its `overdueAfterMs`. At most one for each message; a final status may follow. */
+export interface RtSmsOverdueEvent {
+  /** Name of the account. */
+  account: string;
+  /** The gateway's name for the message. Absent while an enqueued message has not been sent. */
+  uid?: string;
+  /** Id of the message in `enqueue`. */
+  id?: string;
+  /** Your reference, from `SmsMessage.ref`. */
+  ref?: string;
+  /** Last status of the message, if there was one. */
+  lastStatus?: SmsStatus;
+  /** `overdueAfterMs` of the message, in milliseconds. */
+  overdueAfterMs: number;
 }

@@ -73,6 +73,26 @@ describe('checkMessage', () => {
     expect(checkMessage({ ...good, ref: '' })).toHaveProperty('ref', '');
   });
 
+  it('takes overdueAfterMs from a second to maxAgeMs', () => {
+    for (const overdueAfterMs of [1_000, 60_000])
+      expect(checkMessage({ ...good, overdueAfterMs }, undefined, 60_000)).toMatchObject({ overdueAfterMs });
+    expect(checkMessage({ ...good, overdueAfterMs: undefined }, undefined, false)).not.toHaveProperty('overdueAfterMs');
+    const problem = (given: number | string) =>
+      `overdueAfterMs must be a whole number of milliseconds, 1000 or more, and at most 60000 (tracking.maxAgeMs); not ${given}`;
+    const wrong = [999, 60_001, 1_000.5, -1, Number.NaN, Infinity];
+    for (const overdueAfterMs of wrong)
+      expect(checkMessage({ ...good, overdueAfterMs }, undefined, 60_000)).toEqual({
+        problems: [problem(overdueAfterMs)],
+      });
+    expect(checkMessage({ ...good, overdueAfterMs: '1000' }, undefined, 60_000)).toEqual({
+      problems: [problem('string')],
+    });
+    expect(checkMessage({ ...good, overdueAfterMs: null }, undefined, 60_000)).toEqual({ problems: [problem('null')] });
+    expect(checkMessage({ ...good, overdueAfterMs: 1_000 }, undefined, false)).toEqual({
+      problems: ['overdueAfterMs needs tracking, which is off (tracking: false)'],
+    });
+  });
+
   it('lists all problems at once, each with its field', () => {
     expect(problemsOf({ msisdn: null, text: 5, shortcode: ['AVARIA'], ref: 7 })).toEqual([
       expect.stringMatching(/^msisdn must be .* not null/),
@@ -201,6 +221,7 @@ describe('SmsMessageDto', () => {
       text: fc.oneof(odd, fc.constant('Код')),
       shortcode: fc.oneof(odd, fc.constant('AVARIA')),
       ref: fc.oneof(odd, fc.constant('order 1')),
+      overdueAfterMs: fc.oneof(odd, fc.constantFrom(999, 1_000)),
     });
     fc.assert(
       fc.property(message, (value) => {

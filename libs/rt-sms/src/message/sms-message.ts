@@ -12,7 +12,11 @@ const ACCEPTED_SHORTCODE =
   'a sender name: a string that is not blank, without control characters and unpaired surrogates';
 const ACCEPTED_REF = `a string of at most ${MAX_REF} characters`;
 
-const FIELDS = ['msisdn', 'text', 'shortcode', 'ref'];
+/** Shortest `overdueAfterMs`: the gateway itself needs about a second to report a delivery. */
+const MIN_OVERDUE_MS = 1_000;
+const ACCEPTED_OVERDUE = `a whole number of milliseconds, ${MIN_OVERDUE_MS} or more`;
+
+const FIELDS = ['msisdn', 'text', 'shortcode', 'ref', 'overdueAfterMs'];
 
 /** One message (§2.1.1). You can add other keys; a key that looks like a misspelt field is rejected. */
 export interface SmsMessage {
@@ -33,6 +37,13 @@ export interface SmsMessage {
    * carries it while the module remembers the message.
    */
   ref?: string;
+  /**
+   * Milliseconds after which a message without a final status is reported by `rt-sms.overdue`, counted from the call of `send`
+   * or `enqueue`; with `delayMs` from that time. A whole number from 1,000, because a delivery takes about a second, to
+   * `tracking.maxAgeMs`. Needs tracking.
+   * @default no such event
+   */
+  overdueAfterMs?: number;
 }
 
 /** A message that the gateway has accepted (§2.1.2). */
@@ -61,25 +72,31 @@ export interface CheckedMessage {
   shortcode: string;
 }
 
-/** A checked message with its segments and your reference. */
+/** A checked message with its segments and what its events need. */
 export interface CheckedSmsMessage extends CheckedMessage {
   segments: number;
   ref?: string;
+  overdueAfterMs?: number;
 }
 
 /**
  * Checks a message before any I/O and returns all problems at once: the field, the fault and the accepted values, without the
  * text and the full number. Never throws.
+ * @param maxAgeMs `tracking.maxAgeMs` of the account; `false` without tracking
  */
-export function checkMessage(message: unknown, defaultShortcode?: string): CheckedSmsMessage | { problems: string[] } {
+export function checkMessage(
+  message: unknown,
+  defaultShortcode?: string,
+  maxAgeMs?: number | false,
+): CheckedSmsMessage | { problems: string[] } {
   if (typeof message !== 'object' || message === null) {
     return { problems: [`message must be an object with msisdn and text, not ${typeName(message)}`] };
   }
   let fields: { [field in keyof SmsMessage]?: unknown };
   let misspelt: string[];
   try {
-    const { msisdn, text, shortcode = defaultShortcode, ref } = message as typeof fields;
-    fields = { msisdn, text, shortcode, ref };
+    const { msisdn, text, shortcode = defaultShortcode, ref, overdueAfterMs } = message as typeof fields;
+    fields = { msisdn, text, shortcode, ref, overdueAfterMs };
     misspelt = misspeltKeys(message, FIELDS, 'message');
   } catch {
     return { problems: ['message must be an object with readable fields; reading one of them threw'] };
@@ -88,14 +105,14 @@ export function checkMessage(message: unknown, defaultShortcode?: string): Check
   const text = parseText(fields.text);
   const shortcode = parseShortcode(fields.shortcode);
   const ref = parseRef(fields.ref);
-  const problems = Object.entries({ msisdn, text, shortcode, ref }).flatMap(([field, parsed]) =>
+  const overdueAfterMs = parseOverdue(fields.overdueAfterMs, maxAgeMs);
+  const problems = Object.entries({ msisdn, text, shortcode, ref, overdueAfterMs }).flatMap(([field, parsed]) =>
     'problem' in parsed ? [`${field} ${parsed.problem}`] : [],
   );
-  if ('problem' in msisdn || 'problem' in text || 'problem' in shortcode || 'problem' in ref || misspelt.length > 0) {
-    return { problems: [...problems, ...misspelt] };
-  }
+  problems.push(...misspelt);
+  if ('problem' in msisdn || 'problem' in text || 'problem' in shortcode || problems.length > 0) return { problems };
   const checked = { msisdn: msisdn.msisdn, text: text.text, shortcode: shortcode.shortcode, segments: text.segments };
-  return ref.ref === undefined ? checked : { ...checked, ref: ref.ref };
+  return Object.assign(checked, ref, overdueAfterMs);
 }
 
 /** Decorator for a DTO property that holds an `msisdn` of {@link SmsMessage}. */
@@ -106,12 +123,13 @@ export const IsSmsText = rule('isSmsText', parseText, ACCEPTED_TEXT);
 
 const IsShortcode = rule('isShortcode', parseShortcode, ACCEPTED_SHORTCODE);
 const IsRef = rule('isRef', parseRef, ACCEPTED_REF);
+const IsOverdueAfterMs = rule('isOverdueAfterMs', parseOverdue, ACCEPTED_OVERDUE);
 // Unlike IsOptional() this rejects null, as the service does.
 const MayBeMissing = () => ValidateIf((_, value) => value !== undefined);
 
 /**
  * {@link SmsMessage} (§2.1.1) for a `ValidationPipe`. The service accepts every message that passes; one without `shortcode`
- * only if the account has a default sender name.
+ * only if the account has a default sender name, and one with `overdueAfterMs` only up to its `tracking.maxAgeMs`.
  */
 export class SmsMessageDto implements SmsMessage {
   /** Recipient: `+` and country code, or a Russian number in a usual form. */
@@ -130,6 +148,10 @@ export class SmsMessageDto implements SmsMessage {
   /** Your own reference, of at most 256 characters. It is never sent; every event of this message carries it. */
   @IsRef()
   ref?: string;
+
+  /** Milliseconds after which a message without a final status is reported by `rt-sms.overdue`, 1,000 or more. */
+  @IsOverdueAfterMs()
+  overdueAfterMs?: number;
 }
 
 interface Problem {
@@ -177,4 +199,14 @@ function parseRef(value: unknown): { ref?: string } | Problem {
   if (typeof value !== 'string') return { problem: `must be ${ACCEPTED_REF}; not ${typeName(value)}` };
   if (value.length > MAX_REF) return { problem: `has ${value.length} characters; it must be ${ACCEPTED_REF}` };
   return { ref: value };
+}
+
+function parseOverdue(value: unknown, maxAgeMs: number | false = Infinity): { overdueAfterMs?: number } | Problem {
+  if (value === undefined) return {};
+  if (maxAgeMs === false) return { problem: 'needs tracking, which is off (tracking: false)' };
+  const ms = Number.isInteger(value) ? (value as number) : 0;
+  if (ms >= MIN_OVERDUE_MS && ms <= maxAgeMs) return { overdueAfterMs: ms };
+  const most = maxAgeMs === Infinity ? '' : `, and at most ${maxAgeMs} (tracking.maxAgeMs)`;
+  const given = typeof value === 'number' ? value : typeName(value);
+  return { problem: `must be ${ACCEPTED_OVERDUE}${most}; not ${given}` };
 }

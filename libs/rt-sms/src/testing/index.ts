@@ -12,7 +12,7 @@ import { InputValidator } from '../validate-input.js';
 import { defined } from '../defined.js';
 import { applyReport, statusEvent, type DeliveryState } from '../delivery/delivery-state.js';
 import { FinalStatusWaiters } from '../delivery/final-status-waiters.js';
-import { RtSmsEvents, type RtSmsStatusEvent } from '../events/events.js';
+import { RtSmsEvents, type RtSmsOverdueEvent, type RtSmsStatusEvent } from '../events/events.js';
 import type { CallOptions } from '../gateway/call-options.js';
 import type { CheckedSmsMessage, SentSms, SmsMessage } from '../message/sms-message.js';
 import type { SmsStatus } from '../message/status.js';
@@ -20,6 +20,7 @@ import { RtSmsAbortedError, RtSmsNotFoundError, RtSmsValidationError } from '../
 import type { RtSmsHealth } from '../rt-sms.health.js';
 import { RtSmsService } from '../rt-sms.service.js';
 import { getRtSmsToken } from '../rt-sms.tokens.js';
+import { TRACKING } from '../options/resolve-options.js';
 import { DEFAULT_ACCOUNT, type OpenUid } from '../options/rt-sms.options.js';
 import {
   idTaken,
@@ -36,7 +37,7 @@ const EMITTER: OptionalFactoryDependency = { token: EventEmitter2, optional: tru
 type LifeCycle = OnModuleInit & BeforeApplicationShutdown & OnApplicationShutdown;
 
 /** A message that the recorder has recorded. `queueId` is the id of an enqueued message. */
-export type RecordedSms = SentSms & { text: string; ref?: string; queueId?: string };
+export type RecordedSms = SentSms & { text: string; ref?: string; overdueAfterMs?: number; queueId?: string };
 
 /**
  * Replacement for `RtSmsService` in unit tests. It validates messages as the service does, records them and sends nothing.
@@ -67,6 +68,8 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   readonly statuses$ = this.subject.asObservable();
   private readonly statuses = new Map<string, RtSmsStatusEvent>();
   private readonly failures: Error[] = [];
+  /** Uids of which `emitOverdue` has emitted the event. */
+  private readonly overdue = new Set<string>();
   private readonly states = new Map<string, QueuedSmsState>();
   private emitter: EventEmitter2 | undefined;
   private readonly deliveries = new Map<string, DeliveryState>();
@@ -75,7 +78,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
 
   constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
     this.account = account;
-    this.input = new InputValidator(account, shortcode);
+    this.input = new InputValidator(account, shortcode, TRACKING.maxAgeMs);
     this.waiters = new FinalStatusWaiters(account, Infinity);
     const token = getRtSmsToken(account);
     const factory = (emitter?: EventEmitter2) => {
@@ -121,6 +124,26 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     for (const name of [RtSmsEvents.status, `${RtSmsEvents.status}.${status}`])
       await this.emitter?.emitAsync(name, event);
     this.subject.next(event);
+    return event;
+  }
+
+  /**
+   * Emits `rt-sms.overdue` for a message, like `emitStatus`. `ref`, `id` and `overdueAfterMs` are those of the recorded message
+   * unless given. Returns the event, or `undefined` if the module would emit nothing: for a message without `overdueAfterMs`,
+   * with a final status, or whose event was emitted before.
+   */
+  async emitOverdue(
+    uid: string,
+    more: Partial<Pick<RtSmsOverdueEvent, 'ref' | 'id' | 'overdueAfterMs'>> = {},
+  ): Promise<RtSmsOverdueEvent | undefined> {
+    const valid = this.input.uid(uid, 'status');
+    const sent = this.sent.find((message) => message.uid === valid);
+    const { ref = sent?.ref, id = sent?.queueId, overdueAfterMs = sent?.overdueAfterMs } = more;
+    const last = this.statuses.get(valid);
+    if (overdueAfterMs === undefined || last?.final || this.overdue.has(valid)) return undefined;
+    this.overdue.add(valid);
+    const event = defined({ account: this.account, uid: valid, id, ref, lastStatus: last?.status, overdueAfterMs });
+    await this.emitter?.emitAsync(RtSmsEvents.overdue, event);
     return event;
   }
 
@@ -225,9 +248,9 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   private record(message: CheckedSmsMessage, queueId?: string): RecordedSms {
-    const { msisdn, shortcode, text, segments, ref } = message;
+    const { msisdn, shortcode, text, segments, ref, overdueAfterMs } = message;
     const uid = `message-id-test${String(this.sent.length + 1).padStart(8, '0')}`;
-    const recorded = defined({ uid, msisdn, shortcode, text, segments, ref, attempts: 1, queueId });
+    const recorded = defined({ uid, msisdn, shortcode, text, segments, ref, overdueAfterMs, attempts: 1, queueId });
     this.sent.push(recorded);
     return recorded;
   }

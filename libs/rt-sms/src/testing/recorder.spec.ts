@@ -29,6 +29,7 @@ describe('invalid input is rejected as by the service', () => {
     ['timeoutMs of send', (sms) => sms.send(hello, { timeoutMs: 0 })],
     ['the signal of getStatus', (sms) => sms.getStatus(UID, { signal: 'stop' as unknown as AbortSignal })],
     ['timeoutMs of waitForFinal', (sms) => sms.waitForFinal(UID, { timeoutMs: Number.NaN })],
+    ['overdueAfterMs', (sms) => sms.send({ ...hello, overdueAfterMs: 10 })],
     ['an empty id', (sms) => sms.enqueue(hello, { id: '' })],
     ['delayMs', (sms) => sms.enqueue(hello, { delayMs: -1 })],
     ['expiresAt', (sms) => sms.enqueue(hello, { expiresAt: new Date(Number.NaN) })],
@@ -174,6 +175,37 @@ it('emits statuses by the rules of the module', async () => {
   expect((events as { name: string }[]).map(({ name }) => name)).toEqual(
     ['awaiting_report', 'failed', 'delivered'].flatMap((status) => ['rt-sms.status', `rt-sms.status.${status}`]),
   );
+});
+
+it('emits overdue once, and not for a message that is final or has no overdueAfterMs', async () => {
+  const { sms, events } = await recording();
+  await sms.enqueue({ ...hello, ref: 'order 1', overdueAfterMs: 60_000 }, { id: 'a' });
+  const { uid } = sms.sent[0]!;
+  expect(sms.sent).toMatchObject([{ overdueAfterMs: 60_000 }]);
+  await sms.emitStatus(uid, 'awaiting_report');
+  events.splice(0);
+  const event = {
+    account: 'default',
+    id: 'a',
+    uid,
+    ref: 'order 1',
+    lastStatus: 'awaiting_report',
+    overdueAfterMs: 60_000,
+  };
+  await expect(sms.emitOverdue(uid)).resolves.toEqual(event);
+  await expect(sms.emitOverdue(uid)).resolves.toBeUndefined();
+  const without = await sms.send(hello);
+  await expect(sms.emitOverdue(without.uid)).resolves.toBeUndefined();
+  const final = await sms.send({ ...hello, overdueAfterMs: 60_000 });
+  await sms.emitStatus(final.uid, 'delivered');
+  await expect(sms.emitOverdue(final.uid)).resolves.toBeUndefined();
+  await expect(sms.emitOverdue(UID, { overdueAfterMs: 5_000, ref: 'order 2' })).resolves.toEqual({
+    account: 'default',
+    uid: UID,
+    ref: 'order 2',
+    overdueAfterMs: 5_000,
+  });
+  expect(events.filter((seen) => (seen as { name: string }).name === 'rt-sms.overdue')).toHaveLength(2);
 });
 
 describe('waitForFinal', () => {
