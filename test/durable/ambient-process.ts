@@ -1,7 +1,7 @@
 // The recipe of docs/transactions.md with `@nestjs-cls/transactional`, in a separate process, because Jest cannot load that
 // library. Its argument is the URL of a PostgreSQL. Creates the order 1, and fails to create the order 2.
 import 'reflect-metadata';
-import { Global, Injectable, Module } from '@nestjs/common';
+import { Global, Inject, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitterModule } from '@nestjs/event-emitter';
 import { ClsPluginTransactional, Transactional, TransactionHost } from '@nestjs-cls/transactional';
@@ -21,8 +21,8 @@ class DatabaseModule {}
 @Injectable()
 class Orders {
   constructor(
-    private readonly txHost: TransactionHost<TransactionalAdapterTypeOrm>,
-    private readonly sms: RtSmsService,
+    @Inject(TransactionHost) private readonly txHost: TransactionHost<TransactionalAdapterTypeOrm>,
+    @Inject(RtSmsService) private readonly sms: RtSmsService,
   ) {}
 
   @Transactional()
