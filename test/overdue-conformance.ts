@@ -3,7 +3,7 @@ import type { RtSmsOptions, SmsEngineFactory } from 'nestjs-rt-sms';
 import type { RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { runEngine, SECRET, type EngineSetting, type EngineTraits } from './engine-conformance.js';
 
-const AFTER_MS = 1_000;
+const AFTER_MS = 2_000;
 const hello = { msisdn: '79270000001', text: 'Hello', overdueAfterMs: AFTER_MS };
 /** A timer of a store may be early by this. */
 const EARLY_MS = 60;
@@ -38,7 +38,7 @@ export function overdueConformance(
       const { sms, gateway, events, overdue, settled, until, late } = await run();
       const began = performance.now();
       await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
-      const sent = await sms.send({ ...hello, ref: 'order 2', overdueAfterMs: 1_100 });
+      const sent = await sms.send({ ...hello, ref: 'order 2', overdueAfterMs: AFTER_MS + 100 });
       await settled('a');
       const { uid } = gateway.messages.find((message) => message.uid !== sent.uid)!;
       await gateway.report(uid, 'awaiting_report');
@@ -49,7 +49,7 @@ export function overdueConformance(
       const event = { event: 'rt-sms.overdue', account: 'default' };
       expect(overdue()).toEqual([
         { ...event, id: 'a', uid, ref: 'order 1', lastStatus: 'awaiting_report', overdueAfterMs: AFTER_MS },
-        { ...event, uid: sent.uid, ref: 'order 2', overdueAfterMs: 1_100, lastStatus: 'awaiting_report' },
+        { ...event, uid: sent.uid, ref: 'order 2', overdueAfterMs: AFTER_MS + 100, lastStatus: 'awaiting_report' },
       ]);
       expect(gateway.requests.get).toBe(2);
       await gateway.report(uid, 'delivered');
@@ -126,7 +126,7 @@ export function overdueConformance(
     });
 
     it('a message whose POST is in flight at that time is announced once it has a uid, after accepted', async () => {
-      const { sms, gateway, events, late } = await run({}, { latencyMs: 2_500 });
+      const { sms, gateway, events, late } = await run({}, { latencyMs: 3_500 });
       await sms.enqueue(hello, { id: 'a' });
       await gateway.waitForMessage();
       await late('a');
@@ -192,7 +192,7 @@ export function overdueConformance(
     });
 
     it('of 1,000 messages, half final in time, a quarter final with a lost callback: the last quarter, once each', async () => {
-      const overdueAfterMs = inProcess ? 8_000 : 20_000;
+      const overdueAfterMs = inProcess ? 20_000 : 30_000;
       const { sms, gateway, events, overdue, reportLost, until } = await run({
         connections: 20,
         tracking: { perSecond: 500 },
