@@ -20,7 +20,7 @@ import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { Pool } from 'pg';
 import { describeStores, startStore, type Service } from '../durable/services.js';
 import { atEnd } from '../platforms.js';
-import { open } from '../../libs/rt-sms-otp/src/otp-code.js';
+import { open, otpKey } from '../../libs/rt-sms-otp/src/otp-code.js';
 import type { OtpAnswer, OtpCommand, OtpSetting } from './replica-process.js';
 
 jest.setTimeout(120_000);
@@ -69,7 +69,7 @@ async function challengesIn({ options }: Service): Promise<Map<string, string>> 
     rows.push(...(await pool.query<(typeof rows)[number]>('SELECT id, sealed FROM rt_sms_otp.challenge')).rows);
     await pool.end();
   }
-  return new Map(rows.map(({ id, sealed }) => [open([SECRET], id, sealed)?.msisdn ?? '', id]));
+  return new Map(rows.map(({ id, sealed }) => [open([otpKey(SECRET)], id, sealed)?.msisdn ?? '', id]));
 }
 
 class Replica {

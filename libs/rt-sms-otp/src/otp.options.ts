@@ -1,6 +1,6 @@
 import { countSegments, RtSmsConfigError } from 'nestjs-rt-sms';
 import { memoryOtpStore } from './memory-store.js';
-import type { OtpSecret } from './otp-code.js';
+import { otpKey, type OtpSecret } from './otp-code.js';
 import type { OtpStore } from './store.js';
 
 /** Parts of a message's text. */
@@ -74,7 +74,7 @@ export function resolveOtpOptions(input: RtSmsOtpOptions, account: string) {
     if (!test(options[key as keyof RtSmsOtpOptions])) problems.push(`otp ${key}: must be ${accepted}`);
   if (problems.length > 0) throw new RtSmsConfigError(problems, account);
   const secrets = (Array.isArray(options.secret) ? options.secret : [options.secret]) as readonly OtpSecret[];
-  return { ...options, secrets };
+  return { ...options, keys: secrets.map(otpKey) };
 }
 export type ResolvedOtpOptions = ReturnType<typeof resolveOtpOptions>;
 

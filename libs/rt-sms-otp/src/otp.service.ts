@@ -63,11 +63,11 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
    * @throws RtSmsOtpError with the code `RT_SMS_OTP_STORE`
    */
   async start(msisdn: string | number, options: { purpose: string }): Promise<OtpChallenge> {
-    const { secrets, digits, ttlMs, attempts, resendAfterMs } = this.#options;
+    const { keys, digits, ttlMs, attempts, resendAfterMs } = this.#options;
     const subject = { msisdn: normalizeMsisdn(msisdn), purpose: this.purposeOf(options), digits };
     const id = newChallengeId();
-    const sealed = seal(secrets[0]!, id, subject);
-    const text = this.text(open(secrets, id, sealed)!, ttlMs);
+    const sealed = seal(keys[0]!, id, subject);
+    const text = this.text(open(keys, id, sealed)!, ttlMs);
     // Stored before the send, so that a code that has reached a phone is not refused after a crash.
     await this.stored((store) => store.create(id, { sealed, ttlMs, attempts, resendAfterMs: resendAfterMs[0]! }));
     try {
@@ -90,10 +90,10 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
    * @throws RtSmsError as `send` does; the challenge stays open
    */
   async resend(challengeId: string): Promise<OtpChallenge> {
-    const { secrets, resendAfterMs, store } = this.#options;
+    const { keys, resendAfterMs, store } = this.#options;
     const isId = isChallengeId(challengeId);
     const record = isId ? await this.stored(() => store.step(challengeId, 'resend', resendAfterMs)) : undefined;
-    const subject = record && open(secrets, challengeId, record.sealed);
+    const subject = record && open(keys, challengeId, record.sealed);
     if (!subject) throw this.error('RT_SMS_OTP_UNKNOWN');
     if (record.state === 'open' && !record.done) throw this.error('RT_SMS_OTP_TOO_SOON', Math.ceil(record.resendInMs));
     if (record.state !== 'open')
@@ -117,9 +117,9 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
     if (!isChallengeId(challengeId)) return failed('unknown');
     const record = await this.stored((store) => store.step(challengeId, 'attempt'));
     if (record && record.state !== 'open') return failed(record.state);
-    const subject = record && open(this.#options.secrets, challengeId, record.sealed);
+    const subject = record && open(this.#options.keys, challengeId, record.sealed);
     if (!subject) return failed('unknown');
-    const typed = (typeof code === 'string' ? code : '').slice(0, 40).replaceAll(/[\s\p{Pd}\p{Cf}]/gu, '');
+    const typed = (typeof code === 'string' ? code : '').slice(0, 40).replaceAll(/[\s\p{Pd}\p{Cf}]+/gu, '');
     if (!isSame(typed, subject.code) || purpose !== subject.purpose) return failed('wrong', record.attemptsLeft);
     const use = await this.stored((store) => store.step(challengeId, 'use'));
     return use?.done ? { ok: true, msisdn: subject.msisdn } : failed('used');

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { NewOtpChallenge, OtpRecord, OtpState, OtpStep, OtpStore } from './store.js';
 
 /** Options of the store in Redis. */
@@ -11,6 +12,7 @@ export interface RedisOtpStoreOptions {
 /** A client of `ioredis`, as far as the store uses it. */
 interface RedisClient {
   eval(script: string, keys: number, ...rest: (string | number)[]): Promise<unknown>;
+  evalsha(sha: string, keys: number, ...rest: (string | number)[]): Promise<unknown>;
   ping(): Promise<unknown>;
   del(key: string): Promise<unknown>;
   disconnect(): void;
@@ -27,18 +29,21 @@ const CREATE = `${CLOCK}redis.call('HSET', KEYS[1], 'sealed', ARGV[1], 'expires'
 redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])`;
 const STEP = `${CLOCK}local row = redis.call('HMGET', KEYS[1], 'sealed', 'expires', 'left', 'sends', 'resend', 'used')
 if not row[1] then return false end
-local expires, left, sends, resend = tonumber(row[2]), tonumber(row[3]), tonumber(row[4]), tonumber(row[5])
+local expires, left, sends, resend = row[2] + 0, row[3] + 0, row[4] + 0, row[5] + 0
 local state = row[6] and 'used' or expires <= now and 'expired' or left <= 0 and 'locked' or 'open'
 local step, done = ARGV[1], 1
-if step == 'attempt' and state == 'open' then left = left - 1
+if step == 'attempt' and state == 'open' then left = redis.call('HINCRBY', KEYS[1], 'left', -1)
 elseif step == 'use' and state ~= 'used' then redis.call('HSET', KEYS[1], 'used', 1)
 elseif step == 'resend' and state == 'open' and resend <= now then
   sends = sends + 1
   resend = now + ARGV[math.min(sends + 1, #ARGV)]
-elseif step == 'undo' and sends == tonumber(ARGV[2]) then sends, resend = sends - 1, now
+  redis.call('HSET', KEYS[1], 'sends', sends, 'resend', resend)
+elseif step == 'undo' and sends == tonumber(ARGV[2]) then
+  sends, resend = sends - 1, now
+  redis.call('HSET', KEYS[1], 'sends', sends, 'resend', resend)
 else done = 0 end
-if done == 1 then redis.call('HSET', KEYS[1], 'left', left, 'sends', sends, 'resend', resend) end
 return { state, done, row[1], left, sends, resend - now, expires - now }`;
+const STEP_SHA = createHash('sha1').update(STEP).digest('hex');
 
 class RedisOtpStore implements OtpStore {
   private client: Promise<RedisClient> | undefined;
@@ -54,7 +59,13 @@ class RedisOtpStore implements OtpStore {
   }
 
   async step(id: string, step: OtpStep, numbers: readonly number[] = []): Promise<OtpRecord | undefined> {
-    const answer = await this.use((client) => client.eval(STEP, 1, this.key(id), step, ...numbers));
+    const answer = await this.use((client) =>
+      client.evalsha(STEP_SHA, 1, this.key(id), step, ...numbers).catch((error: Error) => {
+        // Redis has been started, or its scripts were removed. It has done nothing.
+        if (!error.message.startsWith('NOSCRIPT')) throw error;
+        return client.eval(STEP, 1, this.key(id), step, ...numbers);
+      }),
+    );
     if (!answer) return undefined;
     const [state, done, sealed, attemptsLeft, sends, resendInMs, expiresInMs] = answer as Answer;
     return { state, done: done === 1, sealed, attemptsLeft, sends, resendInMs, expiresInMs };
