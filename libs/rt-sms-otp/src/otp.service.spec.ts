@@ -153,6 +153,13 @@ describe('verify', () => {
     expect(again).toEqual({ ok: false, reason: 'used', attemptsLeft: 0 });
   });
 
+  it('accepts the code once, of concurrent right answers', async () => {
+    const { otp, codes } = await setUp();
+    const { challengeId } = await otp.start(NUMBER, LOGIN);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => otp.verify(challengeId, codes()[0]!, LOGIN)));
+    expect(answers.filter(({ ok }) => ok)).toHaveLength(1);
+  });
+
   it('accepts a code as people type it', async () => {
     const { otp, codes } = await setUp();
     const { challengeId } = await otp.start(NUMBER, LOGIN);
