@@ -121,7 +121,8 @@ async function tryRow(row, binaries) {
 async function added(version, packed) {
   const what = `nest ${version} generated, with nest add and by hand`;
   const home = join(folder, `generated-${version}`);
-  const result = await generated(version, home, { core: packed['rt-sms'], testing: packed['rt-sms-testing'] }).then(
+  const tarballs = { core: packed['rt-sms'], testing: packed['rt-sms-testing'], codes: packed['rt-sms-otp'] };
+  const result = await generated(version, home, tarballs).then(
     () => '✓',
     (error) => failed(what, error),
   );
