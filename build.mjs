@@ -34,7 +34,7 @@ const esm = await build({
   packages: 'external',
   // Files that both forms use unchanged; they are published at their place in the source.
   external: ['./src/*.cjs', './page/*.cjs'],
-  tsconfig: 'tsconfig.build.json',
+  tsconfig: '../../tsconfig.base.json', // The library's own has `paths`, by which others would be bundled.
 });
 // esbuild can split only ES modules, so the chunks that the entries need are converted. Jest cannot run import() in CommonJS.
 const { outputs } = esm.metafile;

@@ -11,7 +11,8 @@ export default {
   moduleNameMapper: {
     '^nestjs-rt-sms$': '<rootDir>/libs/rt-sms/src/index.ts',
     '^nestjs-rt-sms/([\\w-]+)$': '<rootDir>/libs/rt-sms/src/$1/index.ts',
-    '^nestjs-rt-sms-(testing|bullmq)$': '<rootDir>/libs/rt-sms-$1/src/index.ts',
+    '^nestjs-rt-sms-(testing|bullmq|otp)$': '<rootDir>/libs/rt-sms-$1/src/index.ts',
+    '^nestjs-rt-sms-otp/([\\w-]+)$': '<rootDir>/libs/rt-sms-otp/src/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: {

@@ -10,7 +10,7 @@ import { atEnd } from './platforms.js';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '..');
-const LIBRARIES = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'] as const;
+const LIBRARIES = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-otp', 'rt-sms-testing'] as const;
 const { pack } = (await import(`${root}/test/compat/pack.mjs`)) as {
   pack: (folder: string) => Promise<Record<string, string>>;
 };

@@ -10,7 +10,7 @@ if (isMainThread) register(import.meta.url);
 const sources = (path) => new URL(`../../libs/${path}/src/`, import.meta.url).href;
 
 export function resolve(specifier, context, next) {
-  const [, name, part = ''] = /^(nestjs-rt-sms(?:-testing|-bullmq)?)(\/.*)?$/.exec(specifier) ?? [];
+  const [, name, part = ''] = /^(nestjs-rt-sms(?:-testing|-bullmq|-otp)?)(\/.*)?$/.exec(specifier) ?? [];
   if (name) return next(`${sources(name.slice('nestjs-'.length))}${part.slice(1)}${part && '/'}index.ts`, context);
   const source = specifier.startsWith('.') && new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
   return next(source && existsSync(source) ? source.href : specifier, context);

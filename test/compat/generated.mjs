@@ -1,7 +1,7 @@
 // Tests the README and docs/getting-started.md as printed, with tarballs in place of the registry: in an
 // application as the Nest CLI generates it, `nest add nestjs-rt-sms` or the lines for doing it by hand, the service and its
 // test. It compiles, starts with the values of its .env, gets a message delivered, and all of its tests pass.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert';
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -13,8 +13,8 @@ const env = { ...process.env, npm_config_update_notifier: 'false', NODE_OPTIONS:
 const shell = process.platform === 'win32';
 
 const pageOf = (name) => readFile(join(import.meta.dirname, '../..', name), 'utf8');
-const [readme, start, testing] = await Promise.all(
-  ['README.md', 'docs/getting-started.md', 'docs/testing.md'].map(pageOf),
+const [readme, start, testing, otp] = await Promise.all(
+  ['README.md', 'docs/getting-started.md', 'docs/testing.md', 'libs/rt-sms-otp/README.md'].map(pageOf),
 );
 /** The files that a page prints, by the path in their first line. */
 const filesOf = (page) =>
@@ -105,7 +105,65 @@ async function tryOut(home, version, gateway) {
   strictEqual(gateway.messages[0].shortcode, 'SHOP');
 }
 
-export async function generated(version, folder, { core, testing }) {
+/** Adds the sign-in of the README of the one-time codes, and signs in with the code that the gateway gets. */
+async function signIn(home, version, gateway, tarball) {
+  await npm(home, 'install', tarball);
+  const named = (name) => (version === 12 ? `${name}.js` : name);
+  for (const [path, code] of Object.entries(filesOf(otp))) {
+    await mkdir(dirname(join(home, path)), { recursive: true });
+    const full = code.replace(/from '(\S+)'; \/\/ on Nest 12: .*/g, (_, name) => `from '${named(name)}';`);
+    await writeFile(join(home, path), full);
+  }
+  const root = await readFile(join(home, 'src/app.module.ts'), 'utf8');
+  const account = 'RtSmsModule.forRootAsync(rtSmsConfig.asProvider())';
+  const global = 'RtSmsModule.forRootAsync({ ...rtSmsConfig.asProvider(), isGlobal: true })';
+  ok(root.includes(account) && otp.includes(global), 'the README has the line that makes the account global');
+  const imported = `import { SignInModule } from '${named('./sign-in/sign-in.module')}';\n`;
+  await writeFile(join(home, 'src/app.module.ts'), imported + root.replace(account, `${global}, SignInModule`));
+  await writeFile(
+    join(home, 'src/main.ts'),
+    `import { NestFactory } from '@nestjs/core';
+     import { AppModule } from '${named('./app.module')}';
+     async function main() {
+       const app = await NestFactory.create(AppModule);
+       await app.listen(0, '127.0.0.1');
+       console.log('listening', await app.getUrl());
+     }
+     void main();`,
+  );
+  await nest(home, 'build');
+  const child = spawn(process.execPath, ['dist/main.js'], {
+    cwd: home,
+    env: { ...env, OTP_SECRET: 'a secret of the test, 32 bytes or more' },
+  });
+  try {
+    let output = '';
+    const url = await new Promise((resolve, reject) => {
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk) => {
+          output += chunk;
+          const [, address] = /listening (\S+)\n/.exec(output) ?? [];
+          if (address) resolve(address);
+        });
+      child.once('exit', () => reject(new Error(`it ended early: ${output}`)));
+    });
+    const post = async (path, body) => {
+      const headers = { 'content-type': 'application/json' };
+      return (await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })).json();
+    };
+    const { challengeId, to } = await post('/sign-in', { phone: '8 927 000-00-02' });
+    strictEqual(to, '7927*****02');
+    const [code] = /\d{6}/.exec(gateway.messages.find(({ msisdn }) => msisdn === '79270000002').text);
+    const wrong = await post('/sign-in/verify', { challengeId, code: 'x' });
+    deepStrictEqual(wrong, { ok: false, reason: 'wrong', attemptsLeft: 4 });
+    deepStrictEqual(await post('/sign-in/verify', { challengeId, code }), { ok: true, msisdn: '79270000002' });
+  } finally {
+    child.removeAllListeners('exit');
+    child.kill();
+  }
+}
+
+export async function generated(version, folder, { core, testing, codes }) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const cli = ['--yes', '-p', `@nestjs/cli@${version}`, 'nest', 'new', 'app'];
@@ -118,6 +176,7 @@ export async function generated(version, folder, { core, testing }) {
     const gateway = await RtSmsSimulator.start();
     try {
       await tryOut(home, version, gateway);
+      await signIn(home, version, gateway, codes);
     } finally {
       await gateway.close();
     }

@@ -81,7 +81,7 @@ async function install(app, tarballs) {
     // They have other names here, so that Jest does not run them in this repository.
     await rename(join(home, file), join(home, file.replace(/test\.ts$/, 'spec.ts')));
   }
-  for (const name of ['nestjs-rt-sms', 'nestjs-rt-sms-bullmq', 'nestjs-rt-sms-testing'])
+  for (const name of ['nestjs-rt-sms', 'nestjs-rt-sms-bullmq', 'nestjs-rt-sms-otp', 'nestjs-rt-sms-testing'])
     await rm(join(home, 'node_modules', name), { recursive: true, force: true });
   await npm(home, 'install', '--no-package-lock', '--prefer-offline', ...tarballs);
 }
@@ -121,7 +121,8 @@ async function tryRow(row, binaries) {
 async function added(version, packed) {
   const what = `nest ${version} generated, with nest add and by hand`;
   const home = join(folder, `generated-${version}`);
-  const result = await generated(version, home, { core: packed['rt-sms'], testing: packed['rt-sms-testing'] }).then(
+  const tarballs = { core: packed['rt-sms'], testing: packed['rt-sms-testing'], codes: packed['rt-sms-otp'] };
+  const result = await generated(version, home, tarballs).then(
     () => '✓',
     (error) => failed(what, error),
   );

@@ -31,6 +31,7 @@ const FROM = {
 /** Names of examples. */
 const GIVEN = {
   sms: "declare const sms: import('nestjs-rt-sms').RtSmsService;",
+  otp: "declare const otp: import('nestjs-rt-sms-otp').RtSmsOtpService;",
   gateway: "declare const gateway: import('nestjs-rt-sms-testing').RtSmsSimulator;",
   OrdersService: 'declare class OrdersService { shipped(msisdn: string, order: string): Promise<string>; }',
   AppModule: 'declare class AppModule {}',
@@ -38,7 +39,7 @@ const GIVEN = {
     ['msisdn', 'text', 'login', 'password', 'uid'].map((name) => [name, `declare const ${name}: string;`]),
   ),
 };
-const LIBRARIES = ['', '/testing', '/terminus', '/message-file', '-bullmq', '-testing'].map(
+const LIBRARIES = ['', '/testing', '/terminus', '/message-file', '-bullmq', '-otp', '-otp/testing', '-testing'].map(
   (end) => `nestjs-rt-sms${end}`,
 );
 
@@ -64,7 +65,7 @@ const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => l
 
 describe('the pages', () => {
   it('have blocks in these languages only, for the others are not tried', () => {
-    const others = blocks.filter(({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', ''].includes(language));
+    const others = blocks.filter(({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', 'html', ''].includes(language));
     expect(others.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([]);
   });
 
@@ -180,7 +181,7 @@ describe('the pages', () => {
         Record<string, string> | undefined
       >;
     const { scripts, dependencies, devDependencies } = manifest('package.json');
-    const libraries = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-testing'].map((name) =>
+    const libraries = ['rt-sms', 'rt-sms-bullmq', 'rt-sms-otp', 'rt-sms-testing'].map((name) =>
       manifest(`libs/${name}/package.json`),
     );
     const bins = libraries.flatMap(({ bin }) => Object.keys(bin ?? {}));

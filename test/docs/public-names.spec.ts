@@ -11,6 +11,8 @@ const ENTRIES = [
   'rt-sms/src/terminus/index.ts',
   'rt-sms/src/message-file/index.ts',
   'rt-sms-bullmq/src/index.ts',
+  'rt-sms-otp/src/index.ts',
+  'rt-sms-otp/src/testing/index.ts',
   'rt-sms-testing/src/index.ts',
 ];
 

@@ -10,7 +10,7 @@ export async function compileSample(): Promise<{ main: string; remove: () => Pro
   const { folder, remove } = await compiledFolder('sample', 'apps/sample');
   await compile('apps/sample/src', join(folder, 'app'));
   await writeFile(join(folder, 'app/package.json'), JSON.stringify({ type: 'module' }));
-  for (const name of ['rt-sms', 'rt-sms-testing', 'rt-sms-bullmq'])
+  for (const name of ['rt-sms', 'rt-sms-testing', 'rt-sms-bullmq', 'rt-sms-otp'])
     await compileLibrary(name, join(folder, 'node_modules', `nestjs-${name}`));
   return { main: join(folder, 'app/main.js'), remove };
 }

@@ -17,6 +17,7 @@ import { StatusListener } from './messages/status.listener.js';
 import { MetricsController } from './metrics.controller.js';
 import { PageController } from './page.controller.js';
 import { RtSmsErrorFilter } from './rt-sms-error.filter.js';
+import { SignInModule } from './sign-in/sign-in.module.js';
 import { Store } from './store.js';
 
 // This also reads the .env file.
@@ -35,6 +36,7 @@ const durable = store.queue && {
     EventEmitterModule.forRoot(),
     // Without further options, RtSmsModule.forRootAsync(rtSmsConfig.asProvider()) is enough.
     RtSmsModule.forRootAsync({
+      isGlobal: true,
       imports: [journal],
       callbackDecorators: [ApiExcludeController()],
       inject: [rtSmsConfig.KEY, MessageJournal],
@@ -46,6 +48,7 @@ const durable = store.queue && {
     }),
     journal,
     TerminusModule,
+    SignInModule.forRoot(store),
     ...(durable ? [durable.queues] : []),
   ],
   controllers: [PageController, MessagesController, BulkController, HealthController, MetricsController],

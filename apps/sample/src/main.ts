@@ -54,6 +54,7 @@ function introduction(url: string, simulated: boolean): string {
     '',
     `  Messages  ${url}/messages`,
     `  Events    ${url}/events`,
+    `  Sign in   ${url}/sign-in`,
     `  Docs      ${url}/docs`,
     `  Health    ${url}/health`,
     `  Metrics   ${url}/metrics`,

@@ -14,6 +14,10 @@ const TYPES: Readonly<Record<string, string>> = {
   'form.js': CODE,
   'messages.js': CODE,
   'rows.js': CODE,
+  'sign-in.html': 'text/html; charset=utf-8',
+  'sign-in.css': 'text/css; charset=utf-8',
+  'sign-in.js': CODE,
+  'sign-in-words.js': CODE,
   'words.js': CODE,
 };
 const FILES = new Map(
@@ -37,7 +41,7 @@ export interface About {
   queues?: QueueCounts[];
 }
 
-/** Serves the page at `/` and its files. */
+/** Serves the pages at `/` and `/sign-in`, and their files. */
 @ApiExcludeController()
 @Controller()
 export class PageController {
@@ -53,6 +57,15 @@ export class PageController {
   @Header('Cache-Control', 'no-cache')
   index(): StreamableFile {
     return this.file('index.html');
+  }
+
+  @Get('sign-in')
+  @Header('Content-Security-Policy', POLICY)
+  @Header('Referrer-Policy', 'no-referrer')
+  @Header('X-Content-Type-Options', 'nosniff')
+  @Header('Cache-Control', 'no-cache')
+  signIn(): StreamableFile {
+    return this.file('sign-in.html');
   }
 
   @Get('page/about')

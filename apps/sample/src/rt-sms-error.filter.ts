@@ -32,6 +32,9 @@ export class ErrorBody {
   @ApiProperty()
   message!: string;
 
+  @ApiPropertyOptional({ description: 'Milliseconds until a code may be sent again, with RT_SMS_OTP_TOO_SOON.' })
+  retryAfterMs?: number;
+
   @ApiPropertyOptional({ type: [FieldProblem], description: 'With RT_SMS_VALIDATION.' })
   problems?: FieldProblem[];
 }
@@ -43,6 +46,11 @@ const STATUS_OF_CODE: Partial<Record<string, number>> = {
   RT_SMS_AUTH: 502,
   RT_SMS_NOT_FOUND: 404,
   RT_SMS_TIMEOUT: 504,
+  RT_SMS_OTP_TOO_SOON: 429,
+  RT_SMS_OTP_LOCKED: 409,
+  RT_SMS_OTP_USED: 409,
+  RT_SMS_OTP_EXPIRED: 409,
+  RT_SMS_OTP_UNKNOWN: 404,
 };
 const STATUS_OF_OUTCOME = { not_sent: 503, rejected: 422, unknown: 502 };
 
@@ -61,10 +69,14 @@ function problemOf(problem: string): FieldProblem {
 /** Turns an `RtSmsError` into an HTTP answer. Its message is safe to show: it never contains the text or a full number. */
 @Catch(RtSmsError)
 export class RtSmsErrorFilter extends BaseExceptionFilter {
-  override catch(error: RtSmsError & { reason?: string; problems?: readonly string[] }, host: ArgumentsHost): void {
-    const { code, outcome, reason, retryable, message } = error;
+  override catch(
+    error: RtSmsError & { reason?: string; retryAfterMs?: number; problems?: readonly string[] },
+    host: ArgumentsHost,
+  ): void {
+    const { code, outcome, reason, retryable, retryAfterMs, message } = error;
     const statusCode = statusOf(error);
-    const body = { statusCode, code, outcome, reason, retryable, message, problems: error.problems?.map(problemOf) };
+    const problems = error.problems?.map(problemOf);
+    const body = { statusCode, code, outcome, reason, retryable, retryAfterMs, message, problems };
     super.catch(new HttpException(body, statusCode), host);
   }
 }

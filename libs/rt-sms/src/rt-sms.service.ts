@@ -38,6 +38,11 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     hideFields(this, ['account']);
   }
 
+  /** True if the engine keeps queued messages in a store, where they survive the end of the process. */
+  get isDurable(): boolean {
+    return this.parts.engine.tracker !== undefined;
+  }
+
   /** The status events of this account as an Observable. An exception in a subscriber affects no other subscriber. */
   get statuses$(): Observable<RtSmsStatusEvent> {
     return this.parts.publisher.statuses$;

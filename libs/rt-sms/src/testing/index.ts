@@ -56,6 +56,8 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   readonly tracked: string[] = [];
   /** Name of the account that the recorder replaces. */
   readonly account: string;
+  /** Value of `RtSmsService.isDurable`. Set it to test code that depends on a durable engine. @default false */
+  isDurable = false;
   /** Providers for a testing module: the tokens of the service, resolved to this recorder. */
   readonly providers: Provider[];
   /**
