@@ -50,7 +50,7 @@ async function challenges(): Promise<string[]> {
 async function measure(): Promise<number> {
   const { challengeId } = await otp.start('+79270000001', LOGIN);
   await otp.verify(challengeId, 'x', LOGIN);
-  client.eval = evaluate as typeof client.eval;
+  client.eval = evaluate;
   const [script, keys] = sent!;
   const ratios: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

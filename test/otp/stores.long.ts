@@ -153,6 +153,31 @@ describeStores('one-time codes in %s', (kind) => {
 
   it.each(otpStoreConformance)('$name', ({ run }) => run(store));
 
+  it('a challenge disappears by itself at twice its life', async () => {
+    const id = 'disappearing-challenge';
+    await store.create(id, { sealed: 'x', ttlMs: 20, attempts: 1, resendAfterMs: 0 });
+    await new Promise((done) => setTimeout(done, 60));
+    // PostgreSQL deletes nothing by itself: each process does, at its start and once a minute.
+    const other = storeOf(service);
+    await other.prepare?.();
+    expect(await service.dump()).not.toContain(id);
+    await other.close?.();
+  });
+
+  it('replicas that start together create what is missing, and a store that cannot be used is an error', async () => {
+    if (!('postgres' in service.options)) {
+      await expect(redisOtpStore({ connection: { port: 1, retryStrategy: null } }).prepare!()).rejects.toThrow();
+      return;
+    }
+    const { postgres } = service.options;
+    const missing = postgresOtpStore({ postgres, schema: 'codes', migrate: false });
+    await expect(missing.prepare!()).rejects.toThrow(/codes/);
+    const stores = Array.from({ length: 5 }, () => postgresOtpStore({ postgres, schema: 'codes' }));
+    await Promise.all(stores.map((one) => one.prepare!()));
+    await missing.prepare!();
+    for (const one of [...stores, missing]) await one.close!();
+  });
+
   describe('with three replicas', () => {
     let gateway: RtSmsSimulator;
     let replicas: Replica[];
