@@ -65,7 +65,9 @@ const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => l
 
 describe('the pages', () => {
   it('have blocks in these languages only, for the others are not tried', () => {
-    const others = blocks.filter(({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', 'html', ''].includes(language));
+    const others = blocks.filter(
+      ({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', 'html', ''].includes(language),
+    );
     expect(others.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([]);
   });
 
