@@ -65,8 +65,11 @@ export async function startReplica(
   const given = bullMq({ ...store, ...engine });
   // The permit of the rate is acquired after the job is fetched, and before anything is marked.
   const signalled: SmsEngineFactory = (host) => {
+    let isSignalled = false;
     const acquirePermit: EngineHost['acquirePermit'] = (go) => {
-      process.kill(process.pid, signalBeforeMark);
+      // Once: a process that goes on must be able to end.
+      if (!isSignalled) process.kill(process.pid, signalBeforeMark);
+      isSignalled = true;
       return host.acquirePermit(go);
     };
     return given(Object.assign(Object.create(host) as EngineHost, { acquirePermit }));
