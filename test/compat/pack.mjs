@@ -15,7 +15,14 @@ const isSource = (path) => !/[\\/](dist|node_modules)$/.test(path);
 export async function pack(folder) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
+  const modules = join(folder, 'node_modules');
+  await mkdir(modules);
+  // The libraries find each other in the copy: those of the original may not be built.
+  for (const name of await readdir(join(root, 'node_modules'))) {
+    const library = /^nestjs-(rt-sms.*)$/.exec(name)?.[1];
+    const at = library === undefined ? join(root, 'node_modules', name) : join(folder, 'libs', library);
+    await symlink(at, join(modules, name), 'junction');
+  }
   for (const entry of ['package.json', 'tsconfig.base.json', 'build.mjs', 'libs'])
     await cp(join(root, entry), join(folder, entry), { recursive: true, filter: isSource });
   // Packed one by one, the engine before the core that it depends on: no package needs another one to be built.

@@ -87,6 +87,10 @@ describe('npm start', () => {
       '/bulk/{id}/rows',
       '/bulk/{id}/results.csv',
       '/health',
+      '/sign-in',
+      '/sign-in/{challengeId}/resend',
+      '/sign-in/{challengeId}/verify',
+      '/sign-in/{challengeId}/undelivered',
     ]);
     expect(docs.components.schemas.SendMessageDto).toMatchObject({
       properties: { msisdn: {}, text: { type: 'string' }, shortcode: { type: 'string' } },
