@@ -1,11 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { jest } from '@jest/globals';
-import type { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import type { Browser, Page } from 'playwright-core';
-import { AppModule } from '../../apps/sample/src/app.module.js';
-import { atEnd, start } from '../platforms.js';
-import { gatewayInEnvironment, SECRET } from '../sample/environment.js';
-import { openPage, seriousFindings, startChromium, XSS } from './chromium.js';
+import { seriousFindings, startChromium, XSS } from './chromium.js';
+import { openSample, shows, startSample } from './sample-page.js';
 
 // Speed is measured separately; this limit is for a busy machine.
 jest.setTimeout(60_000);
@@ -16,25 +13,8 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => browser?.close());
 
-/** Chromium's message about a failed request; these tests cause some on purpose. */
-const REFUSED = /^Failed to load resource: the server responded with a status of (422|502|503)/;
-
-async function startSample(): Promise<{ gateway: RtSmsSimulator; url: string }> {
-  const gateway = await gatewayInEnvironment({ inbox: true });
-  process.env.INBOX_URL = gateway.inboxUrl;
-  atEnd(() => delete process.env.INBOX_URL);
-  const { url } = await start('express', { imports: [AppModule] });
-  gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
-  return { gateway, url };
-}
-
-async function open(url: string, options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
-  const { page, complaints } = await openPage(browser, url, options);
-  atEnd(async () => {
-    await page.context().close();
-    expect(complaints.filter((complaint) => !REFUSED.test(complaint))).toEqual([]);
-  });
-  page.setDefaultTimeout(20_000);
+async function open(url: string, options: Parameters<typeof openSample>[2] = {}): Promise<Page> {
+  const page = await openSample(browser, url, options, [422, 502, 503]);
   await page.waitForSelector('.live.on');
   return page;
 }
@@ -46,8 +26,6 @@ async function send(page: Page, text: string, msisdn = '8 927 000-00-01'): Promi
 }
 
 const first = (page: Page) => page.locator('#messages li').first();
-const shows = (page: Page, selector: string, text: string | RegExp) =>
-  page.locator(selector).filter({ hasText: text }).first().waitFor();
 /** Elements that a text has created as markup. */
 const made = (page: Page) => page.locator('main img, main script, table img').count();
 

@@ -1,10 +1,7 @@
 import { jest } from '@jest/globals';
-import type { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import type { Browser, Page } from 'playwright-core';
-import { AppModule } from '../../apps/sample/src/app.module.js';
-import { atEnd, start } from '../platforms.js';
-import { gatewayInEnvironment, SECRET } from '../sample/environment.js';
-import { openPage, seriousFindings, startChromium } from './chromium.js';
+import { seriousFindings, startChromium } from './chromium.js';
+import { openSample, shows, startSample } from './sample-page.js';
 
 jest.setTimeout(60_000);
 
@@ -14,35 +11,15 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => browser?.close());
 
-/** Chromium's message about a failed request; these tests cause some on purpose. */
-const REFUSED = /^Failed to load resource: the server responded with a status of (409|422|429|503)/;
 const NUMBER = '8 927 000-00-01';
 
-async function startSample(): Promise<{ gateway: RtSmsSimulator; url: string }> {
-  const gateway = await gatewayInEnvironment({ inbox: true });
-  process.env.INBOX_URL = gateway.inboxUrl;
-  atEnd(() => delete process.env.INBOX_URL);
-  const { url } = await start('express', { imports: [AppModule] });
-  gateway.callTo(`${url}/rt-sms/callback/${SECRET}`);
-  return { gateway, url };
-}
-
-async function open(url: string, options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
-  const { page, complaints } = await openPage(browser, url, options);
-  atEnd(async () => {
-    await page.context().close();
-    expect(complaints.filter((complaint) => !REFUSED.test(complaint))).toEqual([]);
-  });
-  page.setDefaultTimeout(20_000);
-  return page;
-}
-const openSignIn = async (url: string, options: Parameters<typeof openPage>[2] = {}) => {
+const open = (url: string, options: Parameters<typeof openSample>[2] = {}): Promise<Page> =>
+  openSample(browser, url, options, [409, 422, 429, 503]);
+const openSignIn = async (url: string, options: Parameters<typeof openSample>[2] = {}) => {
   const page = await open(`${url}/sign-in`, options);
   await page.locator('#start:not(:empty)').waitFor();
   return page;
 };
-const shows = (page: Page, selector: string, text: string | RegExp) =>
-  page.locator(selector).filter({ hasText: text }).first().waitFor();
 const focused = (page: Page) => page.evaluate<string>('document.activeElement.id');
 
 async function ask(page: Page, number = NUMBER): Promise<void> {

@@ -3,7 +3,7 @@ import { RtSmsValidationError } from 'nestjs-rt-sms';
 import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run } from './account.js';
-import { bareQueue, describeStores, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, storeOfSuite } from './services.js';
 
 jest.setTimeout(240_000);
 
@@ -12,12 +12,8 @@ const items = (count: number) =>
   Array.from({ length: count }, (_, n) => ({ id: `m${n}`, message: { msisdn: '79271234567', text: `Hello ${n}` } }));
 
 describeStores('many messages with ids of one’s own, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   async function producer() {
     const { sms } = await run(await gatewayOf(), store.options, { engine: { role: 'producer' } });

@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run } from './account.js';
 import { SECRET } from './replica.js';
-import { describeStores, eventually, startStore, type Service } from './services.js';
+import { describeStores, eventually, type Service, storeOfSuite } from './services.js';
 
 jest.setTimeout(240_000);
 
@@ -20,12 +20,8 @@ async function writesOf({ options }: Service): Promise<(() => Promise<number>) |
 }
 
 describeStores('many callbacks at once, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   it('at a producer: each is answered and stored, and emitted once by a worker', async () => {
     const gateway = await gatewayOf();

@@ -7,7 +7,7 @@ import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run } from './account.js';
 import { SECRET } from './replica.js';
-import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+import { bareQueue, eventually, type Service, storeOfSuite, STORES } from './services.js';
 
 jest.setTimeout(300_000);
 
@@ -49,12 +49,8 @@ async function commandsOf({ options }: Service): Promise<number | undefined> {
 }
 
 describe.each(STORES)('callbacks about unknown messages on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   /** Waits until all callbacks about unknown messages have been handled. */
   async function handled(): Promise<void> {

@@ -4,7 +4,7 @@ import type { RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { gatewayOf } from './account.js';
 import type { ReplicaSetting } from './replica.js';
 import { Replicas, type ReplicaProcess } from './replicas.js';
-import { describeStores, eventually, startStore, type Service } from './services.js';
+import { describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(150_000);
 
@@ -19,12 +19,8 @@ const isAboutClock = (level: 'error' | 'warn') => (line: { level: string; text: 
 const refuses = ({ lines }: ReplicaProcess) => lines.some(isAboutClock('error'));
 
 describeStores('a replica whose clock is wrong, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   async function set(setting: Partial<ReplicaSetting> = {}, simulator: RtSmsSimulatorOptions = {}) {
     const gateway = await gatewayOf(simulator);

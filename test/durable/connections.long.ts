@@ -4,7 +4,7 @@ import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { Replicas } from './replicas.js';
-import { describeStores, startStore, type Service } from './services.js';
+import { describeStores, type Service, storeOfSuite } from './services.js';
 
 jest.setTimeout(240_000);
 
@@ -42,11 +42,7 @@ function killConnections({ options }: Service) {
 }
 
 describeStores('connections that are killed every 400 ms: %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
-  afterAll(() => store.close());
+  const store = storeOfSuite(kind);
 
   it('each message is sent once and accepted once; no outcome is unknown', async () => {
     const gateway = await RtSmsSimulator.start({ latencyMs: 50, lifecycle: { awaitingMs: 50, finalMs: 100 } });

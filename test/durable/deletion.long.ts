@@ -5,7 +5,7 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run } from './account.js';
-import { bareQueue, eventually, startStore, STORES, type Service } from './services.js';
+import { bareQueue, eventually, storeOfSuite, STORES } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -13,16 +13,12 @@ const hello = { msisdn: '79271234567', text: 'Your code QX-ZJKW', ref: 'order-47
 const HOUR_MS = 3_600_000;
 
 describe.each(STORES)('deletion on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   let queues: Map<string, Queue>;
   beforeEach(async () => {
     await store.clear();
     queues = new Map();
   });
-  afterAll(() => store.close());
 
   async function queueOf(name: string): Promise<Queue> {
     const queue = queues.get(name) ?? (await bareQueue(store, name));

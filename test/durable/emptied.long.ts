@@ -11,7 +11,7 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run } from './account.js';
-import { describeStores, eventually, startStore, type Service } from './services.js';
+import { describeStores, eventually, type Service, storeOfSuite } from './services.js';
 
 jest.setTimeout(150_000);
 
@@ -62,12 +62,8 @@ async function execute(store: Service, statements: (tables: string[]) => string)
 }
 
 describeStores('a store that loses its content while the application runs, %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   /** Starts an application with messages that wait, and one that is sent. */
   async function start() {

@@ -11,7 +11,7 @@ import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { quickest } from '../timing.js';
 import { callback, gatewayOf, run } from './account.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, type Service, startStore, storeOfSuite } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -37,12 +37,8 @@ async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
 }
 
 describeStores('the durable engine on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   it('role: producers fill the queue and take callbacks, workers send and run the handlers', async () => {
     const gateway = await gatewayOf();

@@ -4,7 +4,7 @@ import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testin
 import { atEnd } from '../platforms.js';
 import { balancer, Replicas } from './replicas.js';
 import type { ReplicaSetting } from './replica.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(240_000);
 
@@ -19,11 +19,7 @@ const twice = (gateway: RtSmsSimulator) =>
   gateway.messages.length - new Set(gateway.messages.map(({ text }) => text)).size;
 
 describeStores('never twice, never lost: %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
-  afterAll(() => store.close());
+  const store = storeOfSuite(kind);
 
   async function set(
     simulator: RtSmsSimulatorOptions,

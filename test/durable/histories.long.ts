@@ -8,7 +8,7 @@ import { RtSmsRecorder } from 'nestjs-rt-sms/testing';
 import { atEnd } from '../platforms.js';
 import type { CheckData } from '../../libs/rt-sms-bullmq/src/check-data.js';
 import { callback, gatewayOf, run, type Running, type Setting } from './account.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(300_000);
 
@@ -110,12 +110,8 @@ async function played(
 const OPTIONS: Setting['options'] = { tracking: { schedule: [3_600_000] } };
 
 describeStores('random histories of a message on %s', (kind) => {
-  let store: Service;
+  const store = storeOfSuite(kind);
   let checks: Queue;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
-  afterAll(() => store.close());
 
   /** Resolves once the check job waits for its next poll with an empty inbox, or is completed. */
   const settled = (uid: string) =>

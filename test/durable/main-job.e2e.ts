@@ -1,19 +1,15 @@
 import { jest } from '@jest/globals';
 import { callback, gatewayOf, run } from './account.js';
 import { Replicas } from './replicas.js';
-import { describeStores, startStore, type Service } from './services.js';
+import { describeStores, storeOfSuite } from './services.js';
 
 jest.setTimeout(60_000);
 
 const hello = { msisdn: '79271234567', text: 'Your order is ready', ref: 'order 1' };
 
 describeStores('the main job with the durable engine on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   it('a queued message is sent once by another replica, and its status comes back as an event', async () => {
     const gateway = await gatewayOf();

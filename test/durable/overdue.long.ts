@@ -3,7 +3,7 @@ import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run } from './account.js';
 import { balancer, Replicas } from './replicas.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(180_000);
 
@@ -16,12 +16,8 @@ const ids = Array.from({ length: MESSAGES }, (_, n) => `m${n}`);
 const fate = (id: string) => ['called', 'lost', 'called', 'open'][Number(id.slice(1)) % 4]!;
 
 describeStores('overdueAfterMs: %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   /** Two replicas in processes of their own have sent all messages, and the statuses are set. */
   async function sentByTwo(overdueAfterMs: number) {

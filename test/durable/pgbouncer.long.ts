@@ -10,7 +10,7 @@ import { describeWith } from '../programs.js';
 import { quickest } from '../timing.js';
 import { callback, gatewayOf, run, type Running, type Setting } from './account.js';
 import { pgBouncer, startPgBouncer } from './pgbouncer.js';
-import { eventually, startStore, type Service } from './services.js';
+import { eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -30,13 +30,17 @@ async function connected<T>(url: string, work: (client: Client) => Promise<T>): 
   }
 }
 
-/** Runs a query in `n` transactions at the same time. */
+/** Runs a query in `n` transactions, none of which ends before all have begun. */
 function atOnce(url: string, n: number, sql: string): Promise<unknown[]> {
+  let begun = 0;
+  let allBegun: () => void = () => undefined;
+  const all = new Promise<void>((resolve) => (allBegun = resolve));
   const clients = Array.from({ length: n }, () =>
     connected(url, async (client) => {
       await client.query('BEGIN');
       const { rows } = await client.query<Record<string, string>>(sql);
-      await sleep(300);
+      if (++begun === n) allBegun();
+      await all;
       await client.query('COMMIT');
       return rows[0];
     }),
@@ -45,7 +49,7 @@ function atOnce(url: string, n: number, sql: string): Promise<unknown[]> {
 }
 
 describeWith({ PgBouncer: pgBouncer }, 'PostgreSQL connections, directly and through %s', () => {
-  let store: Service;
+  const store = storeOfSuite('PostgreSQL');
   let admin: string;
   /** URL of the role of the application. */
   let direct: string;
@@ -53,7 +57,6 @@ describeWith({ PgBouncer: pgBouncer }, 'PostgreSQL connections, directly and thr
     connected(admin, async (client) => (await client.query<Record<string, string>>(sql)).rows);
 
   beforeAll(async () => {
-    store = await startStore('PostgreSQL');
     admin = (store.options as { postgres: string }).postgres;
     direct = admin.replace('postgres@', 'app@');
     await execute('CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app');
@@ -62,7 +65,6 @@ describeWith({ PgBouncer: pgBouncer }, 'PostgreSQL connections, directly and thr
     await store.clear();
     await execute('ALTER ROLE app RESET search_path');
   });
-  afterAll(() => store.close());
 
   async function through(...settings: string[]): Promise<string> {
     const bouncer = await startPgBouncer(direct, settings);

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { jobIdOf } from '../../libs/rt-sms-bullmq/src/job-id.js';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run, type Running } from './account.js';
-import { describeStores, eventually, startStore, type Service } from './services.js';
+import { describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(60_000);
 
@@ -14,12 +14,8 @@ const statusesOf = (events: Running['events']) =>
   events.filter(({ event }) => event === 'status').map(({ status, ref }) => `${status} of ${ref}`);
 
 describeStores('what happens at the same time, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   it('callbacks that overtake the answer to send(): they have its ref', async () => {
     const gateway = await gatewayOf();

@@ -3,18 +3,14 @@ import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { lateness, mostInASecond, starts, sustained } from '../engine-conformance.js';
 import { atEnd } from '../platforms.js';
 import { Replicas } from './replicas.js';
-import { bareQueue, describeStores, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, storeOfSuite } from './services.js';
 
 jest.setTimeout(240_000);
 
 const ids = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
 
 describeStores('the rate: %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
-  afterAll(() => store.close());
+  const store = storeOfSuite(kind);
 
   it.each([
     [10, 35, 11, 9],

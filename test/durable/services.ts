@@ -48,6 +48,26 @@ export async function bareQueue({ options, kind }: Service, name: string): Promi
 export const startStore = (kind: StoreKind, ...settings: string[]): Promise<Service> =>
   kind === 'Redis' ? startRedis(settings) : startPostgres();
 
+/** The store of a suite, which is started before its first test and closed after its last one. */
+export function storeOfSuite(kind: StoreKind): Service {
+  let started: Service;
+  beforeAll(async () => {
+    started = await startStore(kind);
+  }, 120_000);
+  afterAll(() => started?.close());
+  return {
+    kind,
+    get options() {
+      return started.options;
+    },
+    kill: () => started.kill(),
+    restart: () => started.restart(),
+    dump: () => started.dump(),
+    clear: () => started.clear(),
+    close: () => started.close(),
+  };
+}
+
 const LOOK_MS = 20;
 const POSTGRES_HOME = '/usr/lib/postgresql';
 const isRoot = process.getuid?.() === 0;

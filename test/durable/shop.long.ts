@@ -8,7 +8,7 @@ import { Pool } from 'pg';
 import { atEnd } from '../platforms.js';
 import { describeWith } from '../programs.js';
 import { SECRET } from './replica.js';
-import { postgresProgram, startStore, type Service } from './services.js';
+import { postgresProgram, storeOfSuite } from './services.js';
 import type { ShopSetting, ShopTells } from './shop-process.js';
 
 jest.setTimeout(600_000);
@@ -30,12 +30,11 @@ function* killSteps(): Generator<number, 0> {
 }
 
 describeWith({ PostgreSQL: postgresProgram }, 'orders and their messages, killed at any step: %s', () => {
-  let store: Service;
+  const store = storeOfSuite('PostgreSQL');
   let pool: Pool;
   const ids = async (sql: string) => (await pool.query<{ id: string }>(sql)).rows.map(({ id }) => id);
 
   beforeAll(async () => {
-    store = await startStore('PostgreSQL');
     pool = new Pool({ connectionString: (store.options as { postgres: string }).postgres, max: 2 });
     await pool.query(
       'CREATE TABLE orders (id text PRIMARY KEY, delivered int NOT NULL DEFAULT 0); CREATE TABLE outcomes (id text PRIMARY KEY); CREATE TABLE handled (id text PRIMARY KEY)',
@@ -45,10 +44,7 @@ describeWith({ PostgreSQL: postgresProgram }, 'orders and their messages, killed
     await store.clear();
     await pool.query('TRUNCATE orders, outcomes, handled');
   });
-  afterAll(async () => {
-    await pool.end();
-    await store.close();
-  });
+  afterAll(() => pool.end());
 
   function start(setting: Omit<ShopSetting, 'postgres'>, hear: (told: ShopTells) => void): ChildProcess {
     const { postgres } = store.options as { postgres: string };

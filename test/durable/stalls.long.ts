@@ -7,7 +7,7 @@ import { atEnd } from '../platforms.js';
 import { gatewayOf, run, type Seen } from './account.js';
 import { SECRET } from './replica.js';
 import { Replicas } from './replicas.js';
-import { describeStores, eventually, startStore, type Service } from './services.js';
+import { describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(150_000);
 
@@ -23,12 +23,8 @@ const items = Array.from({ length: MESSAGES }, (_, n) => ({
 }));
 
 describeStores('handlers that never settle, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   /** Starts an application whose handlers of one event never settle; `calls` are the events that they got. */
   async function start(hanging: string, engine: Partial<BullMqOptions>) {

@@ -5,17 +5,13 @@ import type { FencedUpdate, StoreOperations } from '../../libs/rt-sms-bullmq/src
 import { postgresOperations } from '../../libs/rt-sms-bullmq/src/postgres-operations.js';
 import { redisOperations } from '../../libs/rt-sms-bullmq/src/redis-operations.js';
 import { atEnd } from '../platforms.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, storeOfSuite } from './services.js';
 
 const TOKEN = 'a worker';
 const DAY_MS = 86_400_000;
 
 describeStores('the steps that BullMQ has not, many at once, on %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
-  afterAll(() => store.close());
+  const store = storeOfSuite(kind);
 
   /** Adds jobs and fetches them as a worker does. Returns their ids with the queues and the operations on them. */
   async function taken(count: number): Promise<{ jobs: Queue; others: Queue; own: StoreOperations; ids: string[] }> {

@@ -13,7 +13,7 @@ import {
 } from 'nestjs-rt-sms';
 import { atEnd } from '../platforms.js';
 import { callback, gatewayOf, run } from './account.js';
-import { eventually, startStore, STORES, type Service } from './services.js';
+import { eventually, type Service, storeOfSuite, STORES } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -54,12 +54,8 @@ const errorOf = (work: Promise<unknown>): Promise<RtSmsError> =>
   );
 
 describe.each(STORES)('errors of %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   it('a store that does not answer: each error names the unknown outcome and the fix', async () => {
     const { options, stall } = await between(store.options);

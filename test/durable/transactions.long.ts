@@ -9,7 +9,7 @@ import type { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run, type Running, type Setting } from './account.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, startStore, storeOfSuite } from './services.js';
 import { DATABASES, pgClient, type Database } from './transactions.js';
 
 jest.setTimeout(120_000);
@@ -31,7 +31,7 @@ describeStores('messages in transactions on %s', (kind) => {
     return;
   }
 
-  let store: Service;
+  const store = storeOfSuite(kind);
   let url: string;
   let gateway: RtSmsSimulator;
   const execute = async (statement: string, at = url) => {
@@ -44,7 +44,6 @@ describeStores('messages in transactions on %s', (kind) => {
   const orders = async () => (await execute('SELECT id FROM orders ORDER BY id')).map(({ id }) => id);
 
   beforeAll(async () => {
-    store = await startStore(kind);
     url = (store.options as { postgres: string }).postgres;
     await execute('CREATE TABLE orders (id text PRIMARY KEY)');
   }, 120_000);
@@ -53,7 +52,6 @@ describeStores('messages in transactions on %s', (kind) => {
     await execute('TRUNCATE orders');
     gateway = await gatewayOf();
   });
-  afterAll(() => store.close());
 
   const start = (setting?: Setting): Promise<Running> => run(gateway, store.options, setting);
   const open = async (make: (url: string) => Promise<Database>, at = url): Promise<Database> => {
@@ -176,41 +174,36 @@ describeStores('messages in transactions on %s', (kind) => {
     expect(events.filter(({ event }) => event === 'overdue')).toHaveLength(1);
   });
 
-  it('two transactions with one id: the second waits for the first, and its message is the same or is refused', async () => {
-    const running = await start();
-    const { sms } = running;
+  /** A transaction takes the id `shared`; `work` waits for its end in a second one. */
+  async function whileTaken(running: Running, work: Parameters<Database['transaction']>[0]): Promise<void> {
     const [one, two] = await Promise.all([open(pgClient), open(pgClient)]);
     let second: Promise<unknown> | undefined;
     await one.transaction(async (tx) => {
-      await sms.enqueue({ ...hello, text: 'one' }, { id: 'shared', tx });
-      second = two.transaction(async (other) => {
-        await expect(sms.enqueue({ ...hello, text: 'two' }, { id: 'shared', tx: other })).rejects.toThrow(/different/);
-        await sms.enqueue({ ...hello, text: 'one' }, { id: 'shared', tx: other });
-      });
+      await running.sms.enqueue({ ...hello, text: 'one' }, { id: 'shared', tx });
+      second = two.transaction(work);
       await waitsForAnother();
     });
     await second;
     await sendLast(running);
     expect(texts()).toEqual(['last', 'one']);
+  }
+
+  it('two transactions with one id: the second waits for the first, and its message is the same or is refused', async () => {
+    const running = await start();
+    const { sms } = running;
+    await whileTaken(running, async (tx) => {
+      await expect(sms.enqueue({ ...hello, text: 'two' }, { id: 'shared', tx })).rejects.toThrow(/different/);
+      await sms.enqueue({ ...hello, text: 'one' }, { id: 'shared', tx });
+    });
   });
 
   it('an id that another transaction takes while many messages are added: the transaction cannot be committed', async () => {
     const running = await start();
-    const { sms } = running;
-    const [one, two] = await Promise.all([open(pgClient), open(pgClient)]);
-    let second: Promise<unknown> | undefined;
-    await one.transaction(async (tx) => {
-      await sms.enqueue({ ...hello, text: 'one' }, { id: 'shared', tx });
-      second = two.transaction(async (other, run) => {
-        const items = ['a', 'shared', 'z'].map((id) => ({ id, message: { ...hello, text: 'two' } }));
-        await expect(sms.enqueueMany(items, { tx: other })).rejects.toThrow(/id: 'shared' is already used/);
-        await expect(run('SELECT 1')).rejects.toThrow(/current transaction is aborted/);
-      });
-      await waitsForAnother();
+    await whileTaken(running, async (tx, run) => {
+      const items = ['a', 'shared', 'z'].map((id) => ({ id, message: { ...hello, text: 'two' } }));
+      await expect(running.sms.enqueueMany(items, { tx })).rejects.toThrow(/id: 'shared' is already used/);
+      await expect(run('SELECT 1')).rejects.toThrow(/current transaction is aborted/);
     });
-    await second;
-    await sendLast(running);
-    expect(texts()).toEqual(['last', 'one']);
   });
 
   it('several calls at the same time in one transaction', async () => {

@@ -4,7 +4,7 @@ import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { RtSmsValidationError } from 'nestjs-rt-sms';
 import { atEnd } from '../platforms.js';
 import { gatewayOf, run } from './account.js';
-import { bareQueue, describeStores, eventually, startStore, type Service } from './services.js';
+import { bareQueue, describeStores, eventually, storeOfSuite } from './services.js';
 
 jest.setTimeout(120_000);
 
@@ -15,12 +15,8 @@ const QUICK = { lockDurationMs: 1_500, stalledIntervalMs: 700 };
 const LATER = { delayMs: 3_600_000 };
 
 describeStores('what is written into the store by others: %s', (kind) => {
-  let store: Service;
-  beforeAll(async () => {
-    store = await startStore(kind);
-  }, 120_000);
+  const store = storeOfSuite(kind);
   beforeEach(() => store.clear());
-  afterAll(() => store.close());
 
   async function queueOf(name: 'send' | 'check') {
     const queue = await bareQueue(store, rtSmsQueueNames()[name]);
