@@ -1,5 +1,5 @@
-// Messages queued inside transactions of the application, compared with an outbox table of its own; and the way from COMMIT to the
-// gateway on an idle queue.
+// Messages that are queued inside transactions of the application, compared with an outbox table; and the time from COMMIT to the
+// POST on an idle queue.
 import { setTimeout as pause } from 'node:timers/promises';
 import { RtSmsService } from 'nestjs-rt-sms';
 import { bullMq } from 'nestjs-rt-sms-bullmq';

@@ -84,7 +84,7 @@ describe('signing in by phone', () => {
     await page.click('#verify');
     await shows(page, '#problem', 'Слишком много неверных кодов.');
     await page.click('#language');
-    await shows(page, '#problem', 'Too many wrong codes. Ask for a new code.');
+    await shows(page, '#problem', 'Too many wrong codes. Request a new code.');
     await page.click('#back');
     expect(await focused(page)).toBe('msisdn');
     await page.click('#start');

@@ -8,7 +8,7 @@ const ABOUT = { id: 'order-1', expiresAt: 1_900_000_000_000 };
 
 const sealOf = (...keys: Buffer[]) => new MessageSeal('default', keys, STORE);
 
-/** Stores and opens a message; `change` is what somebody does to it in the store. */
+/** Stores and opens a message; `change` is what happens to it in the store. */
 function roundTrip(
   by: MessageSeal,
   reader = by,

@@ -4,6 +4,8 @@ import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
 import { JOB } from './jobs.js';
 import { overdueTimer, type OverdueTimer } from './overdue-jobs.js';
+import type { MessageSeal } from './message-seal.js';
+import type { KnownJob } from './operations.js';
 import type { StoreClock } from './store-clock.js';
 import type { Store } from './store.js';
 
@@ -58,6 +60,42 @@ export function overdueTimers(clock: StoreClock, items: EngineItem[]): OverdueTi
       ? []
       : overdueTimer(now, now + notBefore - Date.now() + afterMs, { afterMs, sendJobId: jobIdOf(id) }),
   );
+}
+
+/** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
+export const BATCH = 2_000;
+
+/** Which ids are free: those without a message, and those of messages that are forgotten. */
+export interface Compared {
+  free: EngineItem[];
+  hasForgotten: boolean;
+}
+
+/**
+ * Compares messages with those that have their ids.
+ * @param lookUp finds the jobs of up to `BATCH` ids
+ * @throws RtSmsValidationError if an id belongs to a different message
+ */
+export async function compareIds(
+  items: EngineItem[],
+  lookUp: (jobIds: string[]) => Promise<(KnownJob | undefined)[]>,
+  { seal, options, now }: { seal: MessageSeal; options: EngineSettings; now: number },
+): Promise<Compared> {
+  const problems: string[] = [];
+  const compared: Compared = { free: [], hasForgotten: false };
+  for (let begin = 0; begin < items.length; begin += BATCH) {
+    const batch = items.slice(begin, begin + BATCH);
+    const known = await lookUp(batch.map(({ id }) => jobIdOf(id)));
+    for (const [index, item] of batch.entries()) {
+      const job = known[index];
+      const isFree = !job || isForgotten(job, options, now);
+      if (isFree) compared.free.push(item);
+      else if (seal.matches(job.digest, item) === false) problems.push(idTaken(item.id));
+      compared.hasForgotten ||= isFree && job !== undefined;
+    }
+  }
+  if (problems.length > 0) throw new RtSmsValidationError(problems, { account: options.account });
+  return compared;
 }
 
 /** True if a message settled so long ago that its id is free again. */

@@ -1,15 +1,12 @@
-import { isRtSmsError, RtSmsOverloadedError, RtSmsValidationError } from 'nestjs-rt-sms';
+import { isRtSmsError, RtSmsOverloadedError } from 'nestjs-rt-sms';
 import type { EngineHost, EngineItem, QueuedSmsState } from 'nestjs-rt-sms';
-import { fromStored, idTaken } from 'nestjs-rt-sms/engine';
+import { fromStored } from 'nestjs-rt-sms/engine';
 import { readRef } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { jobIdOf } from './job-id.js';
 import { addTimers, removeTimer } from './overdue-jobs.js';
-import { distinctItems, isForgotten, overdueTimers, sendJob } from './send-jobs.js';
+import { BATCH, compareIds, distinctItems, isForgotten, overdueTimers, sendJob } from './send-jobs.js';
 import type { Store } from './store.js';
-
-/** Messages added or looked up in one call: a larger batch would block the store, and use its memory, for seconds. */
-const BATCH = 2_000;
 
 /** The send queue as every replica uses it: adds messages, finds and cancels them. */
 export class SendProducer {
@@ -121,24 +118,12 @@ export class SendProducer {
    * @throws RtSmsValidationError if an id belongs to a different message
    */
   private async compare(entries: EngineItem[], now: number): Promise<EngineItem[]> {
-    const { account, idempotencyMs } = this.host.options;
-    const problems: string[] = [];
-    const free: EngineItem[] = [];
-    let hasExpired = false;
-    for (let begin = 0; begin < entries.length; begin += BATCH) {
-      const batch = entries.slice(begin, begin + BATCH);
-      const known = await this.store.operations('send').lookUp(batch.map(({ id }) => jobIdOf(id)));
-      for (const [index, entry] of batch.entries()) {
-        const job = known[index];
-        const isExpired = job !== undefined && isForgotten(job, this.host.options, now);
-        if (isExpired) hasExpired = true;
-        if (isExpired || !job) free.push(entry);
-        else if (this.store.seal.matches(job.digest, entry) === false) problems.push(idTaken(entry.id));
-      }
-    }
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    const { seal } = this.store;
+    const { options } = this.host;
+    const lookUp = (jobIds: string[]) => this.store.operations('send').lookUp(jobIds);
+    const { free, hasForgotten } = await compareIds(entries, lookUp, { seal, options, now });
     // Removed by age, not by id, because the id may belong to a new message by now.
-    if (hasExpired) await this.store.removeCompleted('send', now - idempotencyMs);
+    if (hasForgotten) await this.store.removeCompleted('send', now - options.idempotencyMs);
     return free;
   }
 }

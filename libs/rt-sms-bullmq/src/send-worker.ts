@@ -240,7 +240,7 @@ export class SendWorker extends QueueWorker<SendData> {
 
   /**
    * Another worker took the job, because this one gave no sign of life for too long; or the store was emptied. Only this worker
-   * knows the outcome: an accepted uid must not be lost, and a job that is gone has nobody else to announce it.
+   * knows the outcome: an accepted uid must not be lost, and a job that is gone cannot announce it.
    */
   private async onLeaseLost(lease: Lease, data: SendData, error: RtSmsError | undefined): Promise<string> {
     const now = await this.store.retryUntilStored(() => this.store.send.getJob(lease.job.id!));

@@ -7,11 +7,10 @@ import {
   type EngineItem,
   type SqlTransaction,
 } from 'nestjs-rt-sms';
-import { idTaken } from 'nestjs-rt-sms/engine';
 import { jobIdOf } from './job-id.js';
 import type { NewJobOptions } from './jobs.js';
 import type { KnownJob } from './operations.js';
-import { distinctItems, isForgotten, overdueTimers, sendJob } from './send-jobs.js';
+import { BATCH, compareIds, distinctItems, overdueTimers, sendJob } from './send-jobs.js';
 import { rowsOf } from './sql-transaction.js';
 import { reason, safeStoreError } from './store-errors.js';
 import type { Store } from './store.js';
@@ -22,9 +21,6 @@ function sqlJob(queue: string, { name, data, opts }: { name: string; data: objec
   const { jobId: id, priority = 0, delay = 0, timestamp: at, attempts } = opts;
   return { queue, id, name, data, opts, priority, delay, at, attempts };
 }
-
-/** Messages added by one statement. */
-const BATCH = 2_000;
 
 /**
  * Queues messages inside transactions of the application: by BullMQ's own function `add_job`, on the connection of the
@@ -71,7 +67,7 @@ export class TransactionProducer {
   private async begin(tx: SqlTransaction): Promise<void> {
     const { schema } = this.store.options;
     const [found] = rowsOf<Place>(await tx.query(this.sql.begin, [this.proof]));
-    if (!found) this.refuse('its query function returns no rows, so it is no transaction of PostgreSQL');
+    if (!found) this.refuse('its query function returns no rows, so it is not a transaction of PostgreSQL');
     if (this.usable.has(found.place)) return;
     const [rights] = rowsOf<Rights>(await tx.query(this.sql.rights, [schema]));
     if (!rights?.hasSchema)
@@ -118,36 +114,22 @@ export class TransactionProducer {
     }
   }
 
-  /** Returns the entries whose ids are free. @throws RtSmsValidationError if an id belongs to a different message */
+  /** Returns the items whose ids are free. @throws RtSmsValidationError if an id belongs to a different message */
   private async compare(tx: SqlTransaction, items: EngineItem[]): Promise<EngineItem[]> {
-    const { account } = this.host.options;
-    const now = this.store.clock.now();
-    const problems: string[] = [];
-    const free: EngineItem[] = [];
-    for (let begin = 0; begin < items.length; begin += BATCH) {
-      const batch = items.slice(begin, begin + BATCH);
-      const known = await this.lookUp(tx, batch);
-      for (const item of batch) {
-        const job = known.get(jobIdOf(item.id));
-        if (!job || isForgotten(job, this.host.options, now)) free.push(item);
-        else if (this.store.seal.matches(job.digest, item) === false) problems.push(idTaken(item.id));
-      }
-    }
-    if (problems.length > 0) throw new RtSmsValidationError(problems, { account });
+    const { seal, clock } = this.store;
+    const about = { seal, options: this.host.options, now: clock.now() };
+    const { free } = await compareIds(items, (jobIds) => this.lookUp(tx, jobIds), about);
     return free;
   }
 
-  /** In an isolated transaction a job that has been removed may be visible beside the new one, which comes last. */
-  private async lookUp(tx: SqlTransaction, items: EngineItem[]): Promise<Map<string, KnownJob>> {
+  private async lookUp(tx: SqlTransaction, jobIds: string[]): Promise<(KnownJob | undefined)[]> {
     // Job ids consist of letters, digits, - and _.
-    const ids = `{${items.map(({ id }) => jobIdOf(id)).join()}}`;
-    const rows = rowsOf<KnownRow>(await tx.query(this.sql.lookUp, [this.store.name('send'), ids]));
-    return new Map(
-      rows.map(({ id, digest, finishedOn }) => [
-        id,
-        { digest: String(digest), finishedOn: finishedOn === null ? undefined : Number(finishedOn) },
-      ]),
-    );
+    const values = [this.store.name('send'), `{${jobIds.join()}}`];
+    // In an isolated transaction a job that has been removed may be visible beside the new one, which comes last.
+    const known = new Map<string, KnownJob>();
+    for (const { id, digest, finishedOn } of rowsOf<KnownRow>(await tx.query(this.sql.lookUp, values)))
+      known.set(id, { digest: String(digest), finishedOn: finishedOn === null ? undefined : Number(finishedOn) });
+    return jobIds.map((id) => known.get(id));
   }
 
   /** Explains why `add` added nothing. */

@@ -16,7 +16,7 @@ const REASONS = {
   [RtSmsEvents.refused]: 'refused',
   [RtSmsEvents.outcomeUnknown]: 'unknown',
   [RtSmsEvents.expired]: 'expired',
-  'rt-sms.overdue': 'overdue',
+  [RtSmsEvents.overdue]: 'overdue',
 } as const;
 
 /**

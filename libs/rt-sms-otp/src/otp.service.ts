@@ -1,6 +1,7 @@
 import { Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import {
   isRtSmsError,
+  maskNumber,
   normalizeMsisdn,
   RtSmsConfigError,
   RtSmsValidationError,
@@ -37,11 +38,6 @@ export type OtpVerification =
 export type OtpSender = Pick<RtSmsService, 'account' | 'isDurable' | 'send' | 'enqueue'>;
 
 const after = (ms: number) => new Date(Date.now() + ms);
-/** Masks a number like the errors of `nestjs-rt-sms`. */
-const mask = (msisdn: string) =>
-  msisdn.replaceAll(/\d/g, (digit, at: number) =>
-    msisdn.length < 10 || (at > 3 && at < msisdn.length - 2) ? '*' : digit,
-  );
 const failed = (reason: 'wrong' | Exclude<OtpState, 'open'>, attemptsLeft = 0) =>
   ({ ok: false, reason, attemptsLeft }) as const;
 
@@ -59,7 +55,7 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Starts a challenge: sends a new code, which is valid for this challenge, number and purpose only.
-   * @throws RtSmsError as `send` does if the message was not sent or was rejected; then there is no challenge
+   * @throws RtSmsError as `send` does if the message was not sent or was rejected; the challenge does not exist then
    * @throws RtSmsOtpError with the code `RT_SMS_OTP_STORE`
    */
   async start(msisdn: string | number, options: { purpose: string }): Promise<OtpChallenge> {
@@ -86,7 +82,7 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
   /**
    * Sends the same code again, if it is still valid and its pause has passed. A send that certainly never left does not count.
    * @throws RtSmsOtpError with the code `RT_SMS_OTP_TOO_SOON` and `retryAfterMs`; `RT_SMS_OTP_USED`, `_EXPIRED`, `_LOCKED` or
-   * `_UNKNOWN`, if there is no open challenge; `_STORE`
+   * `_UNKNOWN`, if the challenge is not open; `_STORE`
    * @throws RtSmsError as `send` does; the challenge stays open
    */
   async resend(challengeId: string): Promise<OtpChallenge> {
@@ -153,7 +149,7 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
     const overdue = overdueAfterMs === false ? {} : { overdueAfterMs };
     const message = { msisdn: `+${msisdn}`, text, ref: refOf(id, sends), ...overdue };
     const [expiresAt, resendAt] = [after(expiresInMs), after(resendInMs)];
-    const challenge = { challengeId: id, expiresAt, resendAt, to: mask(msisdn) };
+    const challenge = { challengeId: id, expiresAt, resendAt, to: maskNumber(msisdn) };
     try {
       // In a queue in memory a code has no advantage, and its errors would only come as events.
       if (isDurable) await this.#sms.enqueue(message, { priority: 'otp', expiresAt });

@@ -19,7 +19,6 @@ export type {
 } from './options/rt-sms.options.js';
 /** @internal For the terminal program. */
 export { resolveTls } from './options/tls-material.js';
-/** @internal For the terminal program. */
 export { maskNumber } from './redact.js';
 export {
   isRtSmsError,

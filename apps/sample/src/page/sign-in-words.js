@@ -28,12 +28,12 @@ const EN = {
   overdue: 'The SMS has not arrived yet. Wait a little longer, or have the code sent again.',
   wrong: (/** @type {number} */ left) =>
     left === 0
-      ? 'The code is wrong, and there are no attempts left. Ask for a new code.'
+      ? 'The code is wrong, and no attempts are left. Request a new code.'
       : `The code is wrong. Attempts left: ${left}.`,
-  locked: 'Too many wrong codes. Ask for a new code.',
-  expired: 'The code has expired. Ask for a new code.',
-  used: 'The code was used already. Ask for a new code.',
-  unknown: 'This code is no longer valid. Ask for a new code.',
+  locked: 'Too many wrong codes. Request a new code.',
+  expired: 'The code has expired. Request a new code.',
+  used: 'The code was used already. Request a new code.',
+  unknown: 'This code is no longer valid. Request a new code.',
   RT_SMS_VALIDATION: 'This is not a phone number. Write it with + and the country code.',
   RT_SMS_POLICY: 'No code can be sent to this number now. Try again later.',
   RT_SMS_OTP_TOO_SOON: 'The code was sent a moment ago. Wait before you have it sent again.',
