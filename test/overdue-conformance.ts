@@ -4,6 +4,8 @@ import type { RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { runEngine, SECRET, type EngineSetting, type EngineTraits } from './engine-conformance.js';
 
 const AFTER_MS = 2_000;
+/** So long that a busy machine keeps the order of two events. */
+const LATER_MS = 2_000;
 const hello = { msisdn: '79270000001', text: 'Hello', overdueAfterMs: AFTER_MS };
 /** A timer of a store may be early by this. */
 const EARLY_MS = 60;
@@ -38,7 +40,7 @@ export function overdueConformance(
       const { sms, gateway, events, overdue, settled, until, late } = await run();
       const began = performance.now();
       await sms.enqueue({ ...hello, ref: 'order 1' }, { id: 'a' });
-      const sent = await sms.send({ ...hello, ref: 'order 2', overdueAfterMs: AFTER_MS + 100 });
+      const sent = await sms.send({ ...hello, ref: 'order 2', overdueAfterMs: AFTER_MS + LATER_MS });
       await settled('a');
       const { uid } = gateway.messages.find((message) => message.uid !== sent.uid)!;
       await gateway.report(uid, 'awaiting_report');
@@ -49,7 +51,7 @@ export function overdueConformance(
       const event = { event: 'rt-sms.overdue', account: 'default' };
       expect(overdue()).toEqual([
         { ...event, id: 'a', uid, ref: 'order 1', lastStatus: 'awaiting_report', overdueAfterMs: AFTER_MS },
-        { ...event, uid: sent.uid, ref: 'order 2', overdueAfterMs: AFTER_MS + 100, lastStatus: 'awaiting_report' },
+        { ...event, uid: sent.uid, ref: 'order 2', overdueAfterMs: AFTER_MS + LATER_MS, lastStatus: 'awaiting_report' },
       ]);
       expect(gateway.requests.get).toBe(2);
       await gateway.report(uid, 'delivered');

@@ -30,8 +30,10 @@ function* killSteps(): Generator<number, 0> {
 }
 
 describeWith({ PostgreSQL: postgresProgram }, 'orders and their messages, killed at any step: %s', () => {
-  const store = storeOfSuite('PostgreSQL');
   let pool: Pool;
+  // Before that of the store: hooks run in the order in which they are defined.
+  afterAll(() => pool.end());
+  const store = storeOfSuite('PostgreSQL');
   const ids = async (sql: string) => (await pool.query<{ id: string }>(sql)).rows.map(({ id }) => id);
 
   beforeAll(async () => {
@@ -44,7 +46,6 @@ describeWith({ PostgreSQL: postgresProgram }, 'orders and their messages, killed
     await store.clear();
     await pool.query('TRUNCATE orders, outcomes, handled');
   });
-  afterAll(() => pool.end());
 
   function start(setting: Omit<ShopSetting, 'postgres'>, hear: (told: ShopTells) => void): ChildProcess {
     const { postgres } = store.options as { postgres: string };
