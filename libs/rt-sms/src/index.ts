@@ -17,6 +17,19 @@ export type {
   RtSmsTls,
   RtSmsTracking,
 } from './options/rt-sms.options.js';
+export type { RtSmsLimit, RtSmsPolicy, SendVia } from './options/policy-options.js';
+export type {
+  LimitCharge,
+  LimitCounter,
+  LimitRefusal,
+  LimitResult,
+  LimitRule,
+  LimitStore,
+} from './policy/limit-store.js';
+/** @internal For the terminal program. */
+export { describePolicy } from './policy/describe-policy.js';
+/** @internal For the terminal program. */
+export { resolvePolicy, type ResolvedPolicy } from './policy/resolve-policy.js';
 /** @internal For the terminal program. */
 export { resolveTls } from './options/tls-material.js';
 /** @internal For the terminal program. */
@@ -24,6 +37,7 @@ export { maskNumber } from './redact.js';
 export {
   isRtSmsError,
   RT_SMS_OUTCOMES,
+  RT_SMS_POLICY_RULES,
   RT_SMS_REASONS,
   RtSmsAbortedError,
   RtSmsAuthError,
@@ -32,6 +46,7 @@ export {
   RtSmsError,
   RtSmsNotFoundError,
   RtSmsOverloadedError,
+  RtSmsPolicyError,
   RtSmsRejectedError,
   RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
@@ -39,6 +54,7 @@ export {
   type RtSmsErrorContext,
   type RtSmsOperation,
   type RtSmsOutcome,
+  type RtSmsPolicyRule,
   type RtSmsReason,
 } from './rt-sms.errors.js';
 export { normalizeMsisdn } from './message/msisdn.js';

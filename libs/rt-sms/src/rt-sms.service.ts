@@ -1,13 +1,14 @@
 import { inspect } from 'node:util';
 import type { BeforeApplicationShutdown, OnApplicationShutdown, OnModuleInit } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import type { EnqueueOptions, QueuedSms, QueuedSmsState } from './delivery/engine.js';
+import type { EngineItem, EnqueueOptions, QueuedSms, QueuedSmsState } from './delivery/engine.js';
 import { sendAll, type SendResult } from './delivery/send-many.js';
 import type { RtSmsStatusEvent } from './events/events.js';
 import type { CallOptions } from './gateway/call-options.js';
 import type { SmsStatusReport } from './gateway/wire.js';
 import { hideFields } from './hide-fields.js';
-import type { SentSms, SmsMessage } from './message/sms-message.js';
+import type { CheckedSmsMessage, SentSms, SmsMessage } from './message/sms-message.js';
+import type { SendVia } from './options/policy-options.js';
 import { InputValidator } from './validate-input.js';
 import type { OpenUid } from './options/rt-sms.options.js';
 import type { RtSmsAccount } from './rt-sms.account.js';
@@ -37,13 +38,24 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /**
    * Sends a message now (§2.1) and tracks it. Resolves once the gateway has accepted it.
+   * @throws RtSmsPolicyError if the send policy refuses the message
    * @throws RtSmsError with `outcome`: `not_sent`, `rejected`, or `unknown` if the message may have been sent; do not retry
    * `unknown` automatically
    */
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
-    const { gateway, tracker, pendingSends, bootstrap } = this.parts;
+    return this.sendVia('send', message, options);
+  }
+
+  private async sendVia(via: SendVia, message: SmsMessage, options: CallOptions): Promise<SentSms> {
+    const { bootstrap, policy } = this.parts;
     const checked = this.input.message(message, options);
     bootstrap.onUse();
+    if (!policy) return this.post(checked, options);
+    return policy.send(checked, via, options, (rest) => this.post(checked, rest));
+  }
+
+  private async post(checked: CheckedSmsMessage, options: CallOptions): Promise<SentSms> {
+    const { gateway, tracker, pendingSends } = this.parts;
     const pending = pendingSends.begin();
     try {
       const { uid, attempts, requestId } = await gateway.send(checked, options);
@@ -67,28 +79,37 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
     const { ending } = this.parts;
-    return sendAll(messages, (message) => this.send(message), options, { ending, account: this.account });
+    return sendAll(messages, (message) => this.sendVia('sendMany', message, {}), options, {
+      ending,
+      account: this.account,
+    });
   }
 
   /**
    * Queues a message, which the engine sends as soon as it can. The outcome is exactly one event: accepted, refused,
    * outcome-unknown, expired or cancelled.
    * @throws RtSmsValidationError if the message or an option is invalid, or the id belongs to a different message
+   * @throws RtSmsPolicyError if the send policy refuses the message
    * @throws RtSmsOverloadedError if the engine is full or its store is down; the message was not queued
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
     const item = this.input.queued(message, options);
-    this.parts.bootstrap.onUse();
-    await this.parts.engine.enqueue([item]);
+    await this.queue([item]);
     return { id: item.id };
   }
 
   /** Queues many messages, all or none. An invalid one is named by its index. @throws the errors of `enqueue` */
   async enqueueMany(items: Iterable<{ message: SmsMessage } & EnqueueOptions>): Promise<QueuedSms[]> {
     const checked = this.input.items(items);
-    this.parts.bootstrap.onUse();
-    await this.parts.engine.enqueue(checked);
+    await this.queue(checked);
     return checked.map(({ id }) => ({ id }));
+  }
+
+  private async queue(items: (EngineItem & CheckedSmsMessage)[]): Promise<void> {
+    const { bootstrap, engine, policy } = this.parts;
+    bootstrap.onUse();
+    const enqueue = () => engine.enqueue(items);
+    await (policy ? policy.enqueue(items, enqueue) : enqueue());
   }
 
   /** Returns the state of a queued message, or `undefined` for an id that is unknown or expired. */

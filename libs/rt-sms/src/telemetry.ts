@@ -2,7 +2,13 @@ import type { Attributes, ContextManager, MeterProvider } from '@opentelemetry/a
 import type { RtSmsStatusEvent } from './events/events.js';
 import { SMS_STATUSES } from './message/status.js';
 import { redact } from './redact.js';
-import { RT_SMS_REASONS, type RtSmsError, type RtSmsRejectedError } from './rt-sms.errors.js';
+import {
+  RT_SMS_POLICY_RULES,
+  RT_SMS_REASONS,
+  type RtSmsError,
+  type RtSmsPolicyRule,
+  type RtSmsRejectedError,
+} from './rt-sms.errors.js';
 
 const NAME = 'nestjs-rt-sms';
 /** Global key under which every copy of `@opentelemetry/api` 1.x stores the registered SDK. */
@@ -116,6 +122,9 @@ class Instruments {
   private readonly lost = this.meter?.createCounter('rt_sms.callbacks.lost', {
     description: 'Final statuses found by polling, without a callback',
   });
+  private readonly refusals = this.meter?.createCounter('rt_sms.policy.refusals', {
+    description: 'Calls that the send policy refused, by rule',
+  });
   private readonly callbacks = this.meter?.createCounter('rt_sms.callbacks', {
     description: 'Callbacks received, by verdict',
   });
@@ -163,6 +172,7 @@ class Instruments {
         this.statuses?.add(0, { ...baseAttributes, 'rt_sms.status': status, 'rt_sms.source': source });
     for (const verdict of ['believed', 'hint', 'refused', 'unreadable'])
       this.callbacks?.add(0, { ...baseAttributes, 'rt_sms.verdict': verdict });
+    for (const rule of RT_SMS_POLICY_RULES) this.refusals?.add(0, { ...baseAttributes, 'rt_sms.rule': rule });
     this.lost?.add(0, baseAttributes);
   }
 
@@ -208,6 +218,10 @@ class Instruments {
   /** Runs a job of the engine in a span. */
   job<T>(work: () => Promise<T>): Promise<T> {
     return this.consume('rt_sms.job', this.baseAttributes, work);
+  }
+
+  refusal(rule: RtSmsPolicyRule): void {
+    this.refusals?.add(1, { ...this.baseAttributes, 'rt_sms.rule': rule });
   }
 
   countCallback(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
