@@ -7,6 +7,7 @@ import { PollGate } from './poll-gate.js';
 import { SendProducer } from './send-producer.js';
 import { SendWorker } from './send-worker.js';
 import { Store } from './store.js';
+import { StoreLimits } from './store-limits.js';
 import { within } from './store-requests.js';
 import { Sweep } from './sweep.js';
 import { UnknownQueue } from './unknown-queue.js';
@@ -17,6 +18,7 @@ const CONNECTING_MS = 1_000;
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
   readonly tracker: DeliveryTracker;
+  readonly limits: StoreLimits;
   readonly handlerTimeoutMs: number;
   private readonly options: ResolvedBullMqOptions;
   private readonly store: Store;
@@ -30,6 +32,7 @@ export class BullMqEngine implements SmsEngine {
     this.options = resolveBullMqOptions(options, account);
     this.handlerTimeoutMs = this.options.handlerTimeoutMs;
     this.store = new Store(this.options, account, host.logger);
+    this.limits = new StoreLimits(this.store, idempotencyMs);
     const checks = new CheckJobs(this.store, tracking);
     const gate = new PollGate(host, this.store.clock);
     const unknown = new UnknownQueue(this.store, host, checks, gate);
