@@ -11,7 +11,7 @@ const PER_RECIPIENT = 3;
 const PER_PREFIX = 10;
 /** Numbers of ordinary customers: one to three messages each, four of them in a prefix at most. */
 const CUSTOMERS = 5_000;
-const LOAD = 100;
+const LOAD = 30;
 
 describeStores('attacks on three replicas, on', (kind) => {
   let store: Service;

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { IQueueBackend } from 'bullmq';
 import type { GroupResult, LimitOperations } from './limit-operations.js';
 
@@ -9,12 +8,14 @@ interface PostgresBackend {
 /** Version in the names of the functions, so that replicas of two versions do not replace each other's. */
 const TAKE = 'rt_sms_take_1';
 const GIVE_BACK = 'rt_sms_give_back_1';
-/** Attempts to create the tables and functions, which other replicas may be creating. */
-const CREATIONS = 5;
 const SWEPT_AT_ONCE = 5_000;
 
-/** Created when they are needed first, in the schema of BullMQ. Times are Unix times in milliseconds. */
-const CREATE_SQL = [
+/**
+ * Created when they are needed first, in the schema of BullMQ, by one replica at a time. Times are Unix times in milliseconds.
+ */
+const CREATE_SQL = `DO $create$ BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('rt_sms_limit', 0));
+${[
   `CREATE TABLE IF NOT EXISTS rt_sms_limit (
     queue text, key text, at bigint, units int NOT NULL, ends_at bigint NOT NULL, PRIMARY KEY (queue, key, at))`,
   `CREATE INDEX IF NOT EXISTS rt_sms_limit_ends ON rt_sms_limit (ends_at)`,
@@ -91,7 +92,10 @@ const CREATE_SQL = [
     UPDATE rt_sms_limit l SET units = l.units - part.units FROM part
     WHERE l.queue = q AND l.key = part.key AND l.at = part.at;
   END $$`,
-];
+]
+  .map((statement) => `${statement};`)
+  .join('\n')}
+END $create$`;
 const sweepSql = (table: string) => `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table}
   WHERE queue = $1 AND ends_at < extract(epoch FROM clock_timestamp()) * 1000 LIMIT ${SWEPT_AT_ONCE})) RETURNING 1`;
 
@@ -101,18 +105,8 @@ const isMissing = (error: unknown) => /^(42P01|42883)$/.test(String((error as { 
 /** Counters of the send policy in PostgreSQL; `jobs` is the name of the send queue. */
 export function postgresLimits(backend: IQueueBackend, jobs: string): LimitOperations {
   const query = (sql: string, values: unknown[]) => (backend as unknown as PostgresBackend).query(sql, values);
-  const create = async (): Promise<void> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        for (const sql of CREATE_SQL) await query(sql, []);
-        return;
-      } catch (error) {
-        // Another replica creates them at the same time, which PostgreSQL reports in several ways.
-        if (attempt === CREATIONS) throw error;
-        await pause(20 * attempt);
-      }
-    }
-  };
+  let creating: Promise<unknown> | undefined;
+  const create = () => (creating ??= query(CREATE_SQL, []).finally(() => (creating = undefined)));
   const run = async (sql: string, values: unknown[]) => {
     try {
       return await query(sql, values);

@@ -9,7 +9,7 @@ import { within } from './store-requests.js';
 import { WriteBatcher } from './write-batcher.js';
 
 /** Milliseconds that a message waits for the counters of the store. */
-const ANSWER_MS = 2_000;
+const ANSWER_MS = 5_000;
 /** Milliseconds after a failure for which the store is not asked, so that not every message waits for it. */
 const PAUSE_MS = 1_000;
 /** Minimum interval in milliseconds between two warnings. */

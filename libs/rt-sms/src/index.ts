@@ -58,7 +58,7 @@ export {
   type RtSmsReason,
 } from './rt-sms.errors.js';
 export { normalizeMsisdn } from './message/msisdn.js';
-export { countSegments, type SmsSegments } from './message/segments.js';
+export { countSegments, explainSegments, type SmsSegments } from './message/segments.js';
 export {
   IsMsisdn,
   IsSmsText,

@@ -20,6 +20,7 @@ import { isObject } from './options/option-rules.js';
 import { TRACKING, type ResolvedOptions } from './options/resolve-options.js';
 import { checkMessage } from './message/sms-message.js';
 import { readUid } from './message/status.js';
+import { describePolicy } from './policy/describe-policy.js';
 import { MemoryLimits } from './policy/memory-limits.js';
 import { SendPolicy } from './policy/send-policy.js';
 import { messageOf, redact } from './redact.js';
@@ -71,10 +72,16 @@ export class RtSmsAccount {
       queued: () => this.engine.waiting?.(),
       emptied: () => this.engine.emptied?.(),
       tracked: () => this.tracker.size,
+      authOpen: () => Number(this.breaker.error !== undefined),
+      segmentsPerDay: () => options.policy?.limits.find(({ rule }) => rule === 'segmentsPerDay')?.max,
       handlerFailures: () => this.publisher.failures,
     });
     this.gateway = new GatewayClient(options, http, transport, this.telemetry, (error) => this.onOutcome(error));
-    this.health = new AccountHealth(this.name, (uid) => this.gateway.status(uid));
+    this.health = new AccountHealth(
+      this.name,
+      (uid) => this.gateway.status(uid),
+      options.policy && describePolicy(options.policy),
+    );
     this.breaker = new AuthCircuitBreaker(() => this.health.probe(), logger);
     this.publisher = new EventPublisher(emitter, ready, logger);
     this.bootstrap = new BootstrapWarning(ready, logger);
@@ -224,6 +231,7 @@ export class RtSmsAccount {
       cancelled: (id, ref) => notSent(id, true, () => publish(RtSmsEvents.cancelled, id, { id, ref })),
       unresolved: (uid, { ref, lastStatus }) => {
         waiters.giveUp(uid);
+        this.telemetry.active?.unresolved();
         return publish(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus });
       },
     };
