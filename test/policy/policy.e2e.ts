@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
+import { Logger } from '@nestjs/common';
 import { RtSmsPolicyError, type RtSmsPolicy } from 'nestjs-rt-sms';
 import { runEngine } from '../engine-conformance.js';
 import { atEnd } from '../platforms.js';
@@ -40,6 +41,29 @@ describe('rules that do not count', () => {
     const { sms, gateway } = await run({ onlyTo: ['+7927'], countries: ['RU', 'KZ'], maxSegments: 2 });
     await sms.send({ ...hello, text: 'я'.repeat(71) });
     expect(gateway.messages).toHaveLength(1);
+  });
+});
+
+describe('what is on', () => {
+  it.each([
+    [
+      { onlyTo: ['+7927'], maxSegments: 2 },
+      'warn',
+      ['onlyTo: all recipients are refused except 1 number or prefix', 'maxSegments: 2'],
+    ],
+    [{ segmentsPerDay: 5 }, 'log', ['segmentsPerDay: 5']],
+  ] as const)('of %j is in the log of the start, by %s, and in the health', async (policy, level, rules) => {
+    const lines: unknown[] = [];
+    const spy = jest.spyOn(Logger.prototype, level).mockImplementation((line: unknown) => void lines.push(line));
+    atEnd(() => spy.mockRestore());
+    const { sms } = await run(policy);
+    expect(lines).toContain(`Send policy: ${rules.join('; ')}`);
+    await expect(sms.checkHealth()).resolves.toMatchObject({ ok: true, policy: rules });
+  });
+
+  it('without a policy nothing is logged or shown', async () => {
+    const { sms } = await runEngine(() => undefined);
+    expect(await sms.checkHealth()).not.toHaveProperty('policy');
   });
 });
 
@@ -214,7 +238,7 @@ describe('beforeSend', () => {
     await jest.advanceTimersByTimeAsync(1);
     jest.useRealTimers();
     expect(await error).toMatchObject(refused('beforeSend'));
-    expect(await error).toHaveProperty('cause.message', 'no answer within 10000 ms');
+    expect(await error).toHaveProperty('cause.message', 'no answer within 10 s');
     expect(gateway.messages).toHaveLength(0);
   });
 });

@@ -21,7 +21,7 @@ export function describePolicy(policy: ResolvedPolicy | undefined): string[] {
   const { onlyTo, countries, maxSegments, limits, beforeSend } = policy;
   return [
     onlyTo &&
-      `onlyTo: all recipients are refused except ${onlyTo.length} number${onlyTo.length === 1 ? '' : 's'} or prefixes`,
+      `onlyTo: all recipients are refused except ${onlyTo.length} ${onlyTo.length === 1 ? 'number or prefix' : 'numbers or prefixes'}`,
     countries && `countries: ${countries.join(', ')}`,
     maxSegments && `maxSegments: ${maxSegments}`,
     ...limits.map(({ rule, max, perMs }) =>

@@ -121,7 +121,7 @@ export class SendPolicy {
     const message: CheckedMessage = { msisdn, text, shortcode };
     let end: (why: unknown) => void = () => undefined;
     const ended = new Promise<never>((_, reject) => (end = reject));
-    const timer = setTimeout(() => end(new Error(`no answer within ${limitMs} ms`)), limitMs);
+    const timer = setTimeout(() => end(new Error(`no answer within ${limitMs / 1_000} s`)), limitMs);
     const abort = () => end(signal);
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
