@@ -10,6 +10,7 @@ jest.setTimeout(60_000);
 const HOUR = 3_600_000;
 const TO = '79270000001';
 const hello = { msisdn: TO, text: 'Hello' };
+const times = (count: number) => Array.from({ length: count }, () => hello);
 
 describeStores('the send policy over the replicas, on', (kind) => {
   let store: Service;
@@ -44,7 +45,7 @@ describeStores('the send policy over the replicas, on', (kind) => {
 
   it('of 200 concurrent sends to one number with a limit of 3 exactly 3 are sent', async () => {
     const { gateway, sms } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
-    const rules = rulesOf(await sendAll(sms, Array<typeof hello>(200).fill(hello)));
+    const rules = rulesOf(await sendAll(sms, times(200)));
     expect(countBy(rules, String)).toEqual(
       new Map([
         ['sent', 3],
@@ -58,7 +59,7 @@ describeStores('the send policy over the replicas, on', (kind) => {
     const { running, sms } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
     let counted = 0;
     for (const { app } of running) {
-      const { parts } = app.get(RtSmsService) as unknown as { parts: { policy: { host: { limits: LimitStore } } } };
+      const { parts } = app.get<{ parts: { policy: { host: { limits: LimitStore } } } }>(RtSmsService);
       parts.policy.host.limits = {
         take: async (charges) => {
           const before = counted;
@@ -70,7 +71,7 @@ describeStores('the send policy over the replicas, on', (kind) => {
         giveBack: async () => undefined,
       };
     }
-    const rules = rulesOf(await sendAll(sms, Array<typeof hello>(200).fill(hello)));
+    const rules = rulesOf(await sendAll(sms, times(200)));
     expect(rules.filter((rule) => rule === 'sent').length).toBeGreaterThan(3);
   });
 
@@ -150,7 +151,7 @@ describeStores('the send policy over the replicas, on', (kind) => {
     const dump = await store.dump();
     expect(dump).toContain('perPrefix');
     for (const part of [TO, TO.slice(0, -4)]) expect(dump).not.toContain(`:${part}`);
-    await pause(retryAfterMs!);
+    await pause(retryAfterMs);
     await sms[1]!.send(hello);
   });
 
@@ -172,7 +173,7 @@ describeStores('the send policy over the replicas, on', (kind) => {
     await one.send(hello);
     await own.kill();
     for (const sms of [one, two]) {
-      const rules = rulesOf(await sendAll([sms], Array<typeof hello>(20).fill(hello)));
+      const rules = rulesOf(await sendAll([sms], times(20)));
       expect(rules.filter((rule) => rule === 'sent')).toHaveLength(2);
     }
     expect(warnings.filter((line) => line.includes('counts the limits'))).toHaveLength(2);

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Logger } from '@nestjs/common';
-import { RtSmsPolicyError, type RtSmsPolicy } from 'nestjs-rt-sms';
+import type { RtSmsPolicy, RtSmsPolicyError } from 'nestjs-rt-sms';
 import { runEngine } from '../engine-conformance.js';
 import { atEnd } from '../platforms.js';
 
@@ -234,7 +234,7 @@ describe('beforeSend', () => {
     jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'performance'] });
     const error = sms.enqueue(hello).catch((thrown: unknown) => thrown);
     await jest.advanceTimersByTimeAsync(9_999);
-    await expect(Promise.race([error, 'waiting'])).resolves.toBe('waiting');
+    await expect(Promise.race([error, Promise.resolve('waiting')])).resolves.toBe('waiting');
     await jest.advanceTimersByTimeAsync(1);
     jest.useRealTimers();
     expect(await error).toMatchObject(refused('beforeSend'));

@@ -1,5 +1,5 @@
 import type { SmsEngineFactory } from '../delivery/engine.js';
-import { RtSmsPolicy } from './policy-options.js';
+import type { RtSmsPolicy } from './policy-options.js';
 import {
   anyMs,
   arrayOf,

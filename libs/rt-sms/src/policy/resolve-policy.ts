@@ -15,7 +15,7 @@ export interface ResolvedPolicy {
 }
 
 const listOf = (limits: RtSmsPolicy['perRecipient']): readonly RtSmsLimit[] =>
-  limits === undefined ? [] : ([limits].flat() as RtSmsLimit[]);
+  limits === undefined ? [] : [limits].flat<readonly (RtSmsLimit | readonly RtSmsLimit[])[]>();
 
 /** The rules of a policy; `undefined` if it has none. */
 export function resolvePolicy(policy: RtSmsPolicy | undefined): ResolvedPolicy | undefined {
