@@ -1,13 +1,13 @@
 import * as fc from 'fast-check';
 import { SegmentedMessage } from 'sms-segments-calculator';
-import { countSegments } from './segments.js';
+import { countSegments, explainSegments } from './segments.js';
 
 const BASIC =
   '@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&\'()*+,-./0123456789:;<=>?' +
   '¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà';
 
 describe('countSegments', () => {
-  it.each<[string, string, ReturnType<typeof countSegments>]>([
+  it.each<[string, string, Omit<ReturnType<typeof countSegments>, 'costly'>]>([
     ['an empty text', '', { encoding: 'gsm7', segments: 0, characters: 0, perSegment: 160 }],
     ['160 Latin', 'a'.repeat(160), { encoding: 'gsm7', segments: 1, characters: 160, perSegment: 160 }],
     ['161 Latin', 'a'.repeat(161), { encoding: 'gsm7', segments: 2, characters: 161, perSegment: 153 }],
@@ -33,7 +33,9 @@ describe('countSegments', () => {
     ['one Cyrillic letter', 'a'.repeat(70) + 'я', { encoding: 'ucs2', segments: 2, characters: 71, perSegment: 67 }],
     ['an extension character in UCS-2', '€я', { encoding: 'ucs2', segments: 1, characters: 2, perSegment: 70 }],
   ])('%s', (_, text, expected) => {
-    expect(countSegments(text)).toEqual(expected);
+    const { costly, ...counted } = countSegments(text);
+    expect(counted).toEqual(expected);
+    expect(costly.length > 0).toBe(expected.encoding === 'ucs2');
   });
 
   it.each(['`', 'ç', '\t', '«', '—', 'ё', '\u001B', '\u00A0', '\u20AD', '\u0000'])('%j needs UCS-2', (character) => {
@@ -97,5 +99,24 @@ describe('against sms-segments-calculator', () => {
   it('differs for an empty text: the calculator counts one segment, this module none', () => {
     expect(new SegmentedMessage('', 'auto', false).segmentsCount).toBe(1);
     expect(countSegments('').segments).toBe(0);
+  });
+});
+
+describe('what a text costs', () => {
+  it('names the characters that make it UCS-2, each once', () => {
+    expect(countSegments('It’s 5€ – it’s 😀').costly).toEqual(['’', '–', '😀']);
+    expect(countSegments("It's 5€ [~]").costly).toEqual([]);
+  });
+
+  it.each([
+    ['Hello', '1 segment: 5 of 160 characters (GSM-7)'],
+    ['a'.repeat(161), '2 segments: 161 of 306 characters (GSM-7)'],
+    [
+      `It’s${'a'.repeat(80)}`,
+      '2 segments: 84 of 134 characters (UCS-2, because of ’). With plain quotes, dashes and spaces it takes 1 segment',
+    ],
+    ['Привет, Ваня', '1 segment: 12 of 70 characters (UCS-2, because of П р и в е and 5 more)'],
+  ])('explains %j', (text, explained) => {
+    expect(explainSegments(text)).toBe(explained);
   });
 });

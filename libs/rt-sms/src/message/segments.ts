@@ -20,6 +20,11 @@ export interface SmsSegments {
   segments: number;
   /** Length that counts against the limit: septets (`€[]{}\^|~` are two) or UTF-16 code units (an emoji is two or more). */
   characters: number;
+  /**
+   * Characters that make the text UCS-2, each once, in their order. Empty for `gsm7`. In a Latin text it is often a typographic
+   * apostrophe or dash.
+   */
+  costly: string[];
   /** Limit per segment that applied: 160 or 70 for one segment, 153 or 67 for each of several. */
   perSegment: number;
 }
@@ -29,6 +34,14 @@ export interface SmsSegments {
  * unit short. The gateway reports its count with the delivery status (`parts`).
  */
 export function countSegments(text: string): SmsSegments {
+  const counted = measure(text);
+  return { ...counted, costly: counted.encoding === 'gsm7' ? [] : [...new Set(text)].filter((each) => !isGsm7(each)) };
+}
+
+const isGsm7 = (character: string) => character.length === 1 && Boolean(SEPTETS[character.charCodeAt(0)]);
+
+/** Variant of `countSegments` without `costly`, for each message that is sent. */
+export function measure(text: string): Omit<SmsSegments, 'costly'> {
   let septets = 0;
   let segments = 1;
   let used = 0;
@@ -46,7 +59,7 @@ export function countSegments(text: string): SmsSegments {
   return { encoding: 'gsm7', segments: septets === 0 ? 0 : 1, characters: septets, perSegment: 160 };
 }
 
-function countUcs2(text: string): SmsSegments {
+function countUcs2(text: string): Omit<SmsSegments, 'costly'> {
   const characters = text.length;
   if (characters <= 70) return { encoding: 'ucs2', segments: 1, characters, perSegment: 70 };
   let segments = 1;
@@ -56,4 +69,40 @@ function countUcs2(text: string): SmsSegments {
     if (text.codePointAt(start - 1)! > 0xffff) start--;
   }
   return { encoding: 'ucs2', segments, characters, perSegment: 67 };
+}
+
+/** Plain replacements of typographic characters. */
+const PLAIN: Record<string, string> = {
+  '\u00A0': ' ',
+  '\u2018': "'",
+  '\u2019': "'",
+  '\u201C': '"',
+  '\u201D': '"',
+  '\u201E': '"',
+  '«': '"',
+  '»': '"',
+  '\u2013': '-',
+  '\u2014': '-',
+  '\u2026': '...',
+};
+/** Characters that an explanation names. */
+const NAMED = 5;
+
+/**
+ * Explains the number of segments in one sentence or two: the encoding, the length, the characters that cost the most, and what
+ * plain characters in their place would save.
+ */
+export function explainSegments(text: string): string {
+  const { encoding, segments, characters, perSegment, costly } = countSegments(text);
+  const count = (number: number) => `${number} segment${number === 1 ? '' : 's'}`;
+  const size = `${count(segments)}: ${characters} of ${perSegment * Math.max(1, segments)}`;
+  if (encoding === 'gsm7') return `${size} characters (GSM-7)`;
+  const named = costly
+    .slice(0, NAMED)
+    .map((character) => (character === '\u00A0' ? 'a non-breaking space' : character));
+  const more = costly.length > NAMED ? ` and ${costly.length - NAMED} more` : '';
+  const why = `${size} characters (UCS-2, because of ${named.join(' ')}${more})`;
+  const plain = text.replace(/[^]/gu, (character) => PLAIN[character] ?? character);
+  const after = measure(plain).segments;
+  return after < segments ? `${why}. With plain quotes, dashes and spaces it takes ${count(after)}` : why;
 }
