@@ -253,7 +253,7 @@ function earlierRow(firstRows: Map<string, number>, { row, msisdn, message }: Ro
 /** Notices for the user before the file is sent. */
 function noticesOf({ countries, doubled, skipped, costly }: Plan): string[] {
   const notices: string[] = [];
-  const each = Object.entries(costly).map(([character, count]) => `${character} in ${counted(count, 'row')}`);
+  const each = Object.entries(costly).map(([character, count]) => `${seen(character)} in ${counted(count, 'row')}`);
   if (each.length > 0)
     notices.push(
       `Characters that make Latin texts UCS-2, with less than half as many characters a segment: ${each.join(', ')}`,
@@ -277,6 +277,12 @@ function noticesOf({ countries, doubled, skipped, costly }: Plan): string[] {
 
 const reasonOf = (error: RtSmsError) => (error instanceof RtSmsRejectedError ? error.reason : undefined) ?? error.code;
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** A character, or its code if it would not be seen or would act on the terminal. */
+const seen = (character: string) =>
+  /[\p{C}\p{Z}\p{M}]/u.test(character)
+    ? `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`
+    : character;
 
 /** Asks on the terminal whether to go on. @throws UsageError if the answer is not yes, or there is no terminal */
 async function confirm(why: string, signal: AbortSignal): Promise<void> {
