@@ -227,8 +227,12 @@ describe('a page of another origin', () => {
       answer.destroy();
       return answer.statusCode!;
     };
-    const order = (headers: Record<string, string> = {}) =>
-      call('/messages', { 'content-type': 'application/json', ...headers }, '{"msisdn":"79270000001","text":"Hello"}');
+    // Each to another number, because the sample limits the messages to one.
+    let orders = 0;
+    const order = (headers: Record<string, string> = {}) => {
+      const body = JSON.stringify({ msisdn: `7927000${String(++orders).padStart(4, '0')}`, text: 'Hello' });
+      return call('/messages', { 'content-type': 'application/json', ...headers }, body);
+    };
     return { gateway, host: url.host, port: url.port, call, order };
   }
   const GETS = ['/', '/page/app.js', '/messages', '/messages/changes', '/events', '/docs', '/health', '/metrics'];
