@@ -63,6 +63,29 @@ describe('npm start', () => {
     await expect(running.end('SIGTERM')).resolves.toBe(0);
   });
 
+  it('in staging mode says so in the heads of both pages, and sends only to the numbers of the list', async () => {
+    const running = startSample({ RT_SMS_ONLY_TO: '+79270000002' });
+    const [, inbox = ''] = await running.printed(/\n {2}Inbox {3}(http:\S+)\n\n$/);
+    const url = await running.url();
+    expect(running.stdout).toMatch(/Send policy: onlyTo: all recipients are refused except 1 number or prefix/);
+    await expect(fetch(`${url}/page/about`).then((about) => about.json())).resolves.toMatchObject({
+      onlyTo: { entries: 1, starts: ['7927'] },
+    });
+    const aborting = new AbortController();
+    const { body } = await fetch(`${inbox}inbox/events`, { signal: aborting.signal });
+    let received = '';
+    for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
+      received += chunk;
+      if (received.includes('"notice"')) break;
+    }
+    aborting.abort();
+    expect(received).toMatch(/"notice":"Staging mode: the application sends only to the numbers of a list \(7927…\)/);
+    expect(received + running.stdout).not.toContain('79270000002');
+    await expect(post(url, '79270000001')).resolves.toMatchObject({ status: 422, body: { rule: 'onlyTo' } });
+    await expect(post(url, '79270000002')).resolves.toMatchObject({ status: 201 });
+    await expect(running.end('SIGTERM')).resolves.toBe(0);
+  });
+
   it('serves its documentation', async () => {
     const running = startSample();
     const url = await running.url();

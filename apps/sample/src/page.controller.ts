@@ -3,7 +3,7 @@ import { Controller, Get, Header, Inject, NotFoundException, Optional, Param, St
 import { ConfigService } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { rtSmsConfig, type RtSmsOptions } from 'nestjs-rt-sms';
-import { policyOf } from './policy.js';
+import { policyOf, startsOf } from './policy.js';
 import { Queues, type QueueCounts } from './queues.js';
 
 const CODE = 'text/javascript; charset=utf-8';
@@ -33,9 +33,6 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const START_DIGITS = 4;
-const STARTS = 5;
-
 /** Data of the process that the page shows. */
 export interface About {
   /** True if messages go to a simulated gateway, so that no phone receives them. */
@@ -53,10 +50,6 @@ export interface About {
   /** Job counts of the queues, with a durable engine. */
   queues?: QueueCounts[];
 }
-
-/** Leading digits of the first entries of `onlyTo`: too few of them to be a number. */
-export const startsOf = (onlyTo: readonly string[]): string[] =>
-  [...new Set(onlyTo.map((entry) => entry.replace(/^\+/, '').slice(0, START_DIGITS)))].slice(0, STARTS);
 
 /** Serves the pages at `/` and `/sign-in`, and their files. */
 @ApiExcludeController()
