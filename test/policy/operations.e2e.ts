@@ -118,7 +118,7 @@ describe('docs/operations', () => {
 const STEPS = 24;
 const DAY_STEPS = 24 * 12;
 
-describeWith({ promtool: () => findProgram(() => onPath('promtool'), 'prometheus') }, 'docs/operations, by', () => {
+describeWith({ promtool: () => findProgram(() => onPath('promtool'), 'prometheus') }, 'docs/operations, by %s', () => {
   const promtool = (...args: string[]) =>
     String(execFileSync(required(findProgram(() => onPath('promtool'), 'prometheus')), args, { stdio: 'pipe' }));
   const file = (name: string, content: object) => {

@@ -7,10 +7,15 @@ const DAY_MS = 86_400_000;
 
 /** A valid policy as the code uses it. */
 export interface ResolvedPolicy {
+  /** Numbers or leading digits, without `+`. */
   readonly onlyTo?: readonly string[] | undefined;
+  /** ISO 3166 codes. */
   readonly countries?: readonly string[] | undefined;
+  /** Segments of one message. */
   readonly maxSegments?: number | undefined;
+  /** All rules that count: at most `max` messages or segments in any `perMs` milliseconds. */
   readonly limits: readonly { rule: LimitRule; max: number; perMs: number }[];
+  /** The application's veto. */
   readonly beforeSend?: RtSmsPolicy['beforeSend'];
 }
 
