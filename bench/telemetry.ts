@@ -18,7 +18,15 @@ const cpuMicros = () => {
 const sms = (await startAccount({ url: await startGateway() })).get(RtSmsService);
 const telemetry = new Telemetry(
   { account: 'default', url: new URL('http://127.0.0.1') },
-  { inFlight: () => 0, queued: () => 0, emptied: () => 0, tracked: () => 0, handlerFailures: () => 0 },
+  {
+    inFlight: () => 0,
+    queued: () => 0,
+    emptied: () => 0,
+    tracked: () => 0,
+    authOpen: () => 0,
+    segmentsPerDay: () => undefined,
+    handlerFailures: () => 0,
+  },
 );
 const ratios: number[] = [];
 for (let round = 0; round <= ROUNDS; round++) {

@@ -299,3 +299,36 @@ describe('in Prometheus', () => {
     expect(await scrape()).toMatch(/^rt_sms_handler_failures_total\{rt_sms_account="default"\} 1$/m);
   });
 });
+
+describe('cost and policy', () => {
+  it('segments by outcome, refusals by rule, a different count of the gateway, and the limit', async () => {
+    const { points } = registerSdk();
+    const { gateway, sms } = await run({ policy: { maxSegments: 2, segmentsPerDay: 100 }, retry: { send: 0 } });
+    const two = await sms.send({ ...MESSAGE, text: 'я'.repeat(71) });
+    const same = await sms.send({ ...MESSAGE, text: 'a'.repeat(161) });
+    gateway.nextSend('invalid_field_text');
+    await expect(sms.send(MESSAGE)).rejects.toMatchObject({ outcome: 'rejected' });
+    await expect(sms.send({ ...MESSAGE, text: 'я'.repeat(135) })).rejects.toMatchObject({ rule: 'maxSegments' });
+    await gateway.report(two.uid, 'delivered', { parts: 3 });
+    await gateway.report(same.uid, 'delivered', { parts: 2 });
+    await sms.waitForFinal(same.uid);
+    expect(await points()).toMatchObject({
+      'rt_sms.segments{outcome=accepted}': 4,
+      'rt_sms.segments{outcome=rejected}': 1,
+      'rt_sms.segments{outcome=not_sent}': 0,
+      'rt_sms.segments.mismatches{}': 1,
+      'rt_sms.policy.refusals{rule=maxSegments}': 1,
+      'rt_sms.policy.refusals{rule=perRecipient}': 0,
+      'rt_sms.policy.segments_per_day{}': 100,
+      'rt_sms.auth.open{}': 0,
+    });
+  });
+
+  it('a rejected login shows as open', async () => {
+    const { points } = registerSdk();
+    const { gateway, sms } = await run();
+    gateway.nextSend('wrong_ip');
+    await expect(sms.send(MESSAGE)).rejects.toMatchObject({ code: 'RT_SMS_AUTH' });
+    expect(await points()).toMatchObject({ 'rt_sms.auth.open{}': 1 });
+  });
+});

@@ -106,6 +106,15 @@ describe('the inbox', () => {
     await hasText(page, '.calls li', '→ lost');
   });
 
+  it('shows the notice of its options in its head, as text', async () => {
+    const page = await open(await startGateway({ notice: `Staging: only 7927… ${XSS}` }));
+    await hasText(page, '#notice', `Staging: only 7927… ${XSS}`);
+    expect(await page.evaluate('window.hacked')).toBeUndefined();
+    expect(await seriousFindings(page)).toEqual([]);
+    const without = await open(await startGateway());
+    expect(await without.locator('#notice').isHidden()).toBe(true);
+  });
+
   it('can be used with the keyboard alone', async () => {
     const gateway = await startGateway();
     for (const text of ['alpha 1', 'beta 2', 'beta 3']) await send(gateway, text);

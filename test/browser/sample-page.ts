@@ -5,9 +5,11 @@ import { atEnd, start } from '../platforms.js';
 import { gatewayInEnvironment, SECRET } from '../sample/environment.js';
 import { openPage } from './chromium.js';
 
-/** Starts the sample with a gateway that has an inbox. */
-export async function startSample(): Promise<{ gateway: RtSmsSimulator; url: string }> {
-  const gateway = await gatewayInEnvironment({ inbox: true });
+/** Starts the sample with a gateway that has an inbox; `variables` are further ones of its account. */
+export async function startSample(
+  variables: Record<string, string> = {},
+): Promise<{ gateway: RtSmsSimulator; url: string }> {
+  const gateway = await gatewayInEnvironment({ inbox: true }, { RT_SMS_CALLBACK_SECRETS: SECRET, ...variables });
   process.env.INBOX_URL = gateway.inboxUrl;
   atEnd(() => delete process.env.INBOX_URL);
   const { url } = await start('express', { imports: [AppModule] });

@@ -13,9 +13,9 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => browser?.close());
 
-async function open(url: string, options: Parameters<typeof openSample>[2] = {}): Promise<Page> {
-  const page = await openSample(browser, url, options, [422, 502, 503]);
-  await page.waitForSelector('.live.on');
+async function open(url: string, options: Parameters<typeof openSample>[2] = {}, ready = '.live.on'): Promise<Page> {
+  const page = await openSample(browser, url, options, [422, 429, 502, 503]);
+  await page.waitForSelector(ready);
   return page;
 }
 
@@ -155,6 +155,104 @@ describe("the sample's page", () => {
     await page.click('#send');
     await shows(page, '#text-problem', 'half of a character');
     expect(await page.innerText('main')).not.toMatch(/surrogate|segment/);
+  });
+
+  it('names the characters that make a text expensive, as one types', async () => {
+    const { url } = await startSample();
+    const page = await open(url);
+    const costly = page.locator('#costly');
+    await page.locator('#text').pressSequentially('Its here');
+    await shows(page, '#count', '8 / 160 · 1 SMS · GSM 7-bit');
+    expect(await costly.isHidden()).toBe(true);
+    await page.locator('#text').press('Home');
+    await page.locator('#text').press('ArrowRight');
+    await page.locator('#text').press('ArrowRight');
+    await page.keyboard.insertText('’');
+    await shows(page, '#count', '9 / 70 · 1 SMS · UCS-2');
+    await shows(page, '#costly', 'because of: ’ (curly apostrophe)');
+    await page.fill('#text', `It’s 5\u00A0kg – “now” 👩‍🚀 ✔ \u202E ${'a'.repeat(50)}`);
+    await shows(page, '#count', /\d+ \/ 134 · 2 SMS/);
+    const names =
+      '’ (curly apostrophe), non-breaking space, – (long dash), “ (curly quote), ” (curly quote), and others';
+    await shows(page, '#costly', `70 characters in one SMS instead of 160, because of: ${names}`);
+    await page.fill('#text', 'Ok 👩‍🚀 \u202E\u200B');
+    await shows(page, '#costly', 'because of: 👩 (emoji), 🚀 (emoji), U+202E, U+200B');
+    await page.fill('#text', 'Заказ №42, ёлка');
+    await shows(page, '#costly', 'because of: Cyrillic letters, №');
+    // A letter that looks Latin.
+    await page.fill('#text', 'Code: с');
+    await shows(page, '#costly', 'because of: с (Cyrillic letter)');
+    expect(await page.getAttribute('#text', 'aria-describedby')).toContain('costly');
+    await page.click('#language');
+    await shows(page, '#costly', 'потому что в тексте есть: с (буква кириллицы)');
+    await page.fill('#text', "It's 5€ [~]");
+    await costly.waitFor({ state: 'hidden' });
+
+    // Even an answer that is not the server's is shown as text.
+    const forged = { encoding: 'ucs2', characters: 1, perSegment: 70, segments: 1, costly: [XSS] };
+    await page.route('**/segments', (route) => route.fulfill({ json: forged }));
+    await page.fill('#text', 'x');
+    await shows(page, '#costly', XSS);
+    expect(await page.evaluate('window.hacked')).toBeUndefined();
+    expect(await made(page)).toBe(0);
+    // Without an answer, no count of another text stays.
+    await page.unroute('**/segments');
+    await page.route('**/segments', (route) => route.fulfill({ status: 503, json: {} }));
+    await page.fill('#text', 'xy');
+    await costly.waitFor({ state: 'hidden' });
+    expect(await page.textContent('#count')).toBe('');
+  });
+
+  it('shows staging mode in its head, without a whole number, and refuses other numbers in words', async () => {
+    const { gateway, url } = await startSample({ RT_SMS_ONLY_TO: '+79270000002, 3752' });
+    const page = await open(url);
+    await shows(page, '#staging', 'only to the numbers of a list (2 entries: 7927…, 3752…)');
+    await send(page, 'Hello', '+79991234567');
+    await shows(
+      page,
+      '#outcome .failure',
+      /Not sent\s*RT_SMS_POLICY · onlyTo\s*What to do: Use a number of the list\./,
+    );
+    await shows(page, '#outcome .failure', 'In staging mode this application sends only to the numbers of a list.');
+    expect(await page.innerText('body')).not.toContain('79270000002');
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.click('#language');
+    await shows(page, '#staging', 'только на номера из списка (2 записи: 7927…, 3752…)');
+    await shows(page, '#outcome .failure', 'Что делать: Укажите номер из списка.');
+    expect(gateway.requests.post).toBe(0);
+    await send(page, 'Hello', '+375291234567');
+    await shows(page, '#outcome', 'принято');
+    const { url: other } = await startSample();
+    const without = await open(other);
+    await without.locator('#mode').waitFor();
+    expect(await without.locator('#staging').isHidden()).toBe(true);
+  });
+
+  it('says in words that a number has had enough messages, and when to try again', async () => {
+    const { gateway, url } = await startSample();
+    const page = await open(url);
+    for (let n = 1; n <= 5; n++) {
+      await send(page, `Message ${n}`);
+      await shows(page, '#messages .text', `Message ${n}`);
+      await page.waitForFunction(`document.querySelector('#outcome code')?.textContent.startsWith('message-id-')`);
+    }
+    await send(page, 'One too many');
+    const failure = '#outcome .failure';
+    await shows(page, failure, /Not sent\s*RT_SMS_POLICY · perRecipient\s*What to do: Try again in \d+ minutes\./);
+    await shows(page, failure, 'This number has been sent as many messages as this application allows.');
+    // In the list, which stays, without the time.
+    await shows(page, '#messages .trouble', /perRecipient\s*What to do: Try again later\./);
+    await page.click('#language');
+    await shows(page, failure, /Что делать: Повторите через \d+ минут/);
+    await shows(page, failure, 'На этот номер уже отправлено столько сообщений');
+    expect(gateway.messages).toHaveLength(5);
+    await send(page, 'Another number', '+79270000002');
+    await shows(page, '#outcome', 'принято');
+
+    const signIn = await open(`${url}/sign-in`, {}, '#start:not(:empty)');
+    await signIn.fill('#msisdn', '8 927 000-00-01');
+    await signIn.click('#start');
+    await shows(signIn, '#problem', /Too many codes were requested\. Try again in \d+ minutes\./);
   });
 
   it('is Russian on the Russian page: what is wrong, what happened and what to do', async () => {
@@ -362,7 +460,7 @@ describe("the sample's page", () => {
     const page = await open(url, { ...options, reducedMotion: 'reduce' });
     const statuses = ['delivered', 'awaiting_report', 'failed', 'rejected', 'insufficient_balance', 'odd'];
     for (const status of statuses) {
-      await send(page, `${status} ${XSS}`);
+      await send(page, `${status} ${XSS}`, `+7927000000${statuses.indexOf(status)}`);
       await shows(page, '#messages .text', status);
       await gateway.report(gateway.messages.at(-1)!.uid, status);
     }

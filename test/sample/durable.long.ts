@@ -142,6 +142,29 @@ describe('the sample with a durable engine', () => {
     await hearing;
   });
 
+  it.each(['DATABASE_URL', 'REDIS_URL'] as const)(
+    'with %s: of a file the messages that the policy refuses are left out, and the others are sent',
+    async (variable) => {
+      const gateway = await startGateway();
+      const running = startSample(gateway, { [variable]: urls[variable] });
+      const url = await running.url();
+      const rows = Array.from({ length: 12 }, (_, n) => `${n < 8 ? 79_991_000_000 : 79_991_000_000 + n};Limited ${n}`);
+      const { id } = await post(url, '/bulk', 'text/csv', rows.join('\n'));
+      await post(url, `/bulk/${String(id)}/start`, 'text/csv', '');
+      await until(async () => gateway.messages.length === 9);
+      const progress = await until(async () => {
+        const now = (await json(`${url}/bulk/${String(id)}`)) as { state: string; counts: Record<string, number> };
+        return now.counts['accepted'] === 9 && now;
+      });
+      expect(progress).toMatchObject({ state: 'done', counts: { accepted: 9, refused: 3 } });
+      const refused = await json(`${url}/bulk/${String(id)}/rows?status=refused`);
+      const row = { msisdn: '79991000000', error: { code: 'RT_SMS_POLICY', rule: 'perRecipient' } };
+      expect(refused).toMatchObject({ total: 3, rows: [row, row, row] });
+      expect(gateway.messages.filter(({ msisdn }) => msisdn === '79991000000')).toHaveLength(5);
+      await expect(running.end('SIGTERM')).resolves.toBe(0);
+    },
+  );
+
   it('on Redis alone: queues to look at, without number and text once a message is sent', async () => {
     await redis.clear();
     const gateway = await startGateway();

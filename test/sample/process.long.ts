@@ -63,6 +63,29 @@ describe('npm start', () => {
     await expect(running.end('SIGTERM')).resolves.toBe(0);
   });
 
+  it('in staging mode says so in the heads of both pages, and sends only to the numbers of the list', async () => {
+    const running = startSample({ RT_SMS_ONLY_TO: '+79270000002' });
+    const [, inbox = ''] = await running.printed(/\n {2}Inbox {3}(http:\S+)\n\n$/);
+    const url = await running.url();
+    expect(running.stdout).toMatch(/Send policy: onlyTo: all recipients are refused except 1 number or prefix/);
+    await expect(fetch(`${url}/page/about`).then((about) => about.json())).resolves.toMatchObject({
+      onlyTo: { entries: 1, starts: ['7927'] },
+    });
+    const aborting = new AbortController();
+    const { body } = await fetch(`${inbox}inbox/events`, { signal: aborting.signal });
+    let received = '';
+    for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
+      received += chunk;
+      if (received.includes('"notice"')) break;
+    }
+    aborting.abort();
+    expect(received).toMatch(/"notice":"Staging mode: the application sends only to the numbers of a list \(7927…\)/);
+    expect(received + running.stdout).not.toContain('79270000002');
+    await expect(post(url, '79270000001')).resolves.toMatchObject({ status: 422, body: { rule: 'onlyTo' } });
+    await expect(post(url, '79270000002')).resolves.toMatchObject({ status: 201 });
+    await expect(running.end('SIGTERM')).resolves.toBe(0);
+  });
+
   it('serves its documentation', async () => {
     const running = startSample();
     const url = await running.url();
@@ -227,8 +250,12 @@ describe('a page of another origin', () => {
       answer.destroy();
       return answer.statusCode!;
     };
-    const order = (headers: Record<string, string> = {}) =>
-      call('/messages', { 'content-type': 'application/json', ...headers }, '{"msisdn":"79270000001","text":"Hello"}');
+    // Each to another number, because the sample limits the messages to one.
+    let orders = 0;
+    const order = (headers: Record<string, string> = {}) => {
+      const body = JSON.stringify({ msisdn: `7927000${String(++orders).padStart(4, '0')}`, text: 'Hello' });
+      return call('/messages', { 'content-type': 'application/json', ...headers }, body);
+    };
     return { gateway, host: url.host, port: url.port, call, order };
   }
   const GETS = ['/', '/page/app.js', '/messages', '/messages/changes', '/events', '/docs', '/health', '/metrics'];

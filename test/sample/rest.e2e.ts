@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { metrics } from '@opentelemetry/api';
-import { countSegments, RtSmsService, type RtSmsOutcome } from 'nestjs-rt-sms';
+import { countSegments, explainSegments, RtSmsService, type RtSmsOutcome } from 'nestjs-rt-sms';
 import type { Fault } from 'nestjs-rt-sms-testing';
 import { firstValueFrom } from 'rxjs';
 import { AppModule } from '../../apps/sample/src/app.module.js';
@@ -120,6 +120,38 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
     });
   });
 
+  it('refuses the sixth message to one number with 429 and the time to wait, and no message to another', async () => {
+    const gateway = await gatewayInEnvironment();
+    const { ask, post } = await startSample();
+    for (let n = 0; n < 5; n++) await expect(post(MESSAGE)).resolves.toMatchObject({ status: 201 });
+    const refused = { code: 'RT_SMS_POLICY', rule: 'perRecipient', outcome: 'not_sent', retryable: false };
+    const { status, body } = await post(MESSAGE);
+    expect({ status, ...body }).toMatchObject({ status: 429, ...refused });
+    expect(body.retryAfterMs).toBeGreaterThan(60_000);
+    expect(body.retryAfterMs).toBeLessThanOrEqual(600_000);
+    expect(JSON.stringify(body)).not.toMatch(/79270000001|xyzzy/);
+    await expect(post({ ...MESSAGE, msisdn: '79270000002' })).resolves.toMatchObject({ status: 201 });
+    expect(gateway.requests.post).toBe(6);
+    const { body: list } = await ask('/messages?limit=2');
+    expect(list).toMatchObject([{ status: 'accepted' }, { status: 'refused', error: { rule: 'perRecipient' } }]);
+  });
+
+  it('takes further rules from the environment; a refusal that waiting does not change is 422', async () => {
+    const onlyTo = '+79270000002,+3752';
+    const gateway = await gatewayInEnvironment({}, { RT_SMS_ONLY_TO: onlyTo, RT_SMS_MAX_SEGMENTS: '1' });
+    const { ask, post } = await startSample();
+    const about = await ask('/page/about');
+    expect(about.body).toMatchObject({ onlyTo: { entries: 2, starts: ['7927', '3752'] } });
+    const refused = await post(MESSAGE);
+    expect(refused).toMatchObject({ status: 422, body: { code: 'RT_SMS_POLICY', rule: 'onlyTo' } });
+    const long = await post({ msisdn: '+375291234567', text: 'я'.repeat(71) });
+    expect(long).toMatchObject({ status: 422, body: { rule: 'maxSegments' } });
+    expect(JSON.stringify([about, refused, long])).not.toMatch(/\d{9}/);
+    expect(gateway.requests.post).toBe(0);
+    for (const msisdn of ['79270000002', '+375291234567'])
+      await expect(post({ msisdn, text: 'Hello' })).resolves.toMatchObject({ status: 201 });
+  });
+
   it('answers 503 if the gateway cannot be reached', async () => {
     const gateway = await gatewayInEnvironment({}, { RT_SMS_SEND_TIMEOUT_MS: '10000' });
     const { post } = await startSample();
@@ -186,7 +218,7 @@ describe.each(PLATFORMS)('the sample on %s', (platform) => {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ text: TEXT }),
     });
-    await expect(response.json()).resolves.toEqual(countSegments(TEXT));
+    await expect(response.json()).resolves.toEqual({ ...countSegments(TEXT), explanation: explainSegments(TEXT) });
   });
 
   it('serves the metrics in the format of Prometheus', async () => {

@@ -270,6 +270,30 @@ describe('the account', () => {
   });
 });
 
+describe('the cost of a file', () => {
+  it('is shown before it is sent, with the characters that make Latin texts UCS-2; control characters as codes', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const rows = ['It’s here', 'It’s 5\u00A0kg', 'Red \u001B[31m', 'Привет – «мир»', 'Plain'];
+    const file = await write('m.csv', rows.map((text, n) => `7927000000${n};"${text}"\n`).join(''));
+    const { code, stdout } = await runHere(['bulk', file, '--dry-run'], env);
+    expect(code).toBe(0);
+    expect(stdout).toMatch('5 to send in 5 segments');
+    expect(stdout).toMatch(/UCS-2, with less .*: ’ in 2 rows, U\+00A0 in 1 row, U\+001B in 1 row\n/);
+    expect(stdout).not.toMatch(/\u001B|–|«/);
+
+    const { isTTY } = process.stdin;
+    process.stdin.isTTY = false;
+    atEnd(() => (process.stdin.isTTY = isTTY));
+    const asked = await runHere(['bulk', file, '--max-segments', '4'], env);
+    expect(asked.code).toBe(2);
+    expect(asked.stderr).toMatch(/^Nothing was sent\. [^]*more than --max-segments 4/);
+    expect(gateway.requests.post).toBe(0);
+    expect((await runHere(['bulk', file, '--max-segments', '5'], env)).code).toBe(0);
+    expect(gateway.messages).toHaveLength(5);
+  });
+});
+
 it('generates a secret, and the address for the cabinet', async () => {
   const { code, stdout } = await runHere(['secret', '--url', 'https://shop.example/api/sms/', '--json']);
   const { secret, url } = json(stdout) as { secret: string; url: string };

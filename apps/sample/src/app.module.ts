@@ -16,6 +16,7 @@ import { MessagesService } from './messages/messages.service.js';
 import { StatusListener } from './messages/status.listener.js';
 import { MetricsController } from './metrics.controller.js';
 import { PageController } from './page.controller.js';
+import { policyOf } from './policy.js';
 import { RtSmsErrorFilter } from './rt-sms-error.filter.js';
 import { SignInModule } from './sign-in/sign-in.module.js';
 import { Store } from './store.js';
@@ -42,6 +43,7 @@ const durable = store.queue && {
       inject: [rtSmsConfig.KEY, MessageJournal],
       useFactory: (options: RtSmsOptions, journal: MessageJournal) => ({
         ...options,
+        policy: policyOf(options),
         tracking: { open: () => journal.open() },
         ...(durable && { engine: durable.engine }),
       }),

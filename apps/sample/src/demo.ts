@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { INestApplication } from '@nestjs/common';
+import { rtSmsConfig } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { filter, firstValueFrom, timeout } from 'rxjs';
 import { MessageJournal } from './messages/message-journal.js';
 import type { Message } from './messages/message.dto.js';
 import { MessagesService } from './messages/messages.service.js';
+import { startsOf } from './policy.js';
 import { listening } from './ports.js';
 
 /** Time limit for the delivery of the demonstrated message, which takes less than two seconds. */
@@ -12,13 +14,25 @@ const DELIVERY_MS = 5_000;
 
 /** Starts a simulated gateway in this process, and sets the environment variables for its account. */
 export async function startGateway(port: number): Promise<RtSmsSimulator> {
-  const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start({ port, inbox: true }));
+  const options = { port, inbox: true, ...(await stagingNotice()) };
+  const gateway = await listening('GATEWAY_PORT', port, () => RtSmsSimulator.start(options));
   const { login, password, url } = gateway.options;
   Object.assign(process.env, { RT_SMS_LOGIN: login, RT_SMS_PASSWORD: password, RT_SMS_URL: url });
   process.env.RT_SMS_SHORTCODE ||= 'DEMO';
   process.env.RT_SMS_CALLBACK_SECRETS ||= randomBytes(24).toString('base64url');
   process.env.INBOX_URL = gateway.inboxUrl;
   return gateway;
+}
+
+/** The simulator does not see the policy of the application, so the sample tells it what its inbox should say. */
+async function stagingNotice(): Promise<{ notice?: string }> {
+  const { onlyTo } = (await rtSmsConfig()).policy ?? {};
+  // An invalid list is reported by the start of the application.
+  if (!Array.isArray(onlyTo)) return {};
+  const starts = startsOf(onlyTo).map((start) => `${start}…`);
+  return {
+    notice: `Staging mode: the application sends only to the numbers of a list (${starts.join(', ')}). Others do not arrive here.`,
+  };
 }
 
 /** Sets the callback address in the gateway, as you would do in the provider's cabinet. */

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { Controller, Get, Header, NotFoundException, Optional, Param, StreamableFile } from '@nestjs/common';
+import { Controller, Get, Header, Inject, NotFoundException, Optional, Param, StreamableFile } from '@nestjs/common';
 import { ConfigService } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
+import { rtSmsConfig, type RtSmsOptions } from 'nestjs-rt-sms';
+import { policyOf, startsOf } from './policy.js';
 import { Queues, type QueueCounts } from './queues.js';
 
 const CODE = 'text/javascript; charset=utf-8';
@@ -10,6 +12,7 @@ const TYPES: Readonly<Record<string, string>> = {
   'style.css': 'text/css; charset=utf-8',
   'app.js': CODE,
   'bulk.js': CODE,
+  'costly.js': CODE,
   'dom.js': CODE,
   'form.js': CODE,
   'messages.js': CODE,
@@ -37,6 +40,13 @@ export interface About {
   inbox?: string;
   /** Default sender name. */
   shortcode?: string;
+  /** Staging mode: messages go only to numbers that begin with one of the entries. */
+  onlyTo?: {
+    /** Number of entries. */
+    entries: number;
+    /** Leading digits of the first entries, never a whole number. */
+    starts: string[];
+  };
   /** Job counts of the queues, with a durable engine. */
   queues?: QueueCounts[];
 }
@@ -47,6 +57,7 @@ export interface About {
 export class PageController {
   constructor(
     private readonly config: ConfigService,
+    @Inject(rtSmsConfig.KEY) private readonly options: RtSmsOptions,
     @Optional() private readonly queues?: Queues,
   ) {}
 
@@ -73,11 +84,13 @@ export class PageController {
   async about(): Promise<About> {
     const inbox = this.config.get<string>('INBOX_URL') || undefined;
     const shortcode = this.config.get<string>('RT_SMS_SHORTCODE') || undefined;
+    const { onlyTo } = policyOf(this.options);
     const queues = await this.queues?.counts();
     return {
       simulated: inbox !== undefined,
       ...(inbox !== undefined && { inbox }),
       ...(shortcode !== undefined && { shortcode }),
+      ...(onlyTo && { onlyTo: { entries: onlyTo.length, starts: startsOf(onlyTo) } }),
       ...(queues && { queues }),
     };
   }

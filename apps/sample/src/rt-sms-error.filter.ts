@@ -1,7 +1,13 @@
 import { Catch, HttpException, type ArgumentsHost } from '@nestjs/common';
 import { BaseExceptionFilter } from '@nestjs/core';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { RT_SMS_OUTCOMES, RtSmsError, type RtSmsOutcome } from 'nestjs-rt-sms';
+import {
+  RT_SMS_OUTCOMES,
+  RT_SMS_POLICY_RULES,
+  RtSmsError,
+  type RtSmsOutcome,
+  type RtSmsPolicyRule,
+} from 'nestjs-rt-sms';
 
 /** The problem with one field of a message. */
 export class FieldProblem {
@@ -26,18 +32,26 @@ export class ErrorBody {
   @ApiPropertyOptional({ example: 'invalid_source_address', description: 'Reason given by the gateway.' })
   reason?: string;
 
+  @ApiPropertyOptional({ enum: RT_SMS_POLICY_RULES, description: 'Rule that refused the message, with RT_SMS_POLICY.' })
+  rule?: RtSmsPolicyRule;
+
   @ApiProperty({ description: 'True if repeating the request cannot send the message twice.' })
   retryable!: boolean;
 
   @ApiProperty()
   message!: string;
 
-  @ApiPropertyOptional({ description: 'Milliseconds until a code may be sent again, with RT_SMS_OTP_TOO_SOON.' })
+  @ApiPropertyOptional({
+    description: 'Milliseconds to wait, with RT_SMS_OTP_TOO_SOON and with limits of RT_SMS_POLICY.',
+  })
   retryAfterMs?: number;
 
   @ApiPropertyOptional({ type: [FieldProblem], description: 'With RT_SMS_VALIDATION.' })
   problems?: FieldProblem[];
 }
+
+type Caught = RtSmsError &
+  Pick<ErrorBody, 'reason' | 'rule' | 'retryAfterMs'> & { readonly problems?: readonly string[] };
 
 /** HTTP statuses of the codes for which the outcome alone is not enough. */
 const STATUS_OF_CODE: Partial<Record<string, number>> = {
@@ -54,7 +68,8 @@ const STATUS_OF_CODE: Partial<Record<string, number>> = {
 };
 const STATUS_OF_OUTCOME = { not_sent: 503, rejected: 422, unknown: 502 };
 
-function statusOf({ code, outcome = 'unknown', retryable }: RtSmsError): number {
+function statusOf({ code, outcome = 'unknown', retryable, retryAfterMs }: Caught): number {
+  if (code === 'RT_SMS_POLICY') return retryAfterMs === undefined ? 422 : 429;
   // A fault of the gateway (`system_error`): the message itself is valid.
   if (outcome === 'rejected' && retryable) return 503;
   return STATUS_OF_CODE[code] ?? STATUS_OF_OUTCOME[outcome];
@@ -69,14 +84,11 @@ function problemOf(problem: string): FieldProblem {
 /** Turns an `RtSmsError` into an HTTP answer. Its message is safe to show: it never contains the text or a full number. */
 @Catch(RtSmsError)
 export class RtSmsErrorFilter extends BaseExceptionFilter {
-  override catch(
-    error: RtSmsError & { reason?: string; retryAfterMs?: number; problems?: readonly string[] },
-    host: ArgumentsHost,
-  ): void {
-    const { code, outcome, reason, retryable, retryAfterMs, message } = error;
+  override catch(error: Caught, host: ArgumentsHost): void {
+    const { code, outcome, reason, rule, retryable, retryAfterMs, message } = error;
     const statusCode = statusOf(error);
     const problems = error.problems?.map(problemOf);
-    const body = { statusCode, code, outcome, reason, retryable, retryAfterMs, message, problems };
+    const body = { statusCode, code, outcome, reason, rule, retryable, retryAfterMs, message, problems };
     super.catch(new HttpException(body, statusCode), host);
   }
 }

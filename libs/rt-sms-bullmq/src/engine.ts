@@ -7,6 +7,7 @@ import { PollGate } from './poll-gate.js';
 import { SendProducer } from './send-producer.js';
 import { SendWorker } from './send-worker.js';
 import { Store } from './store.js';
+import { StoreLimits } from './store-limits.js';
 import { within } from './store-requests.js';
 import { Sweep } from './sweep.js';
 import { TransactionProducer } from './transaction-producer.js';
@@ -18,6 +19,7 @@ const CONNECTING_MS = 1_000;
 /** The queues of one account in Redis or PostgreSQL, shared by any number of replicas. */
 export class BullMqEngine implements SmsEngine {
   readonly tracker: DeliveryTracker;
+  readonly limits: StoreLimits;
   readonly handlerTimeoutMs: number;
   readonly enqueueIn: SmsEngine['enqueueIn'];
   private readonly options: ResolvedBullMqOptions;
@@ -32,6 +34,7 @@ export class BullMqEngine implements SmsEngine {
     this.options = resolveBullMqOptions(options, account);
     this.handlerTimeoutMs = this.options.handlerTimeoutMs;
     this.store = new Store(this.options, account, host.logger);
+    this.limits = new StoreLimits(this.store, idempotencyMs);
     const checks = new CheckJobs(this.store, tracking);
     const gate = new PollGate(host, this.store.clock);
     const unknown = new UnknownQueue(this.store, host, checks, gate);

@@ -43,6 +43,16 @@ export class MessageSeal {
     this.digestKeys = [...this.sealKeys, deriveKey(storeKey)];
   }
 
+  /**
+   * Hash of a number or its start for a counter. Made with the last key, so that replicas count together while a key is being
+   * replaced.
+   */
+  hashOf(subject: string): string {
+    const { digest } = this.sealKeys.at(-1) ?? this.digestKeys[0]!;
+    const bound = JSON.stringify([this.account, 'limit', subject]);
+    return createHmac('sha256', digest).update(bound).digest('base64url').slice(0, DIGEST_LENGTH);
+  }
+
   /** The message as it is stored. */
   close(message: CheckedMessage, about: SealedFor): string {
     const plain = JSON.stringify([message.msisdn, message.shortcode, message.text]);

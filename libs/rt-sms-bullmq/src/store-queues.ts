@@ -2,9 +2,12 @@ import { Queue, type BackendFactory, type IQueueBackend, type RedisClient } from
 import type { CheckData, UnknownData } from './check-data.js';
 import type { SendData } from './job-data.js';
 import { JOB, type StoredQueue } from './jobs.js';
+import type { LimitOperations } from './limit-operations.js';
 import type { StoreOperations } from './operations.js';
 import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
+import { postgresLimits } from './postgres-limits.js';
 import { postgresOperations, type PostgresBackend } from './postgres-operations.js';
+import { redisLimits } from './redis-limits.js';
 import { redisOperations } from './redis-operations.js';
 import { probeSchema } from './schema-probe.js';
 import { evictionPolicyProblem, layoutProblem, StoreUnusableError, toConfigError } from './store-errors.js';
@@ -32,6 +35,7 @@ export interface StoreQueues {
   /** Holds the mark of the store. */
   marks: StoredQueue<IdentityData>;
   operations: Record<QueueName, StoreOperations>;
+  limits: LimitOperations;
   /** True for a Redis that loses its content in a crash. */
   isVolatile: boolean;
 }
@@ -93,7 +97,8 @@ export async function openQueues({ account, options, factory, now, onError, onMa
   }
   const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, check as Queue);
   const operations = { send: own(send), check: own(check), unknown: own(unknown) };
-  return { send, check, unknown, marks, operations, isVolatile };
+  const limits = isRedis ? redisLimits(backend, send.toKey('')) : postgresLimits(backend, send.name);
+  return { send, check, unknown, marks, operations, limits, isVolatile };
 }
 
 /** True for a Redis that loses its content in a crash. @throws StoreUnusableError if it may delete messages */

@@ -5,6 +5,7 @@ import type { CheckData, UnknownData } from './check-data.js';
 import type { SendData } from './job-data.js';
 import type { JobWorker, Processor, StoredQueue } from './jobs.js';
 import { MessageSeal } from './message-seal.js';
+import type { LimitOperations } from './limit-operations.js';
 import type { StoreOperations } from './operations.js';
 import { connectionOptions, queueName, type ResolvedBullMqOptions } from './options.js';
 import { sharedPostgresBackend } from './postgres-connections.js';
@@ -139,6 +140,11 @@ export class Store {
   /** Operations on a queue that BullMQ does not offer. */
   operations(queue: QueueName): StoreOperations {
     return this.opened().operations[queue];
+  }
+
+  /** Operations on the counters of the send policy. */
+  get limits(): LimitOperations {
+    return this.opened().limits;
   }
 
   /** Removes the jobs of a queue that were completed before `at`, a Unix time in milliseconds. */

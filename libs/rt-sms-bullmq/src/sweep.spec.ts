@@ -13,6 +13,7 @@ function sweepOf(keepMs: { send: number; check: number; unknown: number }) {
     isDown: false,
     calls: [] as [queue: string, ageMs: number][],
     complaints: 0,
+    limits: { sweep: async () => undefined },
     removeCompleted(queue: string, at: number): Promise<void> {
       store.calls.push([queue, Date.now() - at]);
       return store.isDown ? Promise.reject(new Error('down')) : Promise.resolve();

@@ -18,7 +18,9 @@ export class Sweep {
   private readonly pauseMs: number;
 
   constructor(
-    private readonly store: Pick<Store, 'removeCompleted' | 'warnThrottled'> & { clock: Pick<StoreClock, 'now'> },
+    private readonly store: Pick<Store, 'removeCompleted' | 'warnThrottled'> & {
+      limits: { sweep(): Promise<void> };
+    } & { clock: Pick<StoreClock, 'now'> },
     /** Milliseconds for which the completed jobs of each queue are kept. */
     private readonly keepMs: Record<QueueName, number>,
   ) {
@@ -31,6 +33,7 @@ export class Sweep {
     try {
       for (const [queue, keepMs] of Object.entries(this.keepMs))
         await this.store.removeCompleted(queue as QueueName, this.store.clock.now() - keepMs);
+      await this.store.limits.sweep();
     } catch (error) {
       this.store.warnThrottled(error);
       pauseMs = Math.min(pauseMs, RETRY_MS);

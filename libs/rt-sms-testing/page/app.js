@@ -230,6 +230,8 @@ function take({ messages: news, exchanges = [], settings: changed }) {
   if (changed) {
     settings = /** @type {import('./dom.js').Settings} */ (changed);
     conditions.take(settings);
+    byId('notice').hidden = settings.notice === null;
+    byId('notice').textContent = settings.notice;
     byId('empty-curl').textContent = firstCurl();
   }
   refresh();

@@ -46,6 +46,8 @@ describe('resolveOptions', () => {
     [{ duplicate: -0.1 }, 'duplicate must be a probability'],
     [{ reorder: '1' }, 'reorder must be a probability'],
     [{ latencyMs: Infinity }, 'latencyMs must be milliseconds'],
+    [{ notice: '' }, 'notice must be a text of 1 to 300 characters'],
+    [{ notice: 'x'.repeat(301) }, 'notice must be a text'],
     [{ maxMessages: 0 }, 'maxMessages must be a whole number'],
   ])('rejects %j', (options, problem) => {
     expect(() => resolveOptions(options as object)).toThrow(TypeError);

@@ -51,6 +51,11 @@ export interface RtSmsSimulatorOptions {
    * The API is served under these names too; it needs them only for public domain names. @default false
    */
   readonly inbox?: boolean | { readonly hosts: readonly string[] };
+  /**
+   * Text in the head of the inbox, at most 300 characters: something that the simulator cannot know, such as that the
+   * application sends only to certain numbers. @default none
+   */
+  readonly notice?: string;
   /** Number of messages kept; beyond it the oldest is deleted (`transaction_not_found`). @default 100_000 */
   readonly maxMessages?: number;
 }
@@ -84,8 +89,11 @@ export interface Settings {
   readonly perSecond: number;
   /** Names under which other machines may open the inbox, in lower case. */
   readonly inbox: false | { readonly hosts: readonly string[] };
+  readonly notice: string | undefined;
   readonly maxMessages: number;
 }
+
+const MAX_NOTICE = 300;
 
 type Check = (value: unknown) => string | undefined;
 
@@ -123,6 +131,10 @@ const CHECKS: { readonly [Name in keyof Required<RtSmsSimulatorOptions>]: Check 
     typeof value === 'boolean' || (isObject(value) && Object.keys(value).join() === 'hosts' && isNames(value['hosts']))
       ? undefined
       : 'must be true, false or { hosts }, a list of host names without ports',
+  notice: (value) =>
+    typeof value === 'string' && value !== '' && value.length <= MAX_NOTICE
+      ? undefined
+      : `must be a text of 1 to ${MAX_NOTICE} characters`,
   maxMessages: wholeNumber(1, 10_000_000),
 };
 
@@ -161,6 +173,7 @@ export function resolveOptions(options: RtSmsSimulatorOptions): Settings {
     latencyMs: options.latencyMs ?? 0,
     perSecond: options.perSecond ?? 0,
     inbox: inboxOf(options.inbox),
+    notice: options.notice,
     maxMessages: options.maxMessages ?? 100_000,
   };
 }

@@ -69,7 +69,7 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     super();
     this.seed = settings.seed;
     this.#settings = settings;
-    const inbox = settings.inbox ? new Inbox(this, settings.inbox.hosts, this.#schedule) : undefined;
+    const inbox = settings.inbox ? new Inbox(this, settings.inbox.hosts, this.#schedule, settings.notice) : undefined;
     this.#inbox = inbox;
     this.#lifecycle = new Lifecycle(settings, this.#schedule, {
       status: (message) => {

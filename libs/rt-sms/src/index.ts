@@ -17,12 +17,26 @@ export type {
   RtSmsTls,
   RtSmsTracking,
 } from './options/rt-sms.options.js';
+export type { RtSmsLimit, RtSmsPolicy, SendVia } from './options/policy-options.js';
+export type {
+  LimitCharge,
+  LimitCounter,
+  LimitRefusal,
+  LimitResult,
+  LimitRule,
+  LimitStore,
+} from './policy/limit-store.js';
+/** @internal For the terminal program. */
+export { describePolicy } from './policy/describe-policy.js';
+/** @internal For the terminal program. */
+export { resolvePolicy, type ResolvedPolicy } from './policy/resolve-policy.js';
 /** @internal For the terminal program. */
 export { resolveTls } from './options/tls-material.js';
 export { maskNumber } from './redact.js';
 export {
   isRtSmsError,
   RT_SMS_OUTCOMES,
+  RT_SMS_POLICY_RULES,
   RT_SMS_REASONS,
   RtSmsAbortedError,
   RtSmsAuthError,
@@ -31,6 +45,7 @@ export {
   RtSmsError,
   RtSmsNotFoundError,
   RtSmsOverloadedError,
+  RtSmsPolicyError,
   RtSmsRejectedError,
   RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
@@ -38,10 +53,11 @@ export {
   type RtSmsErrorContext,
   type RtSmsOperation,
   type RtSmsOutcome,
+  type RtSmsPolicyRule,
   type RtSmsReason,
 } from './rt-sms.errors.js';
 export { normalizeMsisdn } from './message/msisdn.js';
-export { countSegments, type SmsSegments } from './message/segments.js';
+export { countSegments, explainSegments, type SmsSegments } from './message/segments.js';
 export {
   IsMsisdn,
   IsSmsText,

@@ -20,6 +20,9 @@ import { isObject } from './options/option-rules.js';
 import { TRACKING, type ResolvedOptions } from './options/resolve-options.js';
 import { checkMessage } from './message/sms-message.js';
 import { readUid } from './message/status.js';
+import { describePolicy } from './policy/describe-policy.js';
+import { MemoryLimits } from './policy/memory-limits.js';
+import { SendPolicy } from './policy/send-policy.js';
 import { messageOf, redact } from './redact.js';
 import { RtSmsAuthError, RtSmsConfigError, RtSmsValidationError, type RtSmsError } from './rt-sms.errors.js';
 import { AccountHealth } from './rt-sms.health.js';
@@ -46,6 +49,8 @@ export class RtSmsAccount {
   readonly callbacks: CallbackReceiver;
   readonly health: AccountHealth;
   readonly waiters: FinalStatusWaiters;
+  /** Absent without a rule. */
+  readonly policy: SendPolicy | undefined;
   readonly bootstrap: BootstrapWarning;
   readonly pendingSends = new PendingSends();
   private readonly breaker: AuthCircuitBreaker;
@@ -67,10 +72,16 @@ export class RtSmsAccount {
       queued: () => this.engine.waiting?.(),
       emptied: () => this.engine.emptied?.(),
       tracked: () => this.tracker.size,
+      authOpen: () => Number(this.breaker.error !== undefined),
+      segmentsPerDay: () => options.policy?.limits.find(({ rule }) => rule === 'segmentsPerDay')?.max,
       handlerFailures: () => this.publisher.failures,
     });
     this.gateway = new GatewayClient(options, http, transport, this.telemetry, (error) => this.onOutcome(error));
-    this.health = new AccountHealth(this.name, (uid) => this.gateway.status(uid));
+    this.health = new AccountHealth(
+      this.name,
+      (uid) => this.gateway.status(uid),
+      options.policy && describePolicy(options.policy),
+    );
     this.breaker = new AuthCircuitBreaker(() => this.health.probe(), logger);
     this.publisher = new EventPublisher(emitter, ready, logger);
     this.bootstrap = new BootstrapWarning(ready, logger);
@@ -80,6 +91,16 @@ export class RtSmsAccount {
     if (!isEngine(this.engine))
       throw new RtSmsConfigError(['engine: must return an engine, such as that of bullMq(…)'], this.name);
     if (this.engine.handlerTimeoutMs !== undefined) this.publisher.handlerTimeoutMs = this.engine.handlerTimeoutMs;
+    const { limits } = this.engine;
+    this.policy =
+      options.policy &&
+      new SendPolicy(options.policy, {
+        account: this.name,
+        limits: limits ?? new MemoryLimits(),
+        sendMs: options.timeouts.sendMs,
+        isQueued: limits ? undefined : async (id) => (await this.engine.find(id)) !== undefined,
+        onRefusal: (rule) => this.telemetry.active?.refusal(rule),
+      });
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     this.callbacks = new CallbackReceiver({
       options,
@@ -193,6 +214,9 @@ export class RtSmsAccount {
     /** `id` is the id of the event in the log. */
     const publish = (name: string, id: string, payload: object) =>
       publisher.publish([name], defined({ account, ...payload }), id);
+    /** Gives back a message that was not sent before it is announced. */
+    const notSent = (id: string, isCertain: boolean, announce: () => Promise<boolean>) =>
+      this.policy && isCertain ? this.policy.giveBackQueued(id).then(announce) : announce();
     return {
       status: (event) => {
         this.telemetry.active?.status(event);
@@ -200,12 +224,14 @@ export class RtSmsAccount {
         return publisher.status(event);
       },
       accepted: (id, uid, ref) => publish(RtSmsEvents.accepted, id, { id, uid, ref }),
-      refused: (id, error, ref) => publish(RtSmsEvents.refused, id, { id, error, ref }),
+      refused: (id, error, ref) =>
+        notSent(id, error.outcome === 'not_sent', () => publish(RtSmsEvents.refused, id, { id, error, ref })),
       outcomeUnknown: (id, error, ref) => publish(RtSmsEvents.outcomeUnknown, id, { id, error, ref }),
-      expired: (id, ref) => publish(RtSmsEvents.expired, id, { id, ref }),
-      cancelled: (id, ref) => publish(RtSmsEvents.cancelled, id, { id, ref }),
+      expired: (id, ref) => notSent(id, true, () => publish(RtSmsEvents.expired, id, { id, ref })),
+      cancelled: (id, ref) => notSent(id, true, () => publish(RtSmsEvents.cancelled, id, { id, ref })),
       unresolved: (uid, { ref, lastStatus }) => {
         waiters.giveUp(uid);
+        this.telemetry.active?.unresolved();
         return publish(RtSmsEvents.unresolved, uid, { uid, ref, lastStatus });
       },
       overdue: (about) => publish(RtSmsEvents.overdue, `${about.uid ?? about.id}:overdue`, about),

@@ -133,6 +133,38 @@ export class RtSmsValidationError extends RtSmsError {
   }
 }
 
+/** Rules of the send policy. */
+export const RT_SMS_POLICY_RULES = [
+  'onlyTo',
+  'countries',
+  'maxSegments',
+  'perRecipient',
+  'perPrefix',
+  'segmentsPerDay',
+  'beforeSend',
+] as const;
+/** A rule of the send policy. */
+export type RtSmsPolicyRule = (typeof RT_SMS_POLICY_RULES)[number];
+
+/** The send policy of the account refused the message before any request. `cause` is what `beforeSend` threw. */
+export class RtSmsPolicyError extends RtSmsError {
+  readonly code = 'RT_SMS_POLICY';
+  /** Milliseconds after which the limit is free. Absent for a rule that does not count, and if waiting does not help. */
+  readonly retryAfterMs?: number;
+
+  constructor(
+    /** Rule that refused the message. */
+    readonly rule: RtSmsPolicyRule,
+    why: string,
+    context: RtSmsErrorContext = {},
+    retryAfterMs?: number,
+    nothing = 'Nothing was sent',
+  ) {
+    super(`${nothing}, the send policy refused it: ${why}`, 'not_sent', false, context);
+    if (retryAfterMs !== undefined) this.retryAfterMs = retryAfterMs;
+  }
+}
+
 /** The connection failed before the request left: DNS, refused, TLS, connect time-out, proxy. */
 export class RtSmsConnectionError extends RtSmsError {
   readonly code = 'RT_SMS_CONNECTION';
@@ -237,6 +269,7 @@ nameClasses({
   RtSmsError,
   RtSmsConfigError,
   RtSmsValidationError,
+  RtSmsPolicyError,
   RtSmsConnectionError,
   RtSmsOverloadedError,
   RtSmsTimeoutError,

@@ -9,6 +9,8 @@ export interface RtSmsHealth {
   account: string;
   /** Cause of `ok: false`: the gateway's reason (§1.6.1), or the stable `code` of the error. */
   reason?: string;
+  /** Rules of the send policy that are on, one phrase each. Absent without a rule. */
+  policy?: readonly string[];
   /** Duration of the request in milliseconds. */
   latencyMs: number;
   /** Time of the request. */
@@ -27,6 +29,7 @@ export class AccountHealth {
   constructor(
     private readonly account: string,
     private readonly status: (uid: string) => Promise<unknown>,
+    private readonly policy?: readonly string[],
   ) {}
 
   /** Never rejects with an `RtSmsError`. */
@@ -58,6 +61,7 @@ export class AccountHealth {
       if (!(error instanceof RtSmsNotFoundError)) reason = (error as RtSmsRejectedError).reason ?? error.code;
     }
     const latencyMs = Math.round(performance.now() - began);
-    return defined({ ok: reason === undefined, account: this.account, reason, latencyMs, checkedAt: new Date() });
+    const { account, policy } = this;
+    return defined({ ok: reason === undefined, account, reason, policy, latencyMs, checkedAt: new Date() });
   }
 }

@@ -21,6 +21,7 @@ import { hideFields } from './hide-fields.js';
 import { RtSmsConfigError } from './rt-sms.errors.js';
 import { resolveOptions, type ResolvedOptions } from './options/resolve-options.js';
 import { DEFAULT_ACCOUNT, type RtSmsExtras, type RtSmsOptions } from './options/rt-sms.options.js';
+import { describePolicy } from './policy/describe-policy.js';
 import { RtSmsAccount } from './rt-sms.account.js';
 import { conflicts, readRegistration, type Registration } from './rt-sms.registration.js';
 import { RtSmsService } from './rt-sms.service.js';
@@ -170,6 +171,9 @@ export class RtSmsModule extends ConfigurableModuleClass implements NestModule, 
     const { httpAdapter } = this.host;
     const logger = loggerOf(this.own.account);
     for (const warning of this.options.warnings) logger.warn(warning);
+    const policy = describePolicy(this.options.policy);
+    // A system that reaches only its team must be noticed, in particular where it should reach everyone.
+    if (policy.length > 0) logger[this.options.policy?.onlyTo ? 'warn' : 'log'](`Send policy: ${policy.join('; ')}`);
     if (httpAdapter) this.route?.locate(httpAdapter);
     checkCallbackAtStart(this.options, this.route?.path, httpAdapter, logger);
   }

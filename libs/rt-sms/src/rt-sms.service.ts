@@ -14,7 +14,8 @@ import type { RtSmsStatusEvent } from './events/events.js';
 import type { CallOptions } from './gateway/call-options.js';
 import type { SmsStatusReport } from './gateway/wire.js';
 import { hideFields } from './hide-fields.js';
-import type { SentSms, SmsMessage } from './message/sms-message.js';
+import type { CheckedSmsMessage, SentSms, SmsMessage } from './message/sms-message.js';
+import type { SendVia } from './options/policy-options.js';
 import { RtSmsValidationError } from './rt-sms.errors.js';
 import { InputValidator } from './validate-input.js';
 import type { OpenUid } from './options/rt-sms.options.js';
@@ -50,15 +51,26 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
 
   /**
    * Sends a message now (§2.1) and tracks it. Resolves once the gateway has accepted it.
+   * @throws RtSmsPolicyError if the send policy refuses the message
    * @throws RtSmsError with `outcome`: `not_sent`, `rejected`, or `unknown` if the message may have been sent; do not retry
    * `unknown` automatically
    */
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
-    const { gateway, tracker, pendingSends, bootstrap } = this.parts;
+    return this.sendVia('send', message, options);
+  }
+
+  private async sendVia(via: SendVia, message: SmsMessage, options: CallOptions): Promise<SentSms> {
+    const { bootstrap, policy } = this.parts;
     const checked = this.input.message(message, options);
     bootstrap.onUse();
+    const dueAt = performance.now() + (checked.overdueAfterMs ?? 0);
+    if (!policy) return this.post(checked, options, dueAt);
+    return policy.send(checked, via, options, (rest) => this.post(checked, rest, dueAt));
+  }
+
+  private async post(checked: CheckedSmsMessage, options: CallOptions, dueAt: number): Promise<SentSms> {
+    const { gateway, tracker, pendingSends } = this.parts;
     const { msisdn, shortcode, segments, ref, overdueAfterMs: afterMs } = checked;
-    const dueAt = performance.now() + (afterMs ?? 0);
     const pending = pendingSends.begin();
     try {
       const { uid, attempts, requestId } = await gateway.send(checked, options);
@@ -82,7 +94,10 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
     const { ending } = this.parts;
-    return sendAll(messages, (message) => this.send(message), options, { ending, account: this.account });
+    return sendAll(messages, (message) => this.sendVia('sendMany', message, {}), options, {
+      ending,
+      account: this.account,
+    });
   }
 
   /**
@@ -90,6 +105,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * outcome-unknown, expired or cancelled. With `tx` it is queued if and only if that transaction commits.
    * @throws RtSmsValidationError if the message or an option is invalid, the id belongs to a different message, or `tx` cannot
    * be used; the transaction is still usable
+   * @throws RtSmsPolicyError if the send policy refuses the message
    * @throws RtSmsOverloadedError if the engine is full or its store is down; the message was not queued
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
@@ -111,18 +127,18 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
     return checked.map(({ id }) => ({ id }));
   }
 
-  private async queue(items: EngineItem[], tx: SqlTransaction | undefined): Promise<void> {
-    const { bootstrap, engine } = this.parts;
+  private async queue(items: (EngineItem & CheckedSmsMessage)[], tx: SqlTransaction | undefined): Promise<void> {
+    const { bootstrap, engine, policy } = this.parts;
     bootstrap.onUse();
-    if (!tx) return engine.enqueue(items);
-    if (!engine.enqueueIn)
+    if (tx && !engine.enqueueIn)
       throw new RtSmsValidationError(
         [
           'tx: the engine of this account does not store its messages in PostgreSQL, so it cannot queue them inside a transaction. Fix: bullMq({ postgres }) with the database of the transaction',
         ],
         { account: this.account },
       );
-    await engine.enqueueIn(tx, items);
+    const enqueue = () => (tx ? engine.enqueueIn!(tx, items) : engine.enqueue(items));
+    await (policy ? policy.enqueue(items, enqueue) : enqueue());
   }
 
   /** Returns the state of a queued message, or `undefined` for an id that is unknown or expired. */

@@ -10,6 +10,8 @@ import {
   RtSmsError,
   RtSmsNotFoundError,
   RtSmsOverloadedError,
+  RtSmsPolicyError,
+  RT_SMS_POLICY_RULES,
   RtSmsRejectedError,
   RtSmsTimeoutError,
   RtSmsUnexpectedResponseError,
@@ -41,6 +43,10 @@ export interface StoredError {
   httpStatus?: number;
   /** The gateway's reason of a rejection. */
   reason?: string;
+  /** Rule of the send policy. */
+  rule?: string;
+  /** Milliseconds after which a limit of the send policy is free. */
+  retryAfterMs?: number;
   /** Problems of an invalid message or of invalid options. */
   problems?: readonly string[];
 }
@@ -52,6 +58,7 @@ const STORABLE: Record<
 > = {
   RT_SMS_CONFIG: [RtSmsConfigError, 'not_sent'],
   RT_SMS_VALIDATION: [RtSmsValidationError, 'not_sent'],
+  RT_SMS_POLICY: [RtSmsPolicyError, 'not_sent'],
   RT_SMS_CONNECTION: [RtSmsConnectionError, 'not_sent'],
   RT_SMS_OVERLOADED: [RtSmsOverloadedError, 'not_sent'],
   RT_SMS_TIMEOUT: [RtSmsTimeoutError, 'not_sent', 'unknown'],
@@ -69,7 +76,20 @@ const MAX_STORED_LINES = 1_000;
 export function toStored(error: RtSmsError): StoredError {
   const { code, message, operation, outcome, retryable, attempts, durationMs, requestId, httpStatus } = error;
   const { reason, problems } = error as Partial<RtSmsRejectedError & RtSmsValidationError>;
-  const facts = { operation, outcome, retryable, attempts, durationMs, requestId, httpStatus, reason, problems };
+  const { rule, retryAfterMs } = error as Partial<RtSmsPolicyError>;
+  const facts = {
+    operation,
+    outcome,
+    retryable,
+    attempts,
+    durationMs,
+    requestId,
+    httpStatus,
+    reason,
+    problems,
+    rule,
+    retryAfterMs,
+  };
   return defined({ code, message, ...facts });
 }
 
@@ -103,7 +123,8 @@ export function fromStored(stored: unknown, account: string): RtSmsError {
   const problems = Array.isArray(fields.problems)
     ? fields.problems.filter((problem) => typeof problem === 'string').map(safeLines)
     : undefined;
-  Object.assign(error, defined({ code, reason, problems }));
+  const rule = RT_SMS_POLICY_RULES.find((each) => each === fields.rule);
+  Object.assign(error, defined({ code, reason, problems, rule, retryAfterMs: readCount(fields.retryAfterMs) }));
   error.stack = `${error.name}: ${error.message}`;
   return error;
 }

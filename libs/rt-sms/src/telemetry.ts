@@ -2,7 +2,13 @@ import type { Attributes, ContextManager, MeterProvider } from '@opentelemetry/a
 import type { RtSmsStatusEvent } from './events/events.js';
 import { SMS_STATUSES } from './message/status.js';
 import { redact } from './redact.js';
-import { RT_SMS_REASONS, type RtSmsError, type RtSmsRejectedError } from './rt-sms.errors.js';
+import {
+  RT_SMS_POLICY_RULES,
+  RT_SMS_REASONS,
+  type RtSmsError,
+  type RtSmsPolicyRule,
+  type RtSmsRejectedError,
+} from './rt-sms.errors.js';
 
 const NAME = 'nestjs-rt-sms';
 /** Global key under which every copy of `@opentelemetry/api` 1.x stores the registered SDK. */
@@ -38,6 +44,9 @@ interface Span {
 
 const registry = (): Registry | undefined => (globalThis as { [REGISTRY]?: Registry })[REGISTRY];
 
+/** Messages whose segments are compared with those of the gateway. */
+const MAX_COUNTED = 10_000;
+
 /** Values that are read when the metrics are collected. */
 export interface Gauges {
   /** Number of calls to the gateway that have not ended. */
@@ -48,6 +57,10 @@ export interface Gauges {
   emptied(): number | undefined;
   /** Number of tracked messages; undefined if they are not in memory. */
   tracked(): number | undefined;
+  /** 1 while the circuit breaker is open because the gateway rejects this process, else 0. */
+  authOpen(): number;
+  /** The limit `segmentsPerDay`; undefined without it. */
+  segmentsPerDay(): number | undefined;
   /** Number of failures of the application's event handlers since the start. */
   handlerFailures(): number;
 }
@@ -116,6 +129,20 @@ class Instruments {
   private readonly lost = this.meter?.createCounter('rt_sms.callbacks.lost', {
     description: 'Final statuses found by polling, without a callback',
   });
+  private readonly segments = this.meter?.createCounter('rt_sms.segments', {
+    description: 'Segments of sends that have ended, as counted by countSegments, by outcome',
+  });
+  private readonly mismatches = this.meter?.createCounter('rt_sms.segments.mismatches', {
+    description: 'Messages whose number of segments the gateway counted differently',
+  });
+  private readonly unresolvedCount = this.meter?.createCounter('rt_sms.unresolved', {
+    description: 'Messages without a final status when polling ended',
+  });
+  /** Segments of the messages that this process has sent last, by uid. */
+  private readonly counted = new Map<string, number>();
+  private readonly refusals = this.meter?.createCounter('rt_sms.policy.refusals', {
+    description: 'Calls that the send policy refused, by rule',
+  });
   private readonly callbacks = this.meter?.createCounter('rt_sms.callbacks', {
     description: 'Callbacks received, by verdict',
   });
@@ -132,6 +159,13 @@ class Instruments {
       'rt_sms.followed',
       'Messages without a final status that this process tracks',
       gauges.tracked,
+    );
+    this.observe('Gauge', 'rt_sms.auth.open', '1 while the gateway rejects this process, else 0', gauges.authOpen);
+    this.observe(
+      'Gauge',
+      'rt_sms.policy.segments_per_day',
+      'Segments that the send policy allows in 24 hours',
+      gauges.segmentsPerDay,
     );
     this.observe('Counter', 'rt_sms.handler.failures', 'Failures of event handlers', gauges.handlerFailures);
     this.observe(
@@ -163,7 +197,10 @@ class Instruments {
         this.statuses?.add(0, { ...baseAttributes, 'rt_sms.status': status, 'rt_sms.source': source });
     for (const verdict of ['believed', 'hint', 'refused', 'unreadable'])
       this.callbacks?.add(0, { ...baseAttributes, 'rt_sms.verdict': verdict });
-    this.lost?.add(0, baseAttributes);
+    for (const rule of RT_SMS_POLICY_RULES) this.refusals?.add(0, { ...baseAttributes, 'rt_sms.rule': rule });
+    for (const outcome of ['accepted', ...Object.keys(reasons)])
+      this.segments?.add(0, { ...baseAttributes, 'rt_sms.outcome': outcome });
+    for (const counter of [this.lost, this.mismatches, this.unresolvedCount]) counter?.add(0, baseAttributes);
   }
 
   private observe(
@@ -179,7 +216,13 @@ class Instruments {
   }
 
   /** Begins a call to the gateway in a span that is a child of the caller's and ends with `onEnd`. */
-  call(operation: 'send' | 'status', call: { onEnd: ((end: CallEnd) => void) | undefined }, begin: () => void): void {
+  call(
+    operation: 'send' | 'status',
+    call: { onEnd: ((end: CallEnd) => void) | undefined },
+    begin: () => void,
+    /** Segments of the message of a send. */
+    segments = 0,
+  ): void {
     const began = performance.now();
     const operationName = { 'messaging.operation.name': operation };
     const span = this.tracer?.startSpan(`rt_sms.${operation}`, {
@@ -194,6 +237,7 @@ class Instruments {
         const outcome = { ...this.baseAttributes, 'rt_sms.outcome': failed?.outcome ?? 'accepted' };
         const reason = failed && { 'rt_sms.reason': reasonLabel(failed) };
         this.sends?.add(1, { ...outcome, ...reason });
+        if (this.segments) this.countSegments(segments, outcome, failed ? undefined : (end as { uid?: string }).uid);
         this.duration?.record((performance.now() - began) / 1000, outcome);
       }
       if (!span) return;
@@ -205,9 +249,24 @@ class Instruments {
     this.under(span, begin);
   }
 
+  private countSegments(segments: number, outcome: Attributes, uid: string | undefined): void {
+    this.segments!.add(segments, outcome);
+    if (uid === undefined) return;
+    this.counted.set(uid, segments);
+    if (this.counted.size > MAX_COUNTED) this.counted.delete(this.counted.keys().next().value!);
+  }
+
+  unresolved(): void {
+    this.unresolvedCount?.add(1, this.baseAttributes);
+  }
+
   /** Runs a job of the engine in a span. */
   job<T>(work: () => Promise<T>): Promise<T> {
     return this.consume('rt_sms.job', this.baseAttributes, work);
+  }
+
+  refusal(rule: RtSmsPolicyRule): void {
+    this.refusals?.add(1, { ...this.baseAttributes, 'rt_sms.rule': rule });
   }
 
   countCallback(verdict: 'believed' | 'hint' | 'refused' | 'unreadable'): void {
@@ -238,7 +297,10 @@ class Instruments {
     span.setStatus({ code: ERROR, message: error.message });
   }
 
-  status({ status, source, final }: RtSmsStatusEvent): void {
+  status({ uid, status, source, final, parts }: RtSmsStatusEvent): void {
+    const counted = parts === undefined ? undefined : this.counted.get(uid);
+    if (counted !== undefined && counted !== parts) this.mismatches?.add(1, this.baseAttributes);
+    if (counted !== undefined) this.counted.delete(uid);
     this.statuses?.add(1, { ...this.baseAttributes, 'rt_sms.status': status, 'rt_sms.source': source });
     if (final && source === 'poll') this.lost?.add(1, this.baseAttributes);
   }

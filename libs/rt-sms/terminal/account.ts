@@ -60,6 +60,9 @@ export async function withAccount<T>(
 
 /** Name of the variable of an option: `RT_SMS_CALLBACK_SECRETS` for `callback.secrets`. */
 export function variableOf(option: string, account?: string): string {
-  const words = option.replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs').replace(/\.?(?=[A-Z])|\./g, '_');
+  const words = option
+    .replace(/^policy\./, '')
+    .replace(/^timeouts\.(\w+)Ms$/, '$1TimeoutMs')
+    .replace(/\.?(?=[A-Z])|\./g, '_');
   return ['RT_SMS', account?.replaceAll('-', '_'), words].filter(Boolean).join('_').toUpperCase();
 }

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { createInterface } from 'node:readline/promises';
 import {
   countSegments,
   maskNumber,
@@ -20,6 +21,9 @@ import { ResultFile } from './result-file.js';
 /** Maximum of invalid or doubled rows that are listed: in a file of the wrong kind all rows are invalid. */
 const NAMED = 50;
 const CONCURRENCY = 10;
+/** Characters of one text, and of all texts, that are named as the cause of more segments. */
+const FEW = 5;
+const MOST = 10;
 /** Number of consecutive failures without an answer after which the run ends: the cause is then not the messages. */
 const GIVE_UP_AFTER = 20;
 
@@ -27,6 +31,8 @@ interface Plan {
   readonly rows: number;
   readonly due: number;
   readonly segments: number;
+  /** Characters that make otherwise Latin texts UCS-2, by the number of rows, the most frequent first. */
+  readonly costly: Readonly<Record<string, number>>;
   /** Skipped rows: sent or perhaps sent by an earlier run, invalid, or equal to an earlier row. */
   readonly skipped: Record<'sent' | 'unknown' | 'invalid' | 'doubled', number>;
   /** Number of messages to each country, by its ISO 3166 code. */
@@ -52,6 +58,8 @@ export function bulk({ args, flags }: ParsedArgs, stopped: AbortSignal): Promise
       const summary = `${path} (${file.encoding}): ${counted(rows, 'row')}, ${due} to send in ${counted(segments, 'segment')}${skips}`;
       const text = [summary, ...noticesOf(plan)].join('\n');
       if (flags.dryRun) return { code: 0, text, json: plan };
+      if (flags.maxSegments !== undefined && segments > flags.maxSegments)
+        await confirm(`${text}\nThese are more than --max-segments ${flags.maxSegments}.`, stopped);
       await results.begin();
       const progress = flags.json ? undefined : new Progress(due, text);
       stopped.addEventListener('abort', () => progress?.print('Stopping: waiting for messages in flight'));
@@ -102,6 +110,7 @@ class Run {
     const skipped = { sent: 0, unknown: 0, invalid: 0, doubled: 0 };
     const invalid: { row: number; problems: readonly string[] }[] = [];
     const countries: Record<string, number> = {};
+    const costly = new Map<string, number>();
     const doubled: { row: number; sameAs: number }[] = [];
     /** First row of each number and text, by a digest of both, so that the texts do not stay in memory. */
     const firstRows = new Map<string, number>();
@@ -120,7 +129,11 @@ class Run {
         doubled.push({ row: row.row, sameAs });
       if (why === undefined) {
         due++;
-        segments += countSegments(row.message.text).segments;
+        const counted = countSegments(row.message.text);
+        segments += counted.segments;
+        // Cyrillic texts need UCS-2 anyway; a few other characters are often unintended.
+        if (counted.costly.length <= FEW && !/\p{Script=Cyrillic}/u.test(row.message.text))
+          for (const each of counted.costly) costly.set(each, (costly.get(each) ?? 0) + 1);
         const country = row.country ?? 'ZZ';
         countries[country] = (countries[country] ?? 0) + 1;
       } else if (++skipped[why] <= NAMED && why === 'invalid') invalid.push({ row: row.row, problems: row.problems });
@@ -133,7 +146,16 @@ class Run {
       const many = `Nothing was sent: ${skipped.invalid} of ${rows} rows are invalid (--skip-invalid sends the others)`;
       throw Object.assign(new UsageError([many, ...lines].join('\n')), { rows: invalid });
     }
-    return { rows, due, segments, skipped, countries, doubled: { count: doubledCount, rows: doubled } };
+    const most = [...costly].toSorted(([, one], [, other]) => other - one).slice(0, MOST);
+    return {
+      rows,
+      due,
+      segments,
+      costly: Object.fromEntries(most),
+      skipped,
+      countries,
+      doubled: { count: doubledCount, rows: doubled },
+    };
   }
 
   /** Sends the due rows. Returns the reason if it ended before the last row. */
@@ -229,8 +251,13 @@ function earlierRow(firstRows: Map<string, number>, { row, msisdn, message }: Ro
 }
 
 /** Notices for the user before the file is sent. */
-function noticesOf({ countries, doubled, skipped }: Plan): string[] {
+function noticesOf({ countries, doubled, skipped, costly }: Plan): string[] {
   const notices: string[] = [];
+  const each = Object.entries(costly).map(([character, count]) => `${seen(character)} in ${counted(count, 'row')}`);
+  if (each.length > 0)
+    notices.push(
+      `Characters that make Latin texts UCS-2, with less than half as many characters a segment: ${each.join(', ')}`,
+    );
   const abroad = Object.entries(countries).filter(([country]) => country !== 'RU');
   if (abroad.length > 0) {
     const names = new Intl.DisplayNames('en', { type: 'region', style: 'short' });
@@ -250,3 +277,21 @@ function noticesOf({ countries, doubled, skipped }: Plan): string[] {
 
 const reasonOf = (error: RtSmsError) => (error instanceof RtSmsRejectedError ? error.reason : undefined) ?? error.code;
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** A character, or its code if it would not be seen or would act on the terminal. */
+const seen = (character: string) =>
+  /[\p{C}\p{Z}\p{M}]/u.test(character)
+    ? `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`
+    : character;
+
+/** Asks on the terminal whether to go on. @throws UsageError if the answer is not yes, or there is no terminal */
+async function confirm(why: string, signal: AbortSignal): Promise<void> {
+  if (!process.stdin.isTTY) throw new UsageError(`Nothing was sent. ${why}`);
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await lines.question(`${why} Send them? (yes/no) `, { signal }).catch(() => 'no');
+    if (!/^(y|yes)$/i.test(answer.trim())) throw new UsageError('Nothing was sent');
+  } finally {
+    lines.close();
+  }
+}

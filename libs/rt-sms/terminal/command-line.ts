@@ -19,6 +19,7 @@ export interface Flags {
   readonly skipInvalid?: boolean;
   readonly skipDoubled?: boolean;
   readonly resendUnknown?: boolean;
+  readonly maxSegments?: number;
   readonly callbackUrl?: string;
   readonly url?: string;
 }
@@ -134,6 +135,7 @@ function commandLine(run: (command: Command) => void, print: (text: string) => v
     .option('--dry-run', 'check the file and send nothing')
     .option('--skip-invalid', 'send the valid rows, even if others are invalid')
     .option('--skip-doubled', 'of rows with the same number and text, send only the first')
+    .option('--max-segments <N>', 'ask before more segments are sent; without a terminal, send nothing', count)
     .option('--resend-unknown', 'also send rows that may have been sent before: some people may get them twice');
   command('doctor', 'Check configuration, network, credentials and callbacks; sends no message')
     .option(...SHORTCODE)
@@ -166,6 +168,11 @@ function problemOf({ code, message }: CommanderError, commands: readonly string[
 function value(text: string): string {
   if (text === '' || text.startsWith('--')) throw new InvalidArgumentError('Its value is missing.');
   return text;
+}
+
+function count(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number, 1 or more.');
 }
 
 function seconds(text: string): number {

@@ -3,7 +3,15 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { isRtSmsError, resolveTls, RtSmsAuthError, RtSmsNotFoundError, type RtSmsOptions } from 'nestjs-rt-sms';
+import {
+  describePolicy,
+  isRtSmsError,
+  resolvePolicy,
+  resolveTls,
+  RtSmsAuthError,
+  RtSmsNotFoundError,
+  type RtSmsOptions,
+} from 'nestjs-rt-sms';
 import { variableOf, withAccount, type Account } from './account.js';
 import { UsageError, type Answer } from './answer.js';
 import type { ParsedArgs } from './command-line.js';
@@ -43,6 +51,7 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
     await withAccount(flags, false, async (account) => {
       findings.configuration = configuration(account);
       await examineGateway(account, findings);
+      findings.policy = policy(account);
       findings.sender = sender(account);
       findings.callback = await callback(flags.callbackUrl, account.options);
     });
@@ -165,6 +174,15 @@ function clock(ahead: number): Finding {
   const text = `${skew} s ${ahead > 0 ? 'ahead of' : 'behind'} that of the gateway`;
   const fix = 'set it by NTP: timedatectl set-ntp true';
   return skew <= SKEW_S ? finding('warning', text, fix) : finding('failed', text, fix);
+}
+
+function policy({ name, options }: Account): Finding {
+  const rules = describePolicy(resolvePolicy(options.policy));
+  if (rules.length === 0) return finding('skipped', 'no rule is set in the environment');
+  const text = rules.join('; ');
+  return options.policy?.onlyTo
+    ? finding('warning', text, `remove ${variableOf('policy.onlyTo', name)} in production`)
+    : finding('ok', text);
 }
 
 function sender({ name, options: { shortcode } }: Account): Finding {

@@ -1,9 +1,10 @@
-import type { OpenUid, RtSmsError, RtSmsStatusEvent, SentSms, SqlTransaction } from 'nestjs-rt-sms';
+import type { OpenUid, RtSmsError, RtSmsPolicyRule, RtSmsStatusEvent, SentSms, SqlTransaction } from 'nestjs-rt-sms';
 import { Subject, type Observable } from 'rxjs';
 import type { Message, MessageStatus } from './message.dto.js';
 
 export type NewMessage = Pick<Message, 'msisdn' | 'text' | 'shortcode' | 'segments'> & { status: 'queued' | 'sending' };
 export type Enqueue = (messages: readonly Message[], tx?: SqlTransaction) => Promise<void>;
+type Failed = RtSmsError & { readonly reason?: string; readonly rule?: RtSmsPolicyRule };
 /** The key of a message: its id or its uid. */
 export type MessageKey = { id: string } | { uid: string };
 
@@ -47,7 +48,7 @@ export abstract class MessageJournal {
   }
 
   /** Records that a message was not sent, or that its outcome is unknown. */
-  async failed(id: string, error: RtSmsError & { reason?: string }): Promise<void> {
+  async failed(id: string, error: Failed): Promise<void> {
     // A message that the gateway accepted cannot fail to be sent.
     await this.change({ id }, ({ uid }) => (uid === undefined ? failureOf(error) : undefined));
   }
@@ -80,10 +81,10 @@ export abstract class MessageJournal {
 }
 
 /** What a message shows that was not sent, or whose outcome is unknown. */
-export function failureOf(error: RtSmsError & { reason?: string }): Pick<Message, 'status' | 'error'> {
-  const { code, outcome, reason, message } = error;
+export function failureOf(error: Failed): Pick<Message, 'status' | 'error'> {
+  const { code, outcome, reason, rule, message } = error;
   return {
     status: outcome === 'unknown' ? 'outcome_unknown' : 'refused',
-    error: { code, ...(outcome && { outcome }), ...(reason && { reason }), message },
+    error: { code, ...(outcome && { outcome }), ...(reason && { reason }), ...(rule && { rule }), message },
   };
 }

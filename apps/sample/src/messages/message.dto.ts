@@ -1,6 +1,14 @@
 import { ApiProperty, ApiPropertyOptional, OmitType } from '@nestjs/swagger';
 import { IsString } from 'class-validator';
-import { RT_SMS_OUTCOMES, SMS_STATUSES, SmsMessageDto, type RtSmsOutcome, type SmsStatus } from 'nestjs-rt-sms';
+import {
+  RT_SMS_OUTCOMES,
+  RT_SMS_POLICY_RULES,
+  SMS_STATUSES,
+  SmsMessageDto,
+  type RtSmsOutcome,
+  type RtSmsPolicyRule,
+  type SmsStatus,
+} from 'nestjs-rt-sms';
 
 /** The body of `POST /messages`. The rules come from the library, the descriptions are for `/docs`. */
 export class SendMessageDto extends OmitType(SmsMessageDto, ['ref'] as const) {
@@ -37,6 +45,12 @@ export class Segments {
 
   @ApiProperty({ description: 'The limit per segment.' })
   perSegment!: number;
+
+  @ApiProperty({ description: 'Characters that make the text UCS-2: at most the first 50.' })
+  costly!: string[];
+
+  @ApiProperty({ example: '1 segment: 5 of 160 characters in GSM-7' })
+  explanation!: string;
 }
 
 /**
@@ -63,6 +77,9 @@ export class SendError {
 
   @ApiPropertyOptional({ example: 'invalid_source_address', description: 'Reason given by the gateway.' })
   reason?: string;
+
+  @ApiPropertyOptional({ enum: RT_SMS_POLICY_RULES, description: 'Rule of the send policy that refused the message.' })
+  rule?: RtSmsPolicyRule;
 
   @ApiPropertyOptional({ description: 'What happened, and the fix.' })
   message?: string;

@@ -20,10 +20,11 @@ import {
   ApiOkResponse,
   ApiQuery,
   ApiServiceUnavailableResponse,
+  ApiTooManyRequestsResponse,
   ApiTags,
   ApiUnprocessableEntityResponse,
 } from '@nestjs/swagger';
-import { countSegments, RtSmsService } from 'nestjs-rt-sms';
+import { countSegments, explainSegments, RtSmsService } from 'nestjs-rt-sms';
 import { bufferTime, filter, map, type Observable } from 'rxjs';
 import { ErrorBody } from '../rt-sms-error.filter.js';
 import { MessageJournal } from './message-journal.js';
@@ -49,8 +50,9 @@ export class MessagesController {
   @ApiCreatedResponse({ type: Message })
   @ApiUnprocessableEntityResponse({
     type: ErrorBody,
-    description: 'The message is invalid, or the gateway rejected it',
+    description: 'The message is invalid, or the send policy or the gateway rejected it',
   })
+  @ApiTooManyRequestsResponse({ type: ErrorBody, description: 'A limit of the send policy is reached: `retryAfterMs`' })
   @ApiBadGatewayResponse({ type: ErrorBody, description: 'outcome "unknown": it may have been sent; or no access' })
   @ApiServiceUnavailableResponse({ type: ErrorBody, description: 'Not sent, try again later' })
   @ApiGatewayTimeoutResponse({
@@ -91,12 +93,12 @@ export class MessagesController {
     return message;
   }
 
-  /** Number of segments that a text needs. */
+  /** Number of segments that a text needs, and the characters that cost the most. */
   @Post('segments')
   @HttpCode(200)
   @ApiOkResponse({ type: Segments })
   segments(@Body() { text }: SegmentsOfDto): Segments {
-    return countSegments(text);
+    return { ...countSegments(text), explanation: explainSegments(text) };
   }
 
   /** Statuses as server-sent events. */

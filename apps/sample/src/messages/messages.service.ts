@@ -6,6 +6,7 @@ import {
   normalizeMsisdn,
   RtSmsAbortedError,
   RtSmsOverloadedError,
+  RtSmsPolicyError,
   RtSmsService,
   type SmsMessage,
   type SmsPriority,
@@ -145,10 +146,13 @@ export class MessagesService {
     });
     try {
       if (!this.store.queue) return await this.journal.beginMany(entries);
-      return await this.journal.beginMany(entries, (recorded, tx) => {
+      const refused = new Map<string, RtSmsPolicyError>();
+      const recorded = await this.journal.beginMany(entries, (recorded, tx) => {
         begun(recorded);
-        return this.enqueue(recorded, priority, tx);
+        return this.enqueue(recorded, priority, tx, refused);
       });
+      for (const [id, error] of refused) await this.journal.failed(id, error);
+      return recorded;
     } catch (error) {
       if (isRtSmsError(error)) throw error;
       // A database error is logged by its message alone: its other fields may contain the written data.
@@ -157,10 +161,12 @@ export class MessagesService {
     }
   }
 
+  /** Enqueues messages. Of several, those that the send policy refuses are put into `refused`, and the others are queued. */
   private async enqueue(
     messages: readonly Message[],
     priority: SmsPriority,
     tx: SqlTransaction | undefined,
+    refused: Map<string, RtSmsPolicyError>,
   ): Promise<void> {
     const items = messages.map(({ id, msisdn, text, shortcode }) => ({
       id,
@@ -168,6 +174,15 @@ export class MessagesService {
       // The number is normalised already; with a plus the module does not change it.
       message: { msisdn: `+${msisdn}`, text, ...(shortcode !== undefined && { shortcode }), ref: id },
     }));
-    await this.sms.enqueueMany(items, { tx });
+    try {
+      await this.sms.enqueueMany(items, { tx });
+    } catch (error) {
+      if (!(error instanceof RtSmsPolicyError) || items.length === 1) throw error;
+      for (const { message, id, priority } of items)
+        await this.sms.enqueue(message, { id, priority, tx }).catch((each: unknown) => {
+          if (!(each instanceof RtSmsPolicyError)) throw each;
+          refused.set(id, each);
+        });
+    }
   }
 }

@@ -33,10 +33,12 @@ async function loadAbout() {
 
 function showAbout() {
   if (!about) return;
-  const { simulated, inbox, shortcode, queues } = about;
+  const { simulated, inbox, shortcode, onlyTo, queues } = about;
   byId('mode').hidden = false;
   byId('mode').className = simulated ? 'mode' : 'mode real';
   byId('mode').textContent = t(simulated ? 'simulated' : 'real');
+  byId('staging').hidden = !onlyTo;
+  byId('staging').textContent = onlyTo ? t('staging', onlyTo.entries, onlyTo.starts) : '';
   byId('inbox').hidden = !inbox;
   if (inbox) byId('inbox', HTMLAnchorElement).href = inbox;
   for (const id of ['shortcode', 'bulk-shortcode']) byId(id, HTMLInputElement).placeholder = shortcode ?? '';

@@ -12,6 +12,8 @@ import { languageNow } from './words.js';
  * @property {number} [statusCode]
  * @property {string} [outcome]
  * @property {string} [reason]
+ * @property {string} [rule] of the send policy
+ * @property {number} [retryAfterMs]
  * @property {string} [message]
  * @property {string} [problem] reason why a CSV cannot be read
  * @property {number} [row] of the CSV

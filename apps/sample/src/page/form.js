@@ -1,4 +1,5 @@
 /** The form that sends one message. */
+import { namesOf } from './costly.js';
 import { byId, fill, h, postJson } from './dom.js';
 import { chip, troubleOf, watch } from './messages.js';
 import { t } from './words.js';
@@ -10,7 +11,7 @@ const FIELDS = ['msisdn', 'shortcode', 'text'];
 /** @type {Readonly<Record<Field, Parameters<typeof t>[0]>>} */
 const LABELS = { msisdn: 'number', shortcode: 'sender', text: 'text' };
 
-/** @typedef {{ encoding: 'gsm7' | 'ucs2'; characters: number; perSegment: number; segments: number }} Segments */
+/** @typedef {{ encoding: 'gsm7' | 'ucs2'; characters: number; perSegment: number; segments: number; costly: string[] }} Segments */
 /** @type {Segments | undefined} */
 let segments;
 let counting = false;
@@ -40,14 +41,17 @@ async function count() {
   do {
     stale = false;
     const answer = await postJson('/segments', { text: inputOf('text').value });
-    if (answer.ok) segments = answer.body;
+    segments = answer.ok ? answer.body : undefined;
+    showCount();
   } while (stale);
   counting = false;
-  showCount();
 }
 
 function showCount() {
-  if (!segments) return;
+  const costly = byId('costly');
+  costly.hidden = !segments?.costly.length;
+  costly.textContent = segments?.costly.length ? t('costly', namesOf(segments.costly)) : '';
+  if (!segments) return fill(byId('count'));
   const { encoding, characters, perSegment, segments: n } = segments;
   fill(
     byId('count'),

@@ -129,11 +129,11 @@ const statusOf = ({ status, errorCode }) => t('status', status) + (errorCode ===
  * @param {import('./dom.js').Failure} error
  */
 export function troubleOf(error) {
-  const { code, outcome, reason } = error;
+  const { code, outcome, reason, rule } = error;
   return [
     h('b', null, t('outcome', outcome ?? 'none')),
     ' ',
-    h('code', null, [code, reason].filter(Boolean).join(' · ')),
+    h('code', null, [code, reason, rule].filter(Boolean).join(' · ')),
     h('span', { class: 'do' }, t('toDo'), ' ', whatToDo(error)),
     h('small', null, happened(error)),
   ];

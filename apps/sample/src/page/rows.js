@@ -41,7 +41,7 @@ function detailOf({ error, problem, uid }) {
   if (problem) return wrongRow(problem);
   if (!error) return h('small', null, uid);
   return [
-    h('code', null, [error.code, error.reason].filter(Boolean).join(' · ')),
+    h('code', null, [error.code, error.reason, error.rule].filter(Boolean).join(' · ')),
     ' ',
     whatToDo(error),
     ' ',

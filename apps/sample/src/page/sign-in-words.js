@@ -1,5 +1,5 @@
 /** Texts of the page for signing in, in English and Russian. */
-import { languageNow } from './words.js';
+import { inTime, languageNow } from './words.js';
 
 /** @typedef {string | ((...values: any[]) => string)} Word */
 
@@ -35,7 +35,10 @@ const EN = {
   used: 'The code was used already. Request a new code.',
   unknown: 'This code is no longer valid. Request a new code.',
   RT_SMS_VALIDATION: 'This is not a phone number. Write it with + and the country code.',
-  RT_SMS_POLICY: 'No code can be sent to this number now. Try again later.',
+  RT_SMS_POLICY: (/** @type {number | undefined} */ ms) =>
+    ms === undefined
+      ? 'This application does not send codes to this number.'
+      : `Too many codes were requested. Try again ${inTime(ms)}.`,
   RT_SMS_OTP_TOO_SOON: 'The code was sent a moment ago. Wait before you have it sent again.',
   RT_SMS_OTP_STORE: 'The application cannot check codes right now. Try again in a moment.',
   NO_ANSWER: 'The application does not answer. Try again in a moment.',
@@ -73,7 +76,10 @@ const RU = {
   used: 'Этот код уже использован. Запросите новый код.',
   unknown: 'Этот код больше не действует. Запросите новый код.',
   RT_SMS_VALIDATION: 'Это не номер телефона. Напишите его с + и кодом страны.',
-  RT_SMS_POLICY: 'На этот номер сейчас нельзя отправить код. Попробуйте позже.',
+  RT_SMS_POLICY: (ms) =>
+    ms === undefined
+      ? 'На этот номер приложение не отправляет коды.'
+      : `Запрошено слишком много кодов. Попробуйте снова ${inTime(ms)}.`,
   RT_SMS_OTP_TOO_SOON: 'Код только что отправлен. Подождите, прежде чем отправлять его ещё раз.',
   RT_SMS_OTP_STORE: 'Сейчас проверить код нельзя. Попробуйте чуть позже.',
   NO_ANSWER: 'Приложение не отвечает. Попробуйте чуть позже.',

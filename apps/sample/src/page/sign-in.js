@@ -71,7 +71,7 @@ async function start(event) {
   const input = byId('msisdn', HTMLInputElement);
   if (input.value.trim() === '') return complain(input, 'numberMissing');
   const answer = await request('/sign-in', { msisdn: input.value });
-  if (!answer.ok) return complain(input, answer.error.code ?? 'none');
+  if (!answer.ok) return complain(input, answer.error.code ?? 'none', answer.error.retryAfterMs);
   follow(answer.body);
   byId('code', HTMLInputElement).value = '';
   show('code-form');
@@ -115,7 +115,7 @@ async function resend() {
   if (!answer.ok) {
     const code = answer.error.code ?? 'none';
     const [, state] = /^RT_SMS_OTP_(LOCKED|EXPIRED|USED|UNKNOWN)$/.exec(code) ?? [];
-    return complain(input, state?.toLowerCase() ?? code);
+    return complain(input, state?.toLowerCase() ?? code, answer.error.retryAfterMs);
   }
   follow(answer.body);
   write('notice', () => s('sentAgain'));

@@ -34,6 +34,8 @@ const EN = {
   metrics: 'Metrics',
   simulated: 'The gateway is simulated: no SMS leaves this machine, and what you send appears in the inbox.',
   real: 'Messages go out through a real account, and are paid for.',
+  staging: (/** @type {number} */ entries, /** @type {readonly string[]} */ starts) =>
+    `Staging mode: messages go only to the numbers of a list (${en(entries, { one: 'entry', other: 'entries' })}: ${starts.map((start) => `${start}…`).join(', ')}). All other numbers are refused.`,
   compose: 'What to send',
   one: 'One message',
   many: 'Many, from a CSV',
@@ -46,6 +48,19 @@ const EN = {
   ucs2: 'UCS-2',
   gsm7Title: 'Every character is in the alphabet of GSM 03.38: 160 in one SMS, 153 in each of several',
   ucs2Title: 'At least one character is outside of GSM 03.38: 70 in one SMS, 67 in each of several',
+  costly: (/** @type {string} */ names) => `70 characters in one SMS instead of 160, because of: ${names}`,
+  characters: /** @type {Group} */ ({
+    apostrophe: 'curly apostrophe',
+    quote: 'curly quote',
+    dash: 'long dash',
+    ellipsis: 'ellipsis',
+    emoji: 'emoji',
+    space: 'non-breaking space',
+    tab: 'tab',
+    letter: 'Cyrillic letter',
+    cyrillic: 'Cyrillic letters',
+    others: 'and others',
+  }),
   send: 'Send',
   sending: 'Sending…',
   messages: 'Messages',
@@ -79,7 +94,6 @@ const EN = {
   }),
   advice: /** @type {Group} */ ({
     RT_SMS_VALIDATION: 'Correct the message.',
-    RT_SMS_POLICY: 'The rules of this application forbid it. Nothing was sent.',
     RT_SMS_CONNECTION: 'The gateway cannot be reached. Nothing was sent: try again in a moment.',
     RT_SMS_OVERLOADED: 'The application is overloaded right now. Nothing was sent: try again in a moment.',
     RT_SMS_AUTH:
@@ -97,6 +111,25 @@ const EN = {
     rejected: 'The gateway does not accept this message as it is.',
     unknown: 'Do not send it again blindly: the recipient might get it twice. Ask the recipient, or the provider.',
     none: 'Try again; if it fails again, inform the operator of this application.',
+  }),
+  /** Advice for a refusal of the send policy, by rule; for a limit the time to wait is known. */
+  policyAdvice: /** @type {Group} */ ({
+    onlyTo: 'Use a number of the list.',
+    maxSegments: 'Shorten the text.',
+    countries: 'Use a number of another country.',
+    beforeSend: 'Ask the operator of this application.',
+    none: 'Try again later.',
+  }),
+  tryAgain: (/** @type {string} */ when) => `Try again ${when}.`,
+  refusedBy: /** @type {Group} */ ({
+    onlyTo: 'In staging mode this application sends only to the numbers of a list.',
+    countries: 'This application does not send to the country of this number.',
+    maxSegments: 'The text takes more SMS than this application allows for one message.',
+    perRecipient: 'This number has been sent as many messages as this application allows.',
+    perPrefix: 'Numbers like this one have been sent as many messages as this application allows.',
+    segmentsPerDay: 'This application has used up its SMS of 24 hours.',
+    beforeSend: 'The application has rejected this message.',
+    none: 'The rules of this application forbid it.',
   }),
   pasteLabel: 'Rows of number and text; other columns need headings',
   csvExample: 'number;text;sender\n+79990000001;Your order is ready\n+79990000002;"Your code; keep it: 4821";SHOP',
@@ -199,6 +232,8 @@ const RU = {
   metrics: 'Метрики',
   simulated: 'Шлюз имитируется: ни одно SMS не уходит с этой машины, а отправленное видно во входящих.',
   real: 'Сообщения уходят через настоящую учётную запись и оплачиваются.',
+  staging: (entries, starts) =>
+    `Тестовый режим: сообщения уходят только на номера из списка (${ru(entries, { one: 'запись', few: 'записи', many: 'записей', other: 'записи' })}: ${starts.map((start) => `${start}…`).join(', ')}). На остальные номера ничего не отправляется.`,
   compose: 'Что отправить',
   one: 'Одно сообщение',
   many: 'Много, из CSV',
@@ -210,6 +245,19 @@ const RU = {
   ucs2: 'UCS-2',
   gsm7Title: 'Все символы есть в алфавите GSM 03.38: 160 в одном SMS, 153 в каждом из нескольких',
   ucs2Title: 'Хотя бы одного символа нет в GSM 03.38: 70 в одном SMS, 67 в каждом из нескольких',
+  costly: (names) => `В одном SMS 70 символов вместо 160, потому что в тексте есть: ${names}`,
+  characters: {
+    apostrophe: 'типографский апостроф',
+    quote: 'типографская кавычка',
+    dash: 'тире',
+    ellipsis: 'многоточие одним знаком',
+    emoji: 'эмодзи',
+    space: 'неразрывный пробел',
+    tab: 'табуляция',
+    letter: 'буква кириллицы',
+    cyrillic: 'кириллица',
+    others: 'и другие',
+  },
   send: 'Отправить',
   sending: 'Отправляю…',
   messages: 'Сообщения',
@@ -244,7 +292,6 @@ const RU = {
   },
   advice: {
     RT_SMS_VALIDATION: 'Исправьте сообщение.',
-    RT_SMS_POLICY: 'Этого не позволяют правила приложения. Ничего не отправлено.',
     RT_SMS_CONNECTION: 'Шлюз недоступен. Ничего не отправлено: повторите немного позже.',
     RT_SMS_OVERLOADED: 'Сейчас слишком много работы. Ничего не отправлено: повторите немного позже.',
     RT_SMS_AUTH: 'Логин, пароль или IP-адрес не приняты. Сообщите тому, кто обслуживает приложение; см. «Готовность».',
@@ -259,6 +306,24 @@ const RU = {
     rejected: 'В таком виде шлюз сообщение не примет.',
     unknown: 'Не отправляйте снова вслепую: получатель может получить его дважды. Спросите получателя или провайдера.',
     none: 'Повторите; если не поможет, сообщите тому, кто обслуживает приложение.',
+  },
+  policyAdvice: {
+    onlyTo: 'Укажите номер из списка.',
+    maxSegments: 'Сократите текст.',
+    countries: 'Укажите номер другой страны.',
+    beforeSend: 'Обратитесь к тому, кто обслуживает приложение.',
+    none: 'Повторите позже.',
+  },
+  tryAgain: (when) => `Повторите ${when}.`,
+  refusedBy: {
+    onlyTo: 'В тестовом режиме приложение отправляет только на номера из списка.',
+    countries: 'В страну этого номера приложение не отправляет.',
+    maxSegments: 'Текст занимает больше SMS, чем приложение разрешает для одного сообщения.',
+    perRecipient: 'На этот номер уже отправлено столько сообщений, сколько разрешает приложение.',
+    perPrefix: 'На похожие номера уже отправлено столько сообщений, сколько разрешает приложение.',
+    segmentsPerDay: 'Приложение исчерпало свои SMS на сутки.',
+    beforeSend: 'Приложение отклонило это сообщение.',
+    none: 'Этого не позволяют правила приложения.',
   },
   pasteLabel: 'Строки: номер и текст; другим столбцам нужны заголовки',
   csvExample:
@@ -355,7 +420,6 @@ const RU = {
     RT_SMS_AUTH: 'Шлюз не принял логин, пароль или адрес.',
     RT_SMS_NOT_FOUND: 'Шлюз не знает такого сообщения.',
     RT_SMS_UNEXPECTED_RESPONSE: 'Ответ шлюза не удалось разобрать, или соединение оборвалось.',
-    RT_SMS_POLICY: 'Отправку запрещают правила этого приложения.',
     403: 'Страница открыта не с того адреса.',
     404: 'Этот файл больше не хранится: проверьте его заново.',
     413: 'Файл слишком большой: разделите его.',
@@ -390,16 +454,31 @@ export function t(key, ...values) {
  * Advice for an error: by the gateway's reason, else by the code, else by the outcome.
  * @param {import('./dom.js').Failure} error
  */
-export function whatToDo({ reason = '', code = '', outcome = '' }) {
+export function whatToDo({ reason = '', code = '', outcome = '', rule, retryAfterMs }) {
+  if (code === 'RT_SMS_POLICY')
+    return retryAfterMs === undefined ? t('policyAdvice', rule ?? '') : t('tryAgain', inTime(retryAfterMs));
   const { advice } = words();
   return String(advice[reason] ?? advice[code] ?? advice[outcome] ?? advice['none']);
 }
 
 /**
  * Description of an error in the language of the page if it has one, else the server's text.
- * @param {{ code?: string; statusCode?: number; message?: string }} error
+ * @param {{ code?: string; statusCode?: number; rule?: string; message?: string }} error
  */
-export const happened = ({ code, statusCode, message = '' }) => t('happened', code ?? statusCode ?? '') || message;
+export const happened = ({ code, statusCode, rule, message = '' }) =>
+  code === 'RT_SMS_POLICY' ? t('refusedBy', rule ?? '') : t('happened', code ?? statusCode ?? '') || message;
+
+/**
+ * A wait, rounded up: "in 10 minutes", «через 10 минут».
+ * @param {number} ms
+ */
+export function inTime(ms) {
+  const seconds = Math.max(1, Math.ceil(ms / 1_000));
+  const format = new Intl.RelativeTimeFormat(language);
+  if (seconds < 90) return format.format(seconds, 'second');
+  if (seconds < 5_400) return format.format(Math.ceil(seconds / 60), 'minute');
+  return format.format(Math.ceil(seconds / 3_600), 'hour');
+}
 
 /** Fills in the texts that data-t and data-t-<attribute> name. */
 export function translate(to = language) {

@@ -47,15 +47,20 @@ export class Inbox {
   readonly #gateway: Gateway;
   readonly #hosts: readonly string[];
   readonly #journal: Journal;
+  readonly #notice: string | null;
   readonly #page = readPage();
 
-  /** @param hosts names under which other machines may open the inbox */
-  constructor(gateway: Gateway, hosts: readonly string[], schedule: Schedule) {
+  /**
+   * @param hosts names under which other machines may open the inbox
+   * @param notice text in the head of the page
+   */
+  constructor(gateway: Gateway, hosts: readonly string[], schedule: Schedule, notice?: string) {
     this.#gateway = gateway;
+    this.#notice = notice ?? null;
     this.#hosts = hosts;
     this.#journal = new Journal(
       schedule,
-      () => settingsOf(gateway),
+      () => this.#settings(),
       () => gateway.exchanges,
     );
   }
@@ -150,7 +155,11 @@ export class Inbox {
       default:
         return notFound(path);
     }
-    return { code: 200, json: settingsOf(this.#gateway) };
+    return { code: 200, json: this.#settings() };
+  }
+
+  #settings() {
+    return { ...settingsOf(this.#gateway), notice: this.#notice };
   }
 
   #send(response: ServerResponse, { code, json }: Answer): void {
@@ -161,7 +170,7 @@ export class Inbox {
 }
 
 /** Settings that the page shows, and the choices that it offers. */
-export type InboxSettings = ReturnType<typeof settingsOf>;
+export type InboxSettings = ReturnType<typeof settingsOf> & { readonly notice: string | null };
 
 function settingsOf({ url, seed, callbackUrl, adjustments, faults }: Gateway) {
   const choices = { statuses: STATUSES, reasons: REASONS, transportFaults: TRANSPORT_FAULTS, magic: MAGIC_NUMBERS };

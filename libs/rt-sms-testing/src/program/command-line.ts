@@ -13,7 +13,17 @@ export interface ParsedArgs {
 
 interface Flags extends Pick<
   RtSmsSimulatorOptions,
-  'host' | 'login' | 'password' | 'callbackUrl' | 'allowFrom' | 'shortcodes' | 'loss' | 'duplicate' | 'reorder' | 'seed'
+  | 'host'
+  | 'login'
+  | 'password'
+  | 'callbackUrl'
+  | 'allowFrom'
+  | 'shortcodes'
+  | 'loss'
+  | 'duplicate'
+  | 'reorder'
+  | 'seed'
+  | 'notice'
 > {
   readonly port?: number;
   readonly latency?: number;
@@ -109,6 +119,11 @@ function commandLine(print: (text: string) => void = () => undefined): Command {
     .option('--rate <N>', 'requests answered per second, 0 for no limit (default: 0)', as('perSecond', number))
     .option('--seed <N>', 'the same seed gives the same uids and callbacks (default: random)', as('seed', number))
     .option('--inbox-host <NAME,…>', 'names by which other machines may open the inbox', as('inbox', hosts))
+    .option(
+      '--notice <TEXT>',
+      'text in the head of the inbox, such as the staging mode of the application',
+      as('notice'),
+    )
     .option('--no-inbox', 'serve the gateway only, without a page at /')
     .option('--manual', 'change statuses only in the inbox or by a script')
     .option('--script <FILE>', 'JSON list of faults and steps to play', notFlag)

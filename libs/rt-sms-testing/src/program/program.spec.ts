@@ -120,6 +120,7 @@ describe('flags', () => {
     perSecond: 50,
     seed: 7,
     inbox: { hosts: ['localhost', 'sms.test'] },
+    notice: 'Staging',
     lifecycle: false,
   };
 
@@ -127,7 +128,7 @@ describe('flags', () => {
     const args =
       '--port 0 --host ::1 --login me --password=-x- --callback-url http://127.0.0.1:3000/x?y=1 ' +
       '--allow-from 127.0.0.1,::1 --shortcodes SHOP,БАНК --loss 0.1 --duplicate 0.2 --reorder 1 --latency 20 --rate 50 ' +
-      '--seed 7 --inbox-host localhost,sms.test --manual --json';
+      '--seed 7 --inbox-host localhost,sms.test --notice Staging --manual --json';
     expect(await startedWith(args.split(' '))).toEqual(ALL);
   });
 
@@ -147,6 +148,7 @@ describe('flags', () => {
       RT_SMS_SIM_RATE: '50',
       RT_SMS_SIM_SEED: '7',
       RT_SMS_SIM_INBOX_HOST: 'localhost,sms.test',
+      RT_SMS_SIM_NOTICE: 'Staging',
       RT_SMS_SIM_MANUAL: '1',
       RT_SMS_SIM_SCRIPT: '',
       RT_SMS_SIM_NO_INBOX: '0',

@@ -4,6 +4,7 @@ import type { CallFacts, RatePermit, SendOptions } from '../gateway/call-options
 import type { SmsStatusReport } from '../gateway/wire.js';
 import type { CheckedMessage } from '../message/sms-message.js';
 import { redact } from '../redact.js';
+import type { LimitStore } from '../policy/limit-store.js';
 import type { RtSmsError } from '../rt-sms.errors.js';
 import type { DeliveryTracker } from './delivery-tracker.js';
 import type { Overdue } from './overdue-timers.js';
@@ -112,6 +113,8 @@ export interface SmsEngine {
   close?(): Promise<void> | void;
   /** Tracker of the engine, if its store also holds the deliveries. @default tracking in memory */
   readonly tracker?: DeliveryTracker;
+  /** Counters of the send policy, if the store of the engine also holds them. @default counters in memory */
+  readonly limits?: LimitStore;
   /** Milliseconds after which event handlers that have not settled count as failed. @default 30000 */
   readonly handlerTimeoutMs?: number;
 }

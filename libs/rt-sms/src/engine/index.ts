@@ -24,6 +24,14 @@ export {
 export { OVERDUE_POLL_MS, OVERDUE_RECHECK_MS, type Overdue } from '../delivery/overdue-timers.js';
 export { HINT_PAUSE_MS, parallelPolls, PollSchedule } from '../delivery/poll-schedule.js';
 export { afterFailedSend, queueBackoffMs } from '../delivery/queue-retry.js';
+export { MemoryLimits, refusalOf } from '../policy/memory-limits.js';
+export {
+  roundedTo,
+  type LimitCharge,
+  type LimitCounter,
+  type LimitResult,
+  type LimitStore,
+} from '../policy/limit-store.js';
 export { isFinal } from '../message/status.js';
 export { messageOf, redact, safeCause } from '../redact.js';
 export { fromStored, toStored, type StoredError } from '../stored-error.js';

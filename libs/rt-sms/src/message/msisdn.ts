@@ -82,6 +82,10 @@ export function countryOf(msisdn: string): string | undefined {
   return number?.country ?? (number?.countryCallingCode === '7' ? 'RU' : undefined);
 }
 
+/** True for the ISO 3166 code of a country that has phone numbers, in capitals. */
+export const isCountry = (code: unknown): boolean =>
+  typeof code === 'string' && Object.hasOwn((metadata as unknown as { countries: object }).countries, code);
+
 /** English name of a country by its ISO 3166 code: `Vietnam` for `VN`. */
 function countryName(country: string): string {
   return new Intl.DisplayNames('en', { type: 'region', style: 'short' }).of(country) ?? country;

@@ -1,7 +1,7 @@
 import { buildMessage, ValidateBy, ValidateIf, type ValidationOptions } from 'class-validator';
 import { misspeltKeys } from '../unknown-keys.js';
 import { ACCEPTED_MSISDN, parseMsisdn, typeName } from './msisdn.js';
-import { countSegments } from './segments.js';
+import { measure } from './segments.js';
 
 /** Limit of concatenation: the header of an SMS numbers its segments in one octet. */
 const MAX_SEGMENTS = 255;
@@ -178,7 +178,7 @@ function parseText(value: unknown): { text: string; segments: number } | Problem
   if (typeof value !== 'string') return { problem: `must be ${ACCEPTED_TEXT}; not ${typeName(value)}` };
   if (!/\S/.test(value)) return { problem: `is blank; it must be ${ACCEPTED_TEXT}` };
   if (!value.isWellFormed()) return { problem: `has an unpaired surrogate; it must be ${ACCEPTED_TEXT}` };
-  const { segments } = countSegments(value);
+  const { segments } = measure(value);
   if (segments > MAX_SEGMENTS) return { problem: `takes ${segments} segments; it must be ${ACCEPTED_TEXT}` };
   return { text: value, segments };
 }

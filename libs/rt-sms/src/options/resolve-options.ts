@@ -3,7 +3,9 @@ import { inspect } from 'node:util';
 import { defined } from '../defined.js';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
 import { suggestion } from '../unknown-keys.js';
+import { contradictions, resolvePolicy } from '../policy/resolve-policy.js';
 import { isObject, type Problem } from './option-rules.js';
+import { RtSmsPolicy } from './policy-options.js';
 import {
   DEFAULT_ACCOUNT,
   DEFAULT_URL,
@@ -40,6 +42,7 @@ const NESTED = {
   rate: RtSmsRate,
   callback: RtSmsCallbackOptions,
   tracking: RtSmsTracking,
+  policy: RtSmsPolicy,
   tls: RtSmsTls,
 };
 /** Names of the options that belong next to the factory, because they change the module graph. */
@@ -68,6 +71,8 @@ export function resolveOptions(input: unknown, account: string, callbackMounted:
       text: 'is missing and tracking is false, so every callback would be dropped; set a secret, enable tracking, or set callbackPath: false',
     });
   }
+  if (options.policy && !problems.some(({ option }) => option.startsWith('policy')))
+    problems.push(...contradictions(options.policy));
   const hasTls = !problems.some(({ option }) => option.startsWith('tls'));
   const { material: tls, warnings, ...read } = resolveTls(hasTls ? options.tls : undefined);
   problems.push(...read.problems);
@@ -144,6 +149,7 @@ function withDefaults(options: RtSmsOptions) {
     queueLimit: options.queueLimit ?? 1_000,
     retry: { send: 2, status: 2, ...defined(options.retry ?? {}) },
     rate: options.rate,
+    policy: resolvePolicy(options.policy),
     callback: { secrets, allowFrom: callback.allowFrom ?? [], confirm: callback.confirm ?? 'auto' },
     tracking: tracking !== false && { ...TRACKING, schedule: [...first, ...TRACKING.schedule], ...defined(tracking) },
     engine: options.engine,

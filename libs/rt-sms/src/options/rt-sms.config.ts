@@ -40,6 +40,12 @@ function read(prefix: string): RtSmsOptions {
       allowFrom: take('callback.allowFrom', 'CALLBACK_ALLOW_FROM', asList),
     },
     rate: group({ perSecond: take('rate.perSecond', 'RATE_PER_SECOND', asNumber) }),
+    policy: group({
+      onlyTo: take('policy.onlyTo', 'ONLY_TO', asList),
+      countries: take('policy.countries', 'COUNTRIES', asList),
+      maxSegments: take('policy.maxSegments', 'MAX_SEGMENTS', asNumber),
+      segmentsPerDay: take('policy.segmentsPerDay', 'SEGMENTS_PER_DAY', asNumber),
+    }),
     timeouts: {
       connectMs: take('timeouts.connectMs', 'CONNECT_TIMEOUT_MS', asNumber),
       sendMs: take('timeouts.sendMs', 'SEND_TIMEOUT_MS', asNumber),

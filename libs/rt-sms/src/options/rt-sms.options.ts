@@ -1,4 +1,5 @@
 import type { SmsEngineFactory } from '../delivery/engine.js';
+import type { RtSmsPolicy } from './policy-options.js';
 import {
   anyMs,
   arrayOf,
@@ -150,6 +151,8 @@ export class RtSmsOptions {
   @Nested() retry?: RtSmsRetry;
   /** Rate at which sends may start. @default no limit */
   @Nested() rate?: RtSmsRate;
+  /** Send policy: whom messages may go to, and how many. @default no rule */
+  @Nested() policy?: RtSmsPolicy;
   /** Secrets and allowed addresses of callbacks (§3.1). */
   @Nested() callback?: RtSmsCallbackOptions;
   /** Polling of messages until their final status. `false` turns it off, and statuses come only by callback. */

@@ -24,8 +24,8 @@ export class RtSmsHealthIndicator {
   async isHealthy(key = 'rt-sms', account?: string): Promise<HealthIndicatorResult> {
     const indicator = this.indicators.check(key);
     const sms = this.modules.get<RtSmsService>(getRtSmsToken(account), { strict: false });
-    const { ok, latencyMs, checkedAt, reason } = await sms.checkHealth();
-    const details = { latencyMs, checkedAt: checkedAt.toISOString() };
+    const { ok, latencyMs, checkedAt, reason, policy } = await sms.checkHealth();
+    const details = { latencyMs, checkedAt: checkedAt.toISOString(), ...(policy ? { policy } : {}) };
     return ok ? indicator.up(details) : indicator.down({ ...details, reason });
   }
 }

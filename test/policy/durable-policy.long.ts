@@ -1,0 +1,202 @@
+import { jest } from '@jest/globals';
+import { setTimeout as pause } from 'node:timers/promises';
+import { RtSmsService, type LimitStore, type RtSmsPolicy, type RtSmsPolicyError } from 'nestjs-rt-sms';
+import { gatewayOf, run, type Running, type Setting } from '../durable/account.js';
+import { describeStores, eventually, startStore, type Service } from '../durable/services.js';
+import { atEnd } from '../platforms.js';
+
+jest.setTimeout(60_000);
+
+const HOUR = 3_600_000;
+const TO = '79270000001';
+const hello = { msisdn: TO, text: 'Hello' };
+const times = (count: number) => Array.from({ length: count }, () => hello);
+
+describeStores('the send policy over the replicas, on', (kind) => {
+  let store: Service;
+  let key = 0;
+  beforeAll(async () => {
+    store = await startStore(kind);
+  });
+  afterAll(() => store.close());
+
+  const place = () => {
+    const name = `policy${++key}`;
+    return kind === 'Redis' ? { prefix: name } : { schema: name };
+  };
+  /** Starts replicas of one application in this process. */
+  async function replicas(count: number, policy: RtSmsPolicy, more: Setting = {}, gatewayOptions = {}) {
+    const gateway = await gatewayOf(gatewayOptions);
+    const engine = { ...place(), ...more.engine };
+    const options = { policy, ...more.options };
+    const running: Running[] = [];
+    for (let n = 0; n < count; n++) running.push(await run(gateway, store.options, { ...more, engine, options }));
+    return { gateway, running, sms: running.map((each) => each.sms) };
+  }
+  const rulesOf = (results: PromiseSettledResult<unknown>[]) =>
+    results.map((result) => (result.status === 'rejected' ? (result.reason as RtSmsPolicyError).rule : 'sent'));
+  const sendAll = (sms: RtSmsService[], messages: { msisdn: string; text: string }[]) =>
+    Promise.allSettled(messages.map((message, n) => sms[n % sms.length]!.send(message, { timeoutMs: 120_000 })));
+  const countBy = <T>(items: T[], keyOf: (item: T) => string) => {
+    const counts = new Map<string, number>();
+    for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
+    return counts;
+  };
+
+  it('of 200 concurrent sends to one number with a limit of 3 exactly 3 are sent', async () => {
+    const { gateway, sms } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
+    const rules = rulesOf(await sendAll(sms, times(200)));
+    expect(countBy(rules, String)).toEqual(
+      new Map([
+        ['sent', 3],
+        ['perRecipient', 197],
+      ]),
+    );
+    expect(gateway.messages).toHaveLength(3);
+  });
+
+  it('negative control: where check and count are two requests to the store, more than 3 are sent', async () => {
+    const { running, sms } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
+    let counted = 0;
+    for (const { app } of running) {
+      const { parts } = app.get<{ parts: { policy: { host: { limits: LimitStore } } } }>(RtSmsService);
+      parts.policy.host.limits = {
+        take: async (charges) => {
+          const before = counted;
+          await sms[0]!.find('a request to the store');
+          if (before >= 3) return { refusal: { rule: 'perRecipient', max: 3, perMs: HOUR } };
+          counted++;
+          return { taken: charges.map(({ id }) => id) };
+        },
+        giveBack: async () => undefined,
+      };
+    }
+    const rules = rulesOf(await sendAll(sms, times(200)));
+    expect(rules.filter((rule) => rule === 'sent').length).toBeGreaterThan(3);
+  });
+
+  it('enqueue and enqueueMany count with send; all or none; a repeated id counts once on any replica', async () => {
+    const { sms, running } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
+    const [one, two, three] = sms as [RtSmsService, RtSmsService, RtSmsService];
+    await Promise.all(sms.map((each) => each.enqueue(hello, { id: 'a' })));
+    await Promise.race(running.map((each) => each.heard('accepted', 'a')));
+    await two.enqueue(hello, { id: 'a' });
+    const many = ['b', 'c', 'd'].map((id) => ({ message: hello, id }));
+    await expect(three.enqueueMany(many)).rejects.toMatchObject({
+      rule: 'perRecipient',
+      retryAfterMs: expect.any(Number),
+    });
+    await expect(three.find('b')).resolves.toBeUndefined();
+    await three.enqueueMany([{ message: hello, id: 'a' }, ...many.slice(0, 2)]);
+    await expect(one.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+    await expect(two.enqueue({ ...hello, text: 'Other' }, { id: 'c' })).rejects.toMatchObject({
+      code: 'RT_SMS_VALIDATION',
+    });
+    await expect(one.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+  });
+
+  it('a repeated id is not counted again after its window', async () => {
+    const { sms } = await replicas(2, { perRecipient: { messages: 1, perMs: 300 } });
+    await sms[0]!.enqueue(hello, { id: 'a', delayMs: HOUR });
+    await pause(400);
+    await sms[1]!.enqueue(hello, { id: 'a', delayMs: HOUR });
+    await sms[1]!.enqueue(hello, { id: 'b', delayMs: HOUR });
+  });
+
+  it('more than one group is taken as a whole, or given back', async () => {
+    const { sms } = await replicas(2, { segmentsPerDay: 1_300 });
+    const items = (count: number, letter: string) =>
+      Array.from({ length: count }, (_, n) => ({
+        message: { ...hello, msisdn: String(79_270_000_000 + n) },
+        id: `${letter}${n}`,
+        delayMs: HOUR,
+      }));
+    await expect(sms[0]!.enqueueMany(items(1_301, 'a'))).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+    await sms[1]!.enqueueMany(items(1_300, 'b'));
+    await expect(sms[0]!.send(hello)).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+  });
+
+  it('not_sent, cancelled and expired are given back on whichever replica; unknown is not', async () => {
+    const { sms, gateway, running } = await replicas(2, { segmentsPerDay: 1 });
+    const heard = (name: string, id: string) => Promise.race(running.map((each) => each.heard(name, id)));
+    const [one, two] = sms as [RtSmsService, RtSmsService];
+    await expect(one.send(hello, { signal: AbortSignal.abort() })).rejects.toMatchObject({ outcome: 'not_sent' });
+    await one.enqueue(hello, { id: 'a', delayMs: HOUR });
+    await expect(two.send(hello)).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+    await two.cancel('a');
+    await heard('cancelled', 'a');
+    await one.enqueue(hello, { id: 'b', delayMs: HOUR, expiresAt: new Date(Date.now() + 300) });
+    await expect(two.send(hello)).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+    await heard('expired', 'b');
+    gateway.nextSend('reset');
+    await two.enqueue(hello, { id: 'c' });
+    await heard('outcome-unknown', 'c');
+    await expect(one.send(hello)).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+  });
+
+  it('the window is that of the clock of the store, slides, and ends; only hashes are stored', async () => {
+    const { sms } = await replicas(2, {
+      perRecipient: { messages: 1, perMs: 1_500 },
+      perPrefix: { messages: 1_000, perMs: 1_500 },
+      segmentsPerDay: 5_000,
+    });
+    await sms[0]!.send(hello);
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 10 * HOUR);
+    const error = await sms[1]!.send(hello).catch((thrown: unknown) => thrown as RtSmsPolicyError);
+    clock.mockRestore();
+    expect(error).toMatchObject({ rule: 'perRecipient', retryAfterMs: expect.any(Number) });
+    const { retryAfterMs } = error as RtSmsPolicyError;
+    expect(retryAfterMs).toBeGreaterThan(500);
+    expect(retryAfterMs).toBeLessThanOrEqual(1_500);
+    const dump = await store.dump();
+    expect(dump).toContain('perPrefix');
+    for (const part of [TO, TO.slice(0, -4)]) expect(dump).not.toContain(`:${part}`);
+    await pause(retryAfterMs);
+    await sms[1]!.send(hello);
+  });
+
+  it('while the store is down each process counts by itself and warns once; then it counts together again', async () => {
+    const own = await startStore(kind);
+    atEnd(() => own.close());
+    const gateway = await gatewayOf();
+    const warnings: string[] = [];
+    const { Logger } = await import('@nestjs/common');
+    const engine = place();
+    const policy = { perRecipient: { messages: 2, perMs: HOUR } };
+    const both = [await run(gateway, own.options, { engine, options: { policy } })];
+    both.push(await run(gateway, own.options, { engine, options: { policy } }));
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation((line: unknown) => {
+      warnings.push(String(line));
+    });
+    atEnd(() => warn.mockRestore());
+    const [one, two] = both.map(({ sms }) => sms) as [RtSmsService, RtSmsService];
+    await one.send(hello);
+    await own.kill();
+    for (const sms of [one, two]) {
+      const rules = rulesOf(await sendAll([sms], times(20)));
+      expect(rules.filter((rule) => rule === 'sent')).toHaveLength(2);
+    }
+    expect(warnings.filter((line) => line.includes('counts the limits'))).toHaveLength(2);
+    await own.restart();
+    const to = (n: number) => ({ ...hello, msisdn: `7928000000${n}` });
+    let n = 0;
+    await eventually(async () => {
+      // Two from one process and none from the other: the store counts again.
+      const message = to(n++ % 10);
+      const results = [...(await sendAll([one], [message, message])), ...(await sendAll([two], [message]))];
+      return rulesOf(results).join() === 'sent,sent,perRecipient';
+    });
+  });
+
+  it('nothing is counted where no limit is set', async () => {
+    const counters = async () => (await store.dump()).split(/perRecipient|perPrefix|segmentsPerDay/).length;
+    const before = await counters();
+    const { sms } = await replicas(1, { maxSegments: 2 });
+    await sms[0]!.send(hello);
+    await sms[0]!.enqueue(hello);
+    expect(await counters()).toBeLessThanOrEqual(before);
+    const limited = await replicas(1, { segmentsPerDay: 2 });
+    await limited.sms[0]!.send(hello);
+    expect(await counters()).toBeGreaterThan(before);
+  });
+});
