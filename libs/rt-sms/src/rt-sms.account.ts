@@ -71,7 +71,11 @@ export class RtSmsAccount {
     });
     this.gateway = new GatewayClient(options, http, transport, this.telemetry, (error) => this.onOutcome(error));
     this.health = new AccountHealth(this.name, (uid) => this.gateway.status(uid));
-    this.breaker = new AuthCircuitBreaker(() => this.health.probe(), logger);
+    this.breaker = new AuthCircuitBreaker(
+      () => this.health.probe(),
+      logger,
+      (onChange) => this.gateway.password.watch(onChange),
+    );
     this.publisher = new EventPublisher(emitter, ready, logger);
     this.bootstrap = new BootstrapWarning(ready, logger);
     this.waiters = new FinalStatusWaiters(this.name, (options.tracking || TRACKING).maxAgeMs);
@@ -83,7 +87,7 @@ export class RtSmsAccount {
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     this.callbacks = new CallbackReceiver({
       options,
-      secrets: this.gateway.secrets,
+      secrets: () => this.gateway.secrets,
       tracker: this.tracker,
       isDurable: this.engine.tracker !== undefined,
       pendingSends: this.pendingSends,
