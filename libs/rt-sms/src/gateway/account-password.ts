@@ -159,6 +159,8 @@ export class AccountPassword {
     const limit = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new UnreadableError(`did not return a value within ${READ_MS} ms`)), READ_MS);
     });
+    // Only the start waits for this timer, not the end of the process.
+    if (this.value !== undefined) timer!.unref();
     let value: unknown;
     try {
       value = await Promise.race([(async () => (typeof password === 'string' ? password : password()))(), limit]);
