@@ -2,11 +2,13 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import type { HttpService } from '@nestjs/axios';
 import { Module, type LoggerService } from '@nestjs/common';
 import { ConfigModule } from '@nestjs/config';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import {
+  getRtSmsHttpToken,
   RtSmsAuthError,
   RtSmsConfigError,
   RtSmsModule,
@@ -114,6 +116,26 @@ describe('a password that changes', () => {
     expect(gateway.requests.post).toBeLessThanOrEqual(60 + 20);
     expect(source.reads).toBe(2);
     expect(logged(lines, 'paused')).toBe(0);
+  });
+
+  it('no other request is made with the former one while the source is read', async () => {
+    const gateway = await gatewayOf();
+    const source = sourceOf();
+    const { app, sms } = await run(gateway, { password: source.password });
+    source.value = SECOND;
+    gateway.changePassword(SECOND);
+    const { interceptors } = app.get<HttpService>(getRtSmsHttpToken()).axiosRef;
+    const rejected = new Promise<void>((resolve) => {
+      interceptors.response.use((response) => {
+        setImmediate(resolve);
+        return response;
+      });
+    });
+    const first = sms.send(SMS);
+    await rejected;
+    await expect(sms.send(SMS)).resolves.toMatchObject({ attempts: 1 });
+    await expect(first).resolves.toMatchObject({ attempts: 2 });
+    expect(gateway.requests.post).toBe(3);
   });
 
   it('of a source that still has the former one: messages wait, and leave when the source has the new one', async () => {

@@ -60,7 +60,7 @@ describeStores('the password changes while three replicas send, on %s', (kind) =
     const credentials = kind === 'Redis' ? 'both' : 'body';
     const gateway = await gatewayOf({ password: passwordOf(0), maxMessages: MESSAGES + 1 });
     const file = secretFile(passwordOf(0));
-    const setting = { passwordFile: file.path, options: { credentials, tracking: false as const } };
+    const setting: Partial<ReplicaSetting> = { passwordFile: file.path, options: { credentials, tracking: false } };
     const { replicas, forks, logged } = await replicasOf(gateway, store, setting);
     let longestMs = 0;
     let sentAt = Infinity;
