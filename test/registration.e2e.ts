@@ -42,7 +42,13 @@ async function gatewayOf(login: string): Promise<RtSmsSimulator> {
 
 /** Sets the options as environment variables, as a deployment would. */
 function deploy(prefix: string, { login, password, url }: RtSmsOptions): void {
-  const variables = { LOGIN: login, PASSWORD: password, URL: url, SHORTCODE: 'SHOP', CALLBACK_SECRETS: SECRET };
+  const variables = {
+    LOGIN: login,
+    PASSWORD: password as string,
+    URL: url,
+    SHORTCODE: 'SHOP',
+    CALLBACK_SECRETS: SECRET,
+  };
   for (const [name, value] of Object.entries(variables)) process.env[`${prefix}_${name}`] = value;
 }
 

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { readFile } from 'node:fs/promises';
 import { Module, type LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
@@ -23,6 +24,8 @@ export interface ReplicaSetting {
   engine?: Omit<BullMqOptions, 'connection' | 'postgres'>;
   /** Options of the module. */
   options?: Partial<RtSmsOptions>;
+  /** File with the password, in place of that of `gateway`. */
+  passwordFile?: string;
   /** True for a bare BullMQ worker that only POSTs, without the engine's protocol. */
   bare?: boolean;
   /** Signal that the replica gets as soon as it has fetched a message. */
@@ -58,7 +61,7 @@ const NAMES = ['accepted', 'refused', 'outcome-unknown', 'expired', 'cancelled',
 
 /** Starts one replica of an application; its handlers end when `tell` has settled. */
 export async function startReplica(
-  { gateway, store, engine, options, signalBeforeMark, hanging, shutdownHooks }: ReplicaSetting,
+  { gateway, store, engine, options, passwordFile, signalBeforeMark, hanging, shutdownHooks }: ReplicaSetting,
   tell: (event: ReplicaEvent) => unknown,
   logger: LoggerService | false = false,
 ): Promise<RunningReplica> {
@@ -79,6 +82,7 @@ export async function startReplica(
       EventEmitterModule.forRoot(),
       RtSmsModule.forRoot({
         ...gateway,
+        ...(passwordFile === undefined ? {} : { password: async () => readFile(passwordFile, 'utf8') }),
         shortcode: 'SHOP',
         callback: { secrets: SECRET },
         engine: signalBeforeMark ? signalled : given,

@@ -49,7 +49,12 @@ export class Replicas {
 
   /** Starts a replica in a separate process, which may be killed. */
   async fork(more: Partial<ReplicaSetting> = {}): Promise<ReplicaProcess> {
-    const replica = new ReplicaProcess({ ...this.setting, ...more }, (event) => this.heard(event));
+    const setting = { ...this.setting, ...more };
+    const replica = new ReplicaProcess(
+      setting,
+      (event) => this.heard(event),
+      () => this.look(),
+    );
     atEnd(() => replica.kill());
     void replica.exited.then(() => this.ended(replica));
     await replica.ready;
@@ -64,7 +69,7 @@ export class Replicas {
     return replica!;
   }
 
-  /** Resolves when `test` is true; it is checked at each event. */
+  /** Resolves when `test` is true; it is checked at each event, and at each line of a separate process. */
   until(test: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = () => {
@@ -120,7 +125,7 @@ export class ReplicaProcess implements RunningReplica {
   readonly lines: ReplicaLine[] = [];
   private answered: (told: { failed?: string }) => void = () => undefined;
 
-  constructor(setting: ReplicaSetting, heard: (event: ReplicaEvent) => void) {
+  constructor(setting: ReplicaSetting, heard: (event: ReplicaEvent) => void, onLine: () => void) {
     this.child = fork(PROGRAM, [JSON.stringify(setting)], {
       execArgv: ['--import', LOADER, '--import', CLOCK],
       env: { ...process.env, CLOCK_SHIFT_MS: String(setting.clockShiftMs ?? 0) },
@@ -131,8 +136,10 @@ export class ReplicaProcess implements RunningReplica {
       this.child.on('message', (told: ReplicaTells) => {
         if ('ready' in told) resolve((this.url = told.ready));
         else if ('event' in told) heard(told);
-        else if ('level' in told) this.lines.push(told);
-        else this.answered(told);
+        else if ('level' in told) {
+          this.lines.push(told);
+          onLine();
+        } else this.answered(told);
       });
     });
     this.ready.catch(() => undefined);

@@ -184,6 +184,32 @@ describe('the gateway', () => {
     });
   });
 
+  it('a password in a file is read twice, and checked like one in a variable', async () => {
+    const { env } = await startGateway();
+    const { RT_SMS_PASSWORD: _, ...rest } = env;
+    const { write } = await temporary();
+    const right = await examine({ ...rest, RT_SMS_PASSWORD_FILE: await write('right', `${PASSWORD}\n`) });
+    expect(right).toMatchObject({
+      code: 0,
+      configuration: { result: 'ok' },
+      password: {
+        result: 'ok',
+        text: 'read from the file of RT_SMS_PASSWORD_FILE, and again when the gateway rejects it',
+      },
+      credentials: { result: 'ok' },
+    });
+    const quoted = await examine({ ...rest, RT_SMS_PASSWORD_FILE: await write('quoted', `'${PASSWORD}'`) });
+    expect(quoted).toMatchObject({
+      configuration: { result: 'warning', text: expect.stringContaining('RT_SMS_PASSWORD_FILE is in quotes') },
+      credentials: { result: 'failed' },
+    });
+    const missing = await examine({ ...rest, RT_SMS_PASSWORD_FILE: '/no/such/file' });
+    expect(missing).toMatchObject({
+      code: 1,
+      configuration: { text: expect.stringContaining("RT_SMS_PASSWORD_FILE: the file '/no/such/file' cannot be read") },
+    });
+  });
+
   it('without a usable answer has not accepted the credentials', async () => {
     const { gateway, env } = await startGateway();
     gateway.nextStatus({ status: 503 }, Infinity);

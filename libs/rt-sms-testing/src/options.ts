@@ -65,7 +65,7 @@ export const ADJUSTABLE = ['loss', 'duplicate', 'reorder', 'latencyMs', 'perSeco
 /** Options that can be changed while a simulator runs. */
 export type RtSmsSimulatorAdjustments = Pick<RtSmsSimulatorOptions, (typeof ADJUSTABLE)[number]>;
 
-/** The options with all defaults filled in; those in `ADJUSTABLE` may change from one request to the next. */
+/** The options with all defaults filled in; the password and those in `ADJUSTABLE` may change. */
 export interface Settings {
   readonly port: number;
   readonly host: string;
@@ -154,7 +154,7 @@ export function resolveOptions(options: RtSmsSimulatorOptions): Settings {
     host: options.host ?? '127.0.0.1',
     login,
     password,
-    basic: `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`,
+    basic: basicOf(login, password),
     allowFrom: options.allowFrom,
     shortcodes: options.shortcodes && new Set(options.shortcodes),
     callbackUrl: options.callbackUrl,
@@ -187,6 +187,15 @@ export function adjust(settings: Settings, changes: RtSmsSimulatorAdjustments): 
     if (changes[name] !== undefined) Object.assign(settings, { [name]: resolved[name] });
   }
 }
+
+/** @throws TypeError that does not contain the password */
+export function changePassword(settings: Settings, password: string): void {
+  const problem = CHECKS.password(password);
+  if (problem !== undefined) throw new TypeError(`changePassword: the password ${problem}`);
+  Object.assign(settings, { password, basic: basicOf(settings.login, password) });
+}
+
+const basicOf = (login: string, password: string) => `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 
 /** The problem with the value of an option, as the end of a sentence; `undefined` if the value is valid. */
 export function problemOfOption(name: keyof RtSmsSimulatorOptions, value: unknown): string | undefined {

@@ -8,6 +8,7 @@ import { Lifecycle } from './lifecycle.js';
 import type { MessageStatus, SimulatedCallback, SimulatedMessage, StatusDetails } from './messages.js';
 import {
   adjust,
+  changePassword,
   problemOfCallbackUrl,
   resolveOptions,
   type RtSmsSimulatorAdjustments,
@@ -176,6 +177,15 @@ export class RtSmsSimulator extends EventEmitter<RtSmsSimulatorEvents> {
     if (problem !== undefined) throw new TypeError(`callTo: the address ${problem}`);
     this.#lifecycle.callbackUrl = url;
     this.#inbox?.settingsChanged();
+  }
+
+  /**
+   * Changes the password that clients must use, from the next request on, as a change in the provider's cabinet does.
+   *
+   * @throws TypeError if it is not a string, or empty
+   */
+  changePassword(password: string): void {
+    changePassword(this.#settings, password);
   }
 
   /**

@@ -5,6 +5,8 @@ export type { RtSmsHealth } from './rt-sms.health.js';
 export { getRtSmsHttpToken, getRtSmsToken, InjectRtSms, InjectRtSmsHttp } from './rt-sms.tokens.js';
 export { callbackUrl, newCallbackSecret } from './callback/callback-url.js';
 export { rtSmsConfig, rtSmsConfigFor } from './options/rt-sms.config.js';
+export { rtSmsEnvSchema, rtSmsEnvSchemaFor } from './options/environment-schema.js';
+export type { RtSmsSchema, RtSmsSchemaIssue, RtSmsSchemaResult } from './standard-schema.js';
 export type {
   OpenUid,
   RtSmsCallbackOptions,
@@ -66,6 +68,7 @@ export {
   type SentSms,
   type SmsMessage,
 } from './message/sms-message.js';
+export { msisdnSchema, smsMessageSchema, smsTextSchema, type ParsedSmsMessage } from './message/message-schemas.js';
 export { SMS_STATUSES, type DeliveryReport, type SmsStatus } from './message/status.js';
 export type { SmsStatusReport } from './gateway/wire.js';
 export type { CallFacts, CallOptions, RatePermit, SendOptions } from './gateway/call-options.js';

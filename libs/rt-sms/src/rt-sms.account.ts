@@ -82,7 +82,11 @@ export class RtSmsAccount {
       (uid) => this.gateway.status(uid),
       options.policy && describePolicy(options.policy),
     );
-    this.breaker = new AuthCircuitBreaker(() => this.health.probe(), logger);
+    this.breaker = new AuthCircuitBreaker(
+      () => this.health.probe(),
+      logger,
+      (onChange) => this.gateway.password.watch(onChange),
+    );
     this.publisher = new EventPublisher(emitter, ready, logger);
     this.bootstrap = new BootstrapWarning(ready, logger);
     this.waiters = new FinalStatusWaiters(this.name, (options.tracking || TRACKING).maxAgeMs);
@@ -104,7 +108,7 @@ export class RtSmsAccount {
     this.tracker = this.engine.tracker ?? new MemoryTracker(host);
     this.callbacks = new CallbackReceiver({
       options,
-      secrets: this.gateway.secrets,
+      secrets: () => this.gateway.secrets,
       tracker: this.tracker,
       isDurable: this.engine.tracker !== undefined,
       pendingSends: this.pendingSends,

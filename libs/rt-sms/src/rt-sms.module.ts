@@ -71,7 +71,7 @@ function provide(registration: Registration): Provider[] {
         { token: EventEmitter2, optional: true },
         { token: EventEmitterReadinessWatcher, optional: true },
       ],
-      useFactory: (
+      useFactory: async (
         options: ResolvedOptions,
         httpService: HttpService,
         transport: Transport,
@@ -79,8 +79,11 @@ function provide(registration: Registration): Provider[] {
         watcher?: EventEmitterReadinessWatcher,
       ) => {
         if (!emitter || !watcher) throw new RtSmsConfigError([NO_EVENTS], account);
+        const logger = loggerOf(account);
+        // Here and not with the transport: a test that replaces the service does not read the password.
+        await transport.password.open(logger);
         const ready = watcher.waitUntilReady();
-        return new RtSmsService(new RtSmsAccount(options, httpService, transport, emitter, ready, loggerOf(account)));
+        return new RtSmsService(new RtSmsAccount(options, httpService, transport, emitter, ready, logger));
       },
     },
     ...(account === DEFAULT_ACCOUNT ? [{ provide: RtSmsService, useExisting: token }] : []),

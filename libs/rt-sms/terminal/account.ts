@@ -40,7 +40,7 @@ export async function withAccount<T>(
   const options: RtSmsOptions = { ...read, ...(shortcode === undefined ? {} : { shortcode }), tracking };
   const extras = { callbackPath: false as const, ...(name === undefined ? {} : { name }) };
   // Names the variable instead of the option, if the option was read from one.
-  const inEnvironment = (problem: string) => problem.replace(/^[\w.]+: (RT_SMS_\w+) /, '$1: ');
+  const inEnvironment = (problem: string) => problem.replace(/^[\w.]+: (RT_SMS_\w+):? /, '$1: ');
   const module = RtSmsModule.forRootAsync({ useFactory: () => options, ...extras });
   const app = await NestFactory.createApplicationContext(
     { ...module, imports: [EventEmitterModule.forRoot(), ...(module.imports ?? [])] },

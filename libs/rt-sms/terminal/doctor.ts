@@ -49,7 +49,9 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   const findings: Findings = {};
   try {
     await withAccount(flags, false, async (account) => {
-      findings.configuration = configuration(account);
+      const password = await readPassword(account);
+      findings.configuration = configuration(account, password);
+      if (password.finding) findings.password = password.finding;
       await examineGateway(account, findings);
       findings.policy = policy(account);
       findings.sender = sender(account);
@@ -72,9 +74,35 @@ export async function doctor({ flags }: ParsedArgs): Promise<Answer> {
   return { code: ok ? 0 : 1, text: lines.join('\n'), json: { ok, checks } };
 }
 
-function configuration({ name, options: { password } }: Account): Finding {
-  if (!/^(['"]).*\1$/.test(password)) return finding('ok', 'complete');
-  const variable = variableOf('password', name);
+/** Reads the password of a file twice, as the module does when the gateway rejects it. */
+async function readPassword({ name, options: { password } }: Account): Promise<{ value: string; finding?: Finding }> {
+  if (typeof password === 'string') return { value: password };
+  const variable = `${variableOf('password', name)}_FILE`;
+  const read = async () => password();
+  try {
+    const value = await read();
+    if (value !== (await read()))
+      return {
+        value,
+        finding: finding(
+          'warning',
+          `two reads of the file of ${variable} differ`,
+          'run this again when the file does not change',
+        ),
+      };
+    const text = `read from the file of ${variable}, and again when the gateway rejects it`;
+    return { value, finding: finding('ok', text) };
+  } catch {
+    return {
+      value: '',
+      finding: finding('failed', `the file of ${variable} could not be read again`, 'check the file'),
+    };
+  }
+}
+
+function configuration({ name, options }: Account, password: { value: string }): Finding {
+  if (!/^(['"]).*\1$/.test(password.value)) return finding('ok', 'complete');
+  const variable = variableOf('password', name) + (typeof options.password === 'string' ? '' : '_FILE');
   const text = `complete, but ${variable} is in quotes, which are part of the value`;
   return finding('warning', text, 'remove the quotes: `docker run --env-file` does not strip them');
 }

@@ -1,11 +1,30 @@
-import { Body, Controller, HttpCode, Param, Post, Sse, type MessageEvent } from '@nestjs/common';
-import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import {
+  Body,
+  Controller,
+  HttpCode,
+  Param,
+  Post,
+  Sse,
+  StandardSchemaValidationPipe,
+  type MessageEvent,
+} from '@nestjs/common';
+import { ApiBody, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { msisdnSchema, RtSmsValidationError } from 'nestjs-rt-sms';
 import { RtSmsOtpService, type OtpChallenge, type OtpVerification } from 'nestjs-rt-sms-otp';
 import { map, type Observable } from 'rxjs';
 import { StartSignInDto, VerifySignInDto } from './sign-in.dto.js';
 import { UndeliveredCodes } from './undelivered.js';
 
 const LOGIN = { purpose: 'login' };
+/** An invalid number gets the same answer from this pipe as from the service. */
+const recipient = {
+  schema: msisdnSchema,
+  pipes: [
+    new StandardSchemaValidationPipe({
+      exceptionFactory: (issues) => new RtSmsValidationError(issues.map(({ message }) => `msisdn ${message}`)),
+    }),
+  ],
+};
 
 /** Signs people in by their phone number. A real application would start a session, or issue a token, for a right code. */
 @ApiTags('sign-in')
@@ -18,7 +37,8 @@ export class SignInController {
 
   /** Sends a code. */
   @Post()
-  start(@Body() { msisdn }: StartSignInDto): Promise<OtpChallenge> {
+  @ApiBody({ type: StartSignInDto })
+  start(@Body('msisdn', recipient) msisdn: string): Promise<OtpChallenge> {
     return this.otp.start(msisdn, LOGIN);
   }
 

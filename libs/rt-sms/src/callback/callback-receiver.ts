@@ -12,8 +12,8 @@ const MAX_WAITING_HINTS = 1_000;
 
 interface ReceiverDependencies {
   options: ResolvedOptions;
-  /** A status word that shares anything with these values is not passed on. */
-  secrets: readonly string[];
+  /** Returns the values of the account; a status word that shares anything with them is not passed on. */
+  secrets: () => readonly string[];
   tracker: DeliveryTracker;
   /** True if the tracker has a store: a callback is then answered once it is stored. */
   isDurable: boolean;
@@ -43,7 +43,7 @@ export class CallbackReceiver {
       instruments?.countCallback('refused');
       return 'refused';
     }
-    const payload = readCallback(query, secrets);
+    const payload = readCallback(query, secrets());
     if (!payload) {
       instruments?.countCallback('unreadable');
       logger.debug('Dropped a callback without a readable id');

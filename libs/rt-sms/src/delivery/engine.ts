@@ -125,8 +125,6 @@ export interface EngineSettings {
   readonly account: string;
   /** Login of the HTTP connection in the cabinet (§1.2). */
   readonly login: string;
-  /** Password of the HTTP connection in the cabinet (§1.2). */
-  readonly password: string;
   /** Connections to the gateway. More requests at once only wait for a connection. */
   readonly connections: number;
   /** Rate limit: sends that may start in any sliding second. Absent without a limit. */

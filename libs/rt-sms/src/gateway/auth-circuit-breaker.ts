@@ -1,5 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import { RtSmsAuthError } from '../rt-sms.errors.js';
+import { rejectsPassword } from './account-password.js';
 
 const FIRST_PROBE_MS = 5_000;
 const LAST_PROBE_MS = 300_000;
@@ -15,12 +16,16 @@ export class AuthCircuitBreaker {
   private closed = false;
   private delayMs = FIRST_PROBE_MS;
   private timer: NodeJS.Timeout | undefined;
+  /** Ends the reading of the password. */
+  private unwatch: (() => void) | undefined;
   private readonly listeners = new Set<() => void>();
 
   constructor(
     /** Makes a request that is free of charge; its outcome comes back through `onOutcome`. */
     private readonly probe: () => Promise<unknown>,
     private readonly logger: Logger,
+    /** Calls the function after each change of the password, until the returned function is called. */
+    private readonly watchPassword: (onChange: () => void) => () => void = () => () => undefined,
   ) {}
 
   /** Takes the outcome of any request: its error, or nothing after a success. */
@@ -29,14 +34,9 @@ export class AuthCircuitBreaker {
     if (error instanceof RtSmsAuthError) {
       if (!this.error) this.logger.error(`${error.message}. Queue and polling are paused until then`);
       this.error = error;
+      if (rejectsPassword(error)) this.unwatch ??= this.watchPassword(() => this.runProbe());
       if (this.timer) return;
-      this.timer = setTimeout(() => {
-        this.timer = undefined;
-        void this.probe()
-          .catch(() => undefined)
-          .then(() => this.error && this.onOutcome(this.error));
-      }, this.delayMs);
-      this.timer.unref();
+      this.timer = setTimeout(() => this.runProbe(), this.delayMs).unref();
       this.delayMs = Math.min(LAST_PROBE_MS, this.delayMs * 2);
     } else if (this.error && (!error || (error as { httpStatus?: number }).httpStatus === 200)) {
       this.logger.log('Gateway access restored');
@@ -56,9 +56,19 @@ export class AuthCircuitBreaker {
     this.reset();
   }
 
+  private runProbe(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    void this.probe()
+      .catch(() => undefined)
+      .then(() => this.error && this.onOutcome(this.error));
+  }
+
   private reset(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
+    this.unwatch?.();
+    this.unwatch = undefined;
     this.error = undefined;
     this.delayMs = FIRST_PROBE_MS;
   }

@@ -6,6 +6,7 @@ import { buildConnector } from 'undici';
 import type { TlsMaterial } from '../options/tls-material.js';
 import { safeCause } from '../redact.js';
 import { RtSmsConfigError } from '../rt-sms.errors.js';
+import { basicAuthorization } from './account-password.js';
 import { dial, type Connected, type Connecting } from './dial.js';
 import { coded, TransportFailure } from './transport-failure.js';
 
@@ -47,8 +48,6 @@ const bare = (hostname: string) => hostname.replace(/^\[|\]$/g, '');
 
 /** Opens the connections of one account to the gateway, directly or through the proxy, with TLS for an https URL. */
 export class Connector {
-  /** Values that must not appear in any error. */
-  readonly secrets: readonly string[];
   private readonly proxy: URL | undefined;
   /** Functions that cancel the connections in progress. */
   private readonly connecting = new Set<(why: Error) => void>();
@@ -56,10 +55,10 @@ export class Connector {
 
   constructor(
     private readonly options: ConnectorOptions,
-    secrets: readonly string[],
+    /** Returns the values of the password that must not appear in any error. */
+    private readonly passwordSecrets: () => readonly string[],
   ) {
     this.proxy = options.proxy === undefined ? undefined : new URL(options.proxy);
-    this.secrets = this.proxy ? [...secrets, this.proxy.password, unescape(this.proxy.password)] : secrets;
     const plain: Reach = this.proxy
       ? throughProxy(this.proxy, options.tls?.ca)
       : (target, callback) => dial(target.hostname, portOf(target), callback);
@@ -78,6 +77,12 @@ export class Connector {
       });
       return { destroy: () => reached.destroy() };
     };
+  }
+
+  /** Values that must not appear in any error. */
+  get secrets(): readonly string[] {
+    const secrets = this.passwordSecrets();
+    return this.proxy ? [...secrets, this.proxy.password, unescape(this.proxy.password)] : secrets;
   }
 
   /** Connector for undici, with an exact time-out and errors that contain the address. */
@@ -116,10 +121,6 @@ export class Connector {
     for (const cancel of this.connecting) cancel(new Error('the application is shutting down'));
   }
 }
-
-/** Value of a Basic `Authorization` header. */
-export const basicAuthorization = (login: string, password: string): string =>
-  `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 
 /** Creates the TLS context once, at the start. It detects faults that the check of the options could not find. */
 function secureContextOf({ tls, account }: ConnectorOptions): SecureContext | undefined {

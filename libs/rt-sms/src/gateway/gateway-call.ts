@@ -12,6 +12,7 @@ import {
 } from '../rt-sms.errors.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { CallEnd } from '../telemetry.js';
+import { rejectsPassword, type AccountPassword } from './account-password.js';
 import type { RatePermit, SendOptions } from './call-options.js';
 import type { RateLimiter } from './rate-limiter.js';
 import { RequestAttempt } from './request-attempt.js';
@@ -27,9 +28,15 @@ export interface CallSpec<T extends CallEnd> {
   limits: SendOptions;
   /** Message of a status request. */
   uid?: string;
-  /** Values that must not appear in an error. */
+  /** Values of the message that must not appear in an error. */
   confidential: readonly string[];
-  read(answer: GatewayAnswer, context: RtSmsErrorContext, spec: CallSpec<T>): T | RtSmsError;
+  /** `confidential` includes the secrets of the account. */
+  read(
+    answer: GatewayAnswer,
+    context: RtSmsErrorContext,
+    confidential: readonly string[],
+    uid: string | undefined,
+  ): T | RtSmsError;
 }
 
 /** The parts of the client that its calls share. */
@@ -37,6 +44,9 @@ export interface CallHost {
   readonly options: ResolvedOptions;
   readonly rate: RateLimiter | undefined;
   readonly budget: RetryBudget;
+  readonly secrets: readonly string[];
+  readonly password: Pick<AccountPassword, 'version' | 'refreshing' | 'confirm'>;
+  hasOtherPassword(used: number): Promise<boolean>;
   request(request: WireRequest, attempt: RequestAttempt): Promise<GatewayAnswer>;
   onEnd(call: GatewayCall, end: CallEnd): void;
 }
@@ -111,6 +121,11 @@ export class GatewayCall {
     this.permit?.release();
   }
 
+  /** Read at the end of a request, because the password may have changed since its start. */
+  private get confidential(): readonly string[] {
+    return [...this.spec.confidential, ...this.client.secrets];
+  }
+
   private get durationMs(): number {
     return performance.now() - this.startedAt;
   }
@@ -121,7 +136,10 @@ export class GatewayCall {
   }
 
   private next(): void {
-    const { rate } = this.client;
+    const { rate, password } = this.client;
+    const { refreshing } = password;
+    // With the current password the gateway would reject this request as well.
+    if (refreshing && !this.permit) return void refreshing.then(() => this.ended || this.next());
     if (this.spec.operation === 'status' || !rate || this.permit) return void this.attempt();
     this.cancelWait = rate.acquire((permit) => {
       this.permit = permit;
@@ -132,13 +150,15 @@ export class GatewayCall {
   private async attempt(): Promise<void> {
     this.attempts++;
     this.cancelWait = undefined;
-    const { spec } = this;
+    const { spec, client } = this;
     const attempt = (this.current = new RequestAttempt(this.permit, spec.limits.startBefore));
+    attempt.passwordVersion = client.password.version;
     let value: CallEnd;
     try {
-      const answer = await this.client.request(spec.request, attempt);
+      const answer = await client.request(spec.request, attempt);
       if (this.ended) return;
-      value = spec.read(answer, this.context(readRequestId(answer, spec.confidential)), spec);
+      const confidential = this.confidential;
+      value = spec.read(answer, this.context(readRequestId(answer, confidential)), confidential, spec.uid);
     } catch (error) {
       if (this.ended) return;
       value = this.toError(error, attempt.started);
@@ -146,6 +166,8 @@ export class GatewayCall {
     this.current = undefined;
     this.permit?.release();
     this.permit = undefined;
+    if (rejectsPassword(value)) return this.retryWithOtherPassword(value as RtSmsError, attempt.passwordVersion);
+    if (!(value instanceof Error) || value.httpStatus === 200) client.password.confirm(attempt.passwordVersion);
     if (value instanceof Error) return this.retryOrFail(value);
     this.end(value);
     this.resolve(value);
@@ -161,9 +183,17 @@ export class GatewayCall {
   }
 
   private applicationFailure(error: unknown): TransportFailure {
-    const cause = safeCause(error, this.spec.confidential);
+    const cause = safeCause(error, this.confidential);
     const what = `an interceptor or adapter of the account's HttpService failed (${cause.message})`;
     return new TransportFailure(what, { cause, permanent: true });
+  }
+
+  /** Apart from the retries of `retry`: the gateway has not processed the rejected request (§1.5). */
+  private async retryWithOtherPassword(error: RtSmsError, used: number): Promise<void> {
+    const hasOther = await this.client.hasOtherPassword(used);
+    if (this.ended) return;
+    if (hasOther) this.next();
+    else this.fail(error);
   }
 
   private retryOrFail(error: RtSmsError): void {

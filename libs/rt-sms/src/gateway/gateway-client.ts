@@ -5,6 +5,7 @@ import type { CheckedMessage } from '../message/sms-message.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { CallEnd, Telemetry } from '../telemetry.js';
 import type { AccountHttp } from './account-http.js';
+import type { AccountPassword } from './account-password.js';
 import { toAxios } from './axios-adapter.js';
 import type { CallFacts, CallOptions, RatePermit, SendOptions } from './call-options.js';
 import { GatewayCall, type CallHost, type CallSpec } from './gateway-call.js';
@@ -46,6 +47,10 @@ export class GatewayClient implements CallHost {
     return [login, ...callback.secrets, ...this.transport.secrets];
   }
 
+  get password(): AccountPassword {
+    return this.transport.password;
+  }
+
   /** Number of calls that have not ended. */
   get inFlight(): number {
     return this.calls.length;
@@ -58,7 +63,7 @@ export class GatewayClient implements CallHost {
         operation: 'send',
         request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
         limits,
-        confidential: [message.text, message.msisdn, ...this.secrets],
+        confidential: [message.text, message.msisdn],
         read: sent,
       },
       message.text,
@@ -72,7 +77,7 @@ export class GatewayClient implements CallHost {
       request: { method: 'GET', path: `${this.path}/${encodeURIComponent(uid)}` },
       limits,
       uid,
-      confidential: this.secrets,
+      confidential: [],
       read: report,
     });
   }
@@ -104,6 +109,11 @@ export class GatewayClient implements CallHost {
     const { axiosRef } = this.http;
     const { adapter } = this.http as Partial<AccountHttp>;
     return axiosRef.request<unknown>(toAxios(request, this.options.url, attempt, adapter));
+  }
+
+  /** Resolves to true if a request that the gateway has rejected can be made once more, with another password. */
+  async hasOtherPassword(used: number): Promise<boolean> {
+    return !this.stopping && (await this.password.refresh(used)) && !this.stopping;
   }
 
   /** Called by a call when it has ended. */
@@ -139,12 +149,12 @@ export class GatewayClient implements CallHost {
   }
 }
 
-function sent(answer: GatewayAnswer, context: RtSmsErrorContext, { confidential }: CallSpec<Sent>): Sent | RtSmsError {
+function sent(answer: GatewayAnswer, context: RtSmsErrorContext, confidential: readonly string[]): Sent | RtSmsError {
   const uid = readSent(answer, context, confidential);
   if (typeof uid !== 'string') return uid;
   const { attempts = 0, requestId } = context;
   return requestId === undefined ? { uid, attempts } : { uid, attempts, requestId };
 }
 
-const report: CallSpec<SmsStatusReport>['read'] = (answer, context, { uid = '', confidential }) =>
+const report: CallSpec<SmsStatusReport>['read'] = (answer, context, confidential, uid = '') =>
   readReport(answer, uid, context, confidential);

@@ -11,6 +11,8 @@ export class RequestAttempt {
   /** Code other than the transport has the request and does not report what it does with it. */
   untracked = false;
   abandoned = false;
+  /** Version of the password that the request is sent with. */
+  passwordVersion = 0;
   /** Holder of the request while there is something to cancel. */
   canceller: { cancel(): void } | undefined;
 

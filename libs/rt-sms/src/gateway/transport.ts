@@ -1,6 +1,7 @@
 import { Pool, type Dispatcher } from 'undici';
 import type { ResolvedOptions } from '../options/resolve-options.js';
-import { basicAuthorization, Connector } from './connector.js';
+import { AccountPassword } from './account-password.js';
+import { Connector } from './connector.js';
 import { abandonedFailure, dispatch, PoolRequest, type RequestPool } from './pool-request.js';
 import type { RequestAttempt } from './request-attempt.js';
 import { TransportFailure } from './transport-failure.js';
@@ -24,26 +25,19 @@ export interface WireRequest {
  * follows no redirect, ignores proxies of the environment, and adds the credentials itself, below all interceptors.
  */
 export class Transport implements RequestPool {
-  /** Values that must not appear in any error. */
-  readonly secrets: readonly string[];
+  readonly password: AccountPassword;
   readonly pool: Pool;
   private readonly connector: Connector;
-  private readonly headers: { GET: string[]; POST: string[] };
+  private headers: { version?: number; GET: string[]; POST: string[] } = { GET: [], POST: [] };
   // Not a Set, which guards the memory bar of `sendMany`: the tables that a growing Set discards keep its former entries
   // alive over many garbage collections.
   private readonly waiting: PoolRequest[] = [];
   private active = 0;
 
   constructor(private readonly options: TransportOptions) {
-    const { url, login, password, credentials } = options;
-    const basic = ['authorization', basicAuthorization(login, password)];
-    const common = ['accept', 'application/json', 'accept-encoding', 'identity'];
-    this.headers = {
-      GET: [...common, ...basic],
-      POST: [...common, 'content-type', 'application/json; charset=utf-8', ...(credentials === 'body' ? [] : basic)],
-    };
-    this.connector = new Connector(options, [password, basic[1]!.slice(6)]);
-    this.secrets = this.connector.secrets;
+    const { url } = options;
+    this.password = new AccountPassword(options);
+    this.connector = new Connector(options, () => this.password.secrets);
     // undici's own time-outs are coarse, and the caller's deadline abandons the request in every phase.
     this.pool = new Pool(url.origin, {
       connections: options.connections,
@@ -54,9 +48,16 @@ export class Transport implements RequestPool {
     });
   }
 
+  /** Values that must not appear in any error. */
+  get secrets(): readonly string[] {
+    return this.connector.secrets;
+  }
+
   /** Sends one request, once. Rejects with a `TransportFailure`. */
   send(request: WireRequest, attempt: RequestAttempt): Promise<GatewayAnswer> {
     return new Promise((resolve, reject) => {
+      if (this.password.current === undefined) return reject(new TransportFailure('the password has not been read'));
+      attempt.passwordVersion = this.password.version;
       const pooled = new PoolRequest(this, this.withCredentials(request), attempt, resolve, reject);
       if (attempt.abandoned) {
         reject(abandonedFailure());
@@ -101,15 +102,29 @@ export class Transport implements RequestPool {
   }
 
   private withCredentials({ method, path, body, headers }: WireRequest): Dispatcher.DispatchOptions {
-    const { credentials, login, password } = this.options;
+    const { credentials, login } = this.options;
+    if (this.headers.version !== this.password.version) this.headers = this.headersWithPassword();
     const own = this.headers[method];
     // Credentials come last, so that an interceptor cannot replace them.
-    const all = body && credentials !== 'header' ? { ...body, ...bodyCredentials(login, password) } : body;
+    const all =
+      body && credentials !== 'header' ? { ...body, ...bodyCredentials(login, this.password.current!) } : body;
     return {
       method,
       path,
       headers: headers ? [...headers, ...own] : own,
       body: all ? JSON.stringify(all) : null,
+    };
+  }
+
+  private headersWithPassword(): Transport['headers'] {
+    const { version, basic } = this.password;
+    const authorization = ['authorization', basic];
+    const common = ['accept', 'application/json', 'accept-encoding', 'identity'];
+    const post = [...common, 'content-type', 'application/json; charset=utf-8'];
+    return {
+      version,
+      GET: [...common, ...authorization],
+      POST: this.options.credentials === 'body' ? post : [...post, ...authorization],
     };
   }
 }

@@ -16,7 +16,15 @@ const ACCEPTED_REF = `a string of at most ${MAX_REF} characters`;
 const MIN_OVERDUE_MS = 1_000;
 const ACCEPTED_OVERDUE = `a whole number of milliseconds, ${MIN_OVERDUE_MS} or more`;
 
-const FIELDS = ['msisdn', 'text', 'shortcode', 'ref', 'overdueAfterMs'];
+/** The rules of a message's fields, which the service, the decorators and the schemas share. */
+export const MESSAGE_RULES = {
+  msisdn: { parse: parseMsisdn, accepted: ACCEPTED_MSISDN, isOptional: false },
+  text: { parse: parseText, accepted: ACCEPTED_TEXT, isOptional: false },
+  shortcode: { parse: parseShortcode, accepted: ACCEPTED_SHORTCODE, isOptional: true },
+  ref: { parse: parseRef, accepted: ACCEPTED_REF, isOptional: true },
+  overdueAfterMs: { parse: (value: unknown) => parseOverdue(value), accepted: ACCEPTED_OVERDUE, isOptional: true },
+};
+const FIELDS = Object.keys(MESSAGE_RULES);
 
 /** One message (§2.1.1). You can add other keys; a key that looks like a misspelt field is rejected. */
 export interface SmsMessage {
@@ -116,14 +124,14 @@ export function checkMessage(
 }
 
 /** Decorator for a DTO property that holds an `msisdn` of {@link SmsMessage}. */
-export const IsMsisdn = rule('isMsisdn', parseMsisdn, ACCEPTED_MSISDN);
+export const IsMsisdn = rule('msisdn');
 
 /** Decorator for a DTO property that holds a `text` of {@link SmsMessage}. */
-export const IsSmsText = rule('isSmsText', parseText, ACCEPTED_TEXT);
+export const IsSmsText = rule('text', 'isSmsText');
 
-const IsShortcode = rule('isShortcode', parseShortcode, ACCEPTED_SHORTCODE);
-const IsRef = rule('isRef', parseRef, ACCEPTED_REF);
-const IsOverdueAfterMs = rule('isOverdueAfterMs', parseOverdue, ACCEPTED_OVERDUE);
+const IsShortcode = rule('shortcode');
+const IsRef = rule('ref');
+const IsOverdueAfterMs = rule('overdueAfterMs');
 // Unlike IsOptional() this rejects null, as the service does.
 const MayBeMissing = () => ValidateIf((_, value) => value !== undefined);
 
@@ -160,7 +168,8 @@ interface Problem {
 }
 
 /** The service's check as a class-validator decorator. Its error is the same for all values, so it cannot contain one. */
-function rule(name: string, parse: (value: unknown) => object, accepted: string) {
+function rule(field: keyof typeof MESSAGE_RULES, name = `is${field[0]!.toUpperCase()}${field.slice(1)}`) {
+  const { parse, accepted } = MESSAGE_RULES[field];
   return (options?: ValidationOptions): PropertyDecorator =>
     ValidateBy(
       {

@@ -25,15 +25,20 @@ const DAY_MS = 24 * 3_600_000;
 export type ResolvedOptions = ReturnType<typeof withDefaults> & {
   account: string;
   tls: TlsMaterial | undefined;
+  /** The variable from which the function `password` was made, if it was. */
+  passwordVariable: string | undefined;
   /** Warnings to log at the start: settings that work, but probably not as intended. */
   warnings: readonly string[];
 };
 
 /** Key of a function that returns the variable from which an option with this value was read. */
 export const READ_FROM = Symbol.for('nestjs-rt-sms:read-from');
-/** Options that `rtSmsConfig` has read. A copy by `...` keeps the symbol. */
+/** Key of a function that returns the problems of the variables themselves. */
+export const READ_PROBLEMS = Symbol.for('nestjs-rt-sms:read-problems');
+/** Options that `rtSmsConfig` has read. A copy by `...` keeps the symbols. */
 export interface ReadFromEnvironment {
   [READ_FROM]?: (option: string, value: unknown) => string | undefined;
+  [READ_PROBLEMS]?: (options: object) => Problem[];
 }
 
 const NESTED = {
@@ -48,13 +53,11 @@ const NESTED = {
 /** Names of the options that belong next to the factory, because they change the module graph. */
 export const EXTRAS = ['name', 'isGlobal', 'callbackPath', 'callbackDecorators'];
 
-/**
- * Checks the options of an account and fills in the defaults.
- * @throws RtSmsConfigError that lists all problems
- */
-export function resolveOptions(input: unknown, account: string, callbackMounted: boolean): ResolvedOptions {
-  if (!isObject(input))
-    throw new RtSmsConfigError(['the options must be an object; did the factory return nothing?'], account);
+/** A problem with the variable from which the option was read, if it was. */
+type FoundProblem = Problem & { variable: string | undefined };
+
+/** Checks the options of an account and returns all problems. */
+export function checkOptions(input: object, callbackMounted: boolean) {
   const options = Object.assign(new RtSmsOptions(), input);
   for (const [key, Type] of Object.entries(NESTED) as [keyof typeof NESTED, new () => object][]) {
     const value: unknown = options[key];
@@ -75,12 +78,24 @@ export function resolveOptions(input: unknown, account: string, callbackMounted:
     problems.push(...contradictions(options.policy));
   const hasTls = !problems.some(({ option }) => option.startsWith('tls'));
   const { material: tls, warnings, ...read } = resolveTls(hasTls ? options.tls : undefined);
-  problems.push(...read.problems);
-  const variableOf = (option: string) =>
-    (input as ReadFromEnvironment)[READ_FROM]?.(option, valueAt(input, option)) ?? undefined;
+  const source: ReadFromEnvironment = input;
+  problems.push(...read.problems, ...(source[READ_PROBLEMS]?.(input) ?? []));
+  const variableOf = (option: string) => source[READ_FROM]?.(option, valueAt(input, option)) ?? undefined;
+  const found = problems.map((problem): FoundProblem => ({ ...problem, variable: variableOf(problem.option) }));
+  return { options, tls, warnings, problems: found, variableOf };
+}
+
+/**
+ * Checks the options of an account and fills in the defaults.
+ * @throws RtSmsConfigError that lists all problems
+ */
+export function resolveOptions(input: unknown, account: string, callbackMounted: boolean): ResolvedOptions {
+  if (!isObject(input))
+    throw new RtSmsConfigError(['the options must be an object; did the factory return nothing?'], account);
+  const { options, tls, warnings, problems, variableOf } = checkOptions(input, callbackMounted);
   if (problems.length > 0) {
-    const sentences = problems.map(({ option, text }) =>
-      [`${option}:`, variableOf(option), text].filter((part) => part !== undefined).join(' '),
+    const sentences = problems.map(({ option, variable, text }) =>
+      [`${option}:`, variable, text].filter((part) => part !== undefined).join(' '),
     );
     throw new RtSmsConfigError(sentences, account);
   }
@@ -90,7 +105,8 @@ export function resolveOptions(input: unknown, account: string, callbackMounted:
       `shortcode: this account has no default sender name, and it does not inherit one from another account. Fix: set ${variable ?? 'the option'}, or add a sender name to each message`,
     );
   }
-  const resolved = { ...withDefaults(options), tls, account, warnings };
+  const passwordVariable = typeof options.password === 'function' ? variableOf('password') : undefined;
+  const resolved = { ...withDefaults(options), tls, account, passwordVariable, warnings };
   // A logger that receives the module, which holds the options, must not print the password.
   const shown = { value: () => `RtSmsOptions { account: '${account}' }` };
   return Object.defineProperties(resolved, { [inspect.custom]: shown, toJSON: shown });

@@ -129,7 +129,7 @@ describe('rtSmsConfig', () => {
   it('reports a missing login and password with the names of their options and variables', () => {
     expect(problems(rtSmsConfig())).toEqual([
       'login: RT_SMS_LOGIN is missing; it must be a non-empty string without ":"',
-      'password: RT_SMS_PASSWORD is missing; it must be a non-empty string',
+      'password: RT_SMS_PASSWORD is missing; it must be a non-empty string, or a function that returns one',
     ]);
     env({ RT_SMS_LOGIN: 'x', RT_SMS_PASSWORD: 'x', RT_SMS_TLS_CERT: CERTIFICATE });
     expect(problems(rtSmsConfig())).toEqual(['tls.key: RT_SMS_TLS_KEY is missing; set the private key of tls.cert']);
@@ -178,7 +178,7 @@ describe('an invalid variable stops the start with its name', () => {
     env({ RT_SMS_LOGIN: 'shop' });
     const module = Test.createTestingModule({ imports: [EventEmitterModule.forRoot(), config, account] });
     await expect(module.compile()).rejects.toMatchObject({
-      problems: ['password: RT_SMS_PASSWORD is missing; it must be a non-empty string'],
+      problems: ['password: RT_SMS_PASSWORD is missing; it must be a non-empty string, or a function that returns one'],
     });
   });
 });

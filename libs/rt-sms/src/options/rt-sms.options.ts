@@ -124,8 +124,18 @@ export class RtSmsOptions {
   /** Login of the HTTP connection in the cabinet (§1.2). */
   @Is('a non-empty string without ":"', (value) => text(value) && !value.includes(':'), REQUIRED)
   login!: string;
-  /** Password of the HTTP connection in the cabinet (§1.2). */
-  @Is('a non-empty string', text, REQUIRED) password!: string;
+  /**
+   * Password of the HTTP connection in the cabinet (§1.2), or a function that returns it, from a vault or a mounted file. The
+   * function is called at the start, and again when the gateway rejects the password, at most once in 5 s; if it returns another
+   * password, the rejected request is made once more with it. A call may take 5 s. If it fails at the start, the application
+   * does not start (`RtSmsConfigError`); later the former password stays in use, and a warning is logged.
+   */
+  @Is(
+    'a non-empty string, or a function that returns one',
+    (value) => typeof value === 'function' || text(value),
+    REQUIRED,
+  )
+  password!: string | (() => string | Promise<string>);
   /**
    * Address of the gateway (§1.3), without credentials, query and fragment.
    * @default 'https://sms.rt.ru/api/v2/send_message'

@@ -5,9 +5,14 @@ import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/term
 import { getRtSmsToken } from '../rt-sms.tokens.js';
 import type { RtSmsService } from '../rt-sms.service.js';
 
+/** Id that no message has. */
+const UNUSED_ID = 'rt-sms-health';
+
 /**
- * Health indicator for `@nestjs/terminus`: up while the gateway accepts the account. It sends at most one request in 30 s, free
- * of charge. Use it for readiness; as a liveness check it would restart healthy processes.
+ * Health indicator for `@nestjs/terminus`: `up` while the gateway accepts the account. If it does not, the account is `degraded`
+ * while a durable engine keeps the messages, and otherwise `down`. Terminus 11 has no `degraded`, so it shows `up` with the
+ * detail `degraded: true`. The indicator sends at most one request in 30 s, free of charge. Use it for readiness; as a liveness
+ * check it would restart healthy processes.
  */
 @Injectable()
 export class RtSmsHealthIndicator {
@@ -26,6 +31,18 @@ export class RtSmsHealthIndicator {
     const sms = this.modules.get<RtSmsService>(getRtSmsToken(account), { strict: false });
     const { ok, latencyMs, checkedAt, reason, policy } = await sms.checkHealth();
     const details = { latencyMs, checkedAt: checkedAt.toISOString(), ...(policy ? { policy } : {}) };
-    return ok ? indicator.up(details) : indicator.down({ ...details, reason });
+    if (ok) return indicator.up(details);
+    if (!(await keepsMessages(sms))) return indicator.down({ ...details, reason });
+    const { degraded } = indicator as { degraded?: typeof indicator.degraded };
+    return degraded ? indicator.degraded({ ...details, reason }) : indicator.up({ ...details, reason, degraded: true });
   }
+}
+
+/** True if the engine is durable and its store answers. */
+async function keepsMessages(sms: RtSmsService): Promise<boolean> {
+  if (!sms.isDurable) return false;
+  return sms.find(UNUSED_ID).then(
+    () => true,
+    () => false,
+  );
 }
