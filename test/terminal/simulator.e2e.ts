@@ -3,7 +3,9 @@ import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { compiledFolder, compileLibrary } from '../compile.js';
+import { atEnd } from '../platforms.js';
 import { runToEnd, temporary, TerminalProcess } from './compiled.js';
 
 /** Compiles the simulator into the layout of an installation. */
@@ -39,6 +41,20 @@ describe('nestjs-rt-sms-testing, as a process', () => {
     running.kill('SIGTERM');
     expect(await running.ended).toBe(0);
     expect(running.stdout + running.stderr).not.toContain('hush');
+  });
+
+  it('verifies a gateway with the command verify', async () => {
+    const gateway = await RtSmsSimulator.start({ lifecycle: false, password: 'hush' });
+    atEnd(() => gateway.close());
+    const env = { RT_SMS_URL: gateway.url, RT_SMS_LOGIN: 'simulator', RT_SMS_PASSWORD: 'hush' };
+    expect(await runToEnd(bin, ['verify'], env)).toMatchObject({ code: 0, stderr: '' });
+    gateway.nextSend({ status: 500 });
+    expect((await runToEnd(bin, ['verify'], env)).stdout).toMatch(/\n20 rows: 1 differs from the document\.\n$/);
+    expect(await runToEnd(bin, ['verify', '--prot'], env)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: "Unknown option '--prot'\nHelp: nestjs-rt-sms-testing verify --help\n",
+    });
   });
 });
 

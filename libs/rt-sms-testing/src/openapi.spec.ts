@@ -104,10 +104,10 @@ describe('openapi.yaml', () => {
 
   describe('does not describe', () => {
     it.each([
-      ['POST', ABSENT],
-      ['PUT', undefined],
-      ['GET', undefined],
-    ])('a %s at %s', async (method, uid) => {
+      ['POST of a status', 'POST', ABSENT],
+      ['PUT of a message', 'PUT', undefined],
+      ['GET of a message', 'GET', undefined],
+    ])('a %s', async (_, method, uid) => {
       const { request, response } = await tried(method, uid, undefined);
       expect([request, response]).toEqual([[`no operation ${method}`], ['no response 405']]);
     });

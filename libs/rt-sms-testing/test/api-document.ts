@@ -39,7 +39,7 @@ export async function lintProblems(source?: string): Promise<string[]> {
 export class ApiDocument {
   readonly #api: Api;
   /** Strict: an unknown keyword in a schema is an error. */
-  readonly #ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true });
+  readonly #ajv = new Ajv2020({ strict: true, strictTypes: false, allErrors: true });
   readonly #compiled = new Map<object, ValidateFunction>();
 
   private constructor(api: Api) {

@@ -70,6 +70,8 @@ export async function* verify(options: VerifyOptions): AsyncGenerator<RowResult>
     }
     const answer = await answerTo(request, options);
     if (typeof answer === 'string') {
+      if (index === 0)
+        throw new NotVerifiableError(`${options.url.host} does not answer: ${answer}. Fix: check --url.`);
       yield { ...about, came: answer, differences: ['there is no complete answer'] };
       continue;
     }
