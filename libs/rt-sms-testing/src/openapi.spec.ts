@@ -1,8 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { ApiDocument, FILE, lintProblems } from '../test/api-document.js';
+import { DeviatingGateway } from '../test/deviations.js';
 import { basic, call, Receiver, type Reply, send, SMS } from '../test/support.js';
 import { REASONS, RtSmsSimulator, STATUSES } from './index.js';
 import { httpStatusOf } from './protocol.js';
+import { ROWS } from './verify/rows.js';
+import { verify } from './verify/verify.js';
 
 const ABSENT = 'message-id-000000000000';
 let api: ApiDocument;
@@ -74,6 +77,26 @@ describe('openapi.yaml', () => {
     expect(reply.text).toContain('"error"');
     expect(request).not.toEqual([]);
     expect(response).toEqual([]);
+  });
+
+  it('describes every request that `verify` expects to be accepted, and every answer but those to a wrong method', async () => {
+    const between = await DeviatingGateway.start(gateway.url);
+    try {
+      const options = { ...gateway.options, shortcode: 'SHOP', number: SMS.msisdn, timeoutMs: 60_000 };
+      const rows = verify({ ...options, url: new URL(between.url) });
+      for await (const { differences } of rows) expect(differences).toEqual([]);
+      expect(between.seen).toHaveLength(ROWS.length);
+      const problems = between.seen.map(({ method, path, body, reply }, at) => {
+        const { name, expected } = ROWS[at]!;
+        const url = new URL(path, between.url).href;
+        const isGood = ['accepted', 'described', 'transaction_not_found'].includes(String(expected));
+        const request = isGood ? api.request(method, url, body === '' ? undefined : JSON.parse(body)) : [];
+        return [name, request, expected === 'refused' ? [] : api.response(method, url, reply)];
+      });
+      expect(problems).toEqual(ROWS.map(({ name }) => [name, [], []]));
+    } finally {
+      await between.close();
+    }
   });
 
   it.each(REASONS)('describes the answer %s to both requests', async (reason) => {

@@ -27,8 +27,8 @@ const NAME = 'nestjs-rt-sms-testing verify';
 const MAX_TIMEOUT_S = 600;
 
 const AFTER_HELP = `
-Set the password in the environment as RT_SMS_PASSWORD, or type it when asked. RT_SMS_URL, RT_SMS_LOGIN, RT_SMS_SHORTCODE
-and RT_SMS_ALLOW_HTTP replace their flags.
+Set the password in the environment as RT_SMS_PASSWORD, or type it when asked. RT_SMS_URL, RT_SMS_LOGIN,
+RT_SMS_SHORTCODE and RT_SMS_ALLOW_HTTP replace their flags.
 
 Without --send no request can send a message. Four requests have wrong credentials on purpose.
 Exit codes: 0 no difference, 1 the gateway differs from the document, 2 it was not verified: the flags are invalid, or
