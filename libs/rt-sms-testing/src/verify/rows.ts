@@ -22,8 +22,8 @@ export interface Row {
   /** Sections of the provider's document. */
   readonly sections: string;
   readonly method: 'GET' | 'POST' | 'PUT';
-  /** Uid below the address of the API; `sent`: the uid of the message of an earlier row. */
-  readonly uid?: string | 'sent';
+  /** Uid below the address of the API; `sent` is the uid of the message of an earlier row. */
+  readonly uid?: string;
   readonly credentials: HeaderCredentials;
   /** Body of the request: JSON, or bytes as they are. */
   readonly body?: ((values: Values) => object) | Buffer;
