@@ -48,7 +48,7 @@ describe('the packages', () => {
     expect(
       files.filter(
         (file) =>
-          !/^package\/(dist\/(esm|cjs)\/|(schematics|page)\/|(src\/message\/numbering\.cjs|LICENSE|README\.md|package\.json)$)/.test(
+          !/^package\/(dist\/(esm|cjs)\/|(schematics|page)\/|(src\/message\/numbering\.cjs|openapi\.yaml|LICENSE|README\.md|package\.json)$)/.test(
             file,
           ),
       ),
@@ -187,6 +187,38 @@ describe('the packages', () => {
     const statuses = stdout.trim().split('\n');
     expect(statuses.length).toBeGreaterThan(10);
     expect(statuses.filter((status) => status !== '200')).toEqual([]);
+  }, 60_000);
+
+  it('nestjs-rt-sms-testing has openapi.yaml, and verifies a gateway, from the packed file', async () => {
+    const unpacked = join(folder, 'unpacked');
+    await mkdir(unpacked);
+    await run('tar', ['xzf', tarballs['rt-sms-testing']!, '-C', unpacked]);
+    const source = await readFile(join(root, 'libs/rt-sms-testing/openapi.yaml'), 'utf8');
+    expect(await readFile(join(unpacked, 'package/openapi.yaml'), 'utf8')).toBe(source);
+
+    const gateway = await RtSmsSimulator.start({ lifecycle: false });
+    atEnd(() => gateway.close());
+    const { login, password, url } = gateway.options;
+    const args = [
+      join(unpacked, 'package/dist/esm/program/bin.js'),
+      'verify',
+      '--url',
+      url,
+      '--login',
+      login,
+      '--json',
+    ];
+    const verify = async () => {
+      const how = { cwd: unpacked, env: { ...env, RT_SMS_PASSWORD: password } };
+      const { stdout, code } = await run(process.execPath, args, how).then(
+        (done) => ({ ...done, code: 0 }),
+        (failed: { stdout: string; code: number }) => failed,
+      );
+      return { code, differ: (JSON.parse(stdout) as { differ: number }).differ };
+    };
+    expect(await verify()).toEqual({ code: 0, differ: 0 });
+    gateway.nextStatus({ status: 404 });
+    expect(await verify()).toEqual({ code: 1, differ: 1 });
   }, 60_000);
 
   it.each(LIBRARIES)('%s declares all packages that it imports', async (name) => {

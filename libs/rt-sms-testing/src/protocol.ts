@@ -58,9 +58,14 @@ export function accepted(uid: string): Answer {
   return { status: 200, type: JSON_TYPE, body: `{"result":{"uid":"${uid}"},"status":"ok"}` };
 }
 
-/** A rejection (§1.6) with the HTTP status that §1.6.1 gives for its reason. */
+/** The HTTP status that §1.6.1 gives for a reason. */
+export function httpStatusOf(reason: Reason): number {
+  return HTTP_STATUS[reason] ?? 200;
+}
+
+/** A rejection (§1.6) with the HTTP status of its reason. */
 export function refused(reason: Reason): Answer {
-  return { status: HTTP_STATUS[reason] ?? 200, type: JSON_TYPE, body: `{"reason":"${reason}","status":"error"}` };
+  return { status: httpStatusOf(reason), type: JSON_TYPE, body: `{"reason":"${reason}","status":"error"}` };
 }
 
 /** A status answer (§2.2.2) with the types of its example: Unix seconds, a numeric msisdn, `pdu_count` null while unknown. */

@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { runSimulator } from './program.js';
 
-void runSimulator().then((code) => {
+const [command, ...args] = process.argv.slice(2);
+const running =
+  command === 'verify' ? import('../verify/program.js').then((verify) => verify.runVerify(args)) : runSimulator();
+void running.then((code) => {
   process.exitCode = code;
 });

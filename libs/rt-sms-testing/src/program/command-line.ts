@@ -42,7 +42,9 @@ const DEFAULT_PORT = 4010;
 
 const AFTER_HELP = `
 Each flag can also be set in the environment: ${PREFIX}PORT=4010, ${PREFIX}JSON=1. A flag takes precedence.
-Exit codes: 0 ended by a signal, 1 could not start, 2 the flags or the script are invalid.`;
+Exit codes: 0 ended by a signal, 1 could not start, 2 the flags or the script are invalid.
+
+To compare a gateway with the provider's document: nestjs-rt-sms-testing verify --help`;
 
 /**
  * Flags take precedence over variables. With `--help`, the help is the result.
