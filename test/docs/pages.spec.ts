@@ -15,10 +15,9 @@ const PAGES = ts.sys
     root,
     ['.md'],
     ['**/node_modules'],
-    [
-      ...['README*.md', 'AGENTS.md', 'CONTRIBUTING.md', 'docs/*.md', 'docs/recipes/*.md', 'docs/ru/*.md'],
-      ...['libs/*/README.md', 'libs/*/SKILL.md'],
-    ],
+    'README*.md AGENTS.md CONTRIBUTING.md docs/*.md docs/recipes/*.md docs/ru/*.md libs/*/README.md libs/*/SKILL.md'.split(
+      ' ',
+    ),
   )
   .map((path) => relative(root, path))
   .toSorted();

@@ -77,10 +77,9 @@ describe('the site of `npm run docs`', () => {
 it('is not built with a link to a page that does not exist', async () => {
   const page = join(folder, 'page.md');
   writeFileSync(page, '# Page\n\n[missing](no-such-page.md)\n');
-  const built = typedoc(
-    ...['--entryPoints', 'libs/rt-sms-otp/src/testing/index.ts', '--validation.notExported', 'false'],
-    ...['--readme', 'none', '--projectDocuments', page, '--out', join(folder, 'small')],
-  );
+  const entry = 'libs/rt-sms-otp/src/testing/index.ts';
+  const flags = `--entryPoints ${entry} --validation.notExported false --readme none`.split(' ');
+  const built = typedoc(...flags, '--projectDocuments', page, '--out', join(folder, 'small'));
   const error = (await built.catch((reason: unknown) => reason)) as { code: number; stdout: string; stderr: string };
   expect(error.code).toBeGreaterThan(0);
   expect(`${error.stdout}${error.stderr}`).toContain('no-such-page.md');

@@ -100,7 +100,7 @@ describeWith({ Redis: redisServer }, 'recipes on %s', () => {
     it('accepts the objects, and they fit each other', () => {
       for (const deployment of [api, worker]) new Deployment(deployment).validate();
       new Service(service).validate();
-      const broken = structuredClone(api!) as { spec: { template: { spec: Record<string, unknown> } } };
+      const broken = structuredClone(api) as unknown as { spec: { template: { spec: Record<string, unknown> } } };
       broken.spec.template.spec['terminationGracePeriodSeconds'] = '45 s';
       expect(() => new Deployment(broken as object).validate()).toThrow(/terminationGracePeriodSeconds/);
 
@@ -214,7 +214,7 @@ describeWith({ Redis: redisServer }, 'recipes on %s', () => {
           })
           .catch(fail);
       }).listen(0, '127.0.0.1');
-      atEnd(() => void server.close().closeAllConnections());
+      atEnd(() => server.close().closeAllConnections());
       await once(server, 'listening');
       process.env['FORWARD_SECRET'] = FORWARD_SECRET;
       process.env['FORWARD_URL'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/statuses`;

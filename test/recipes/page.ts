@@ -50,7 +50,7 @@ export function pageOfSuite(page: string): Page {
   };
   afterAll(() => {
     rmSync(folder, { recursive: true });
-    if ([...unused].length > 0) throw new Error(`No test uses ${[...unused].join(', ')} of ${page}`);
+    if (unused.size > 0) throw new Error(`No test uses ${[...unused].join(', ')} of ${page}`);
   });
   return {
     text: use,
