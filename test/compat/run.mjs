@@ -1,6 +1,6 @@
 // Tests the packed libraries in applications: all ways of building and testing that Nest 11 and 12 generate, on all
 // supported versions of Node, on Express and then on Fastify; the README's code in an application of the Nest CLI;
-// and an application in one file. Needs the network (npm).
+// an application in one file; and an installation with pnpm and with Yarn. Needs the network (npm).
 //
 //   node test/compat/run.mjs [--app <name>] [--in <folder>]
 //
@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { bundled } from './bundled.mjs';
 import { generated } from './generated.mjs';
+import { managed, MANAGERS } from './managers.mjs';
 import { pack } from './pack.mjs';
 
 const run = promisify(execFile);
@@ -129,6 +130,15 @@ async function added(version, packed) {
   console.log(`${what}: ${result}`);
 }
 
+/** Installs the package with another package manager, and sends a message. */
+async function tryManager(manager, packed) {
+  const result = await managed(manager, join(folder, manager), packed).then(
+    () => '✓',
+    (error) => failed(manager, error),
+  );
+  console.log(`${manager}: ${result}`);
+}
+
 /** Tests an application in one file. It installs another package in the folder, so it runs last. */
 async function tryBundle(app) {
   const result = await bundled(join(folder, app)).then(
@@ -164,6 +174,7 @@ try {
   console.log(`${apps.length} applications installed after ${seconds()}`);
   await inTurn([
     ...(options.app ? [] : [11, 12].map((version) => () => added(version, packed))),
+    ...(options.app ? [] : Object.keys(MANAGERS).map((manager) => () => tryManager(manager, packed))),
     ...rows.map((row) => () => tryRow(row, binaries)),
   ]);
   await inTurn(apps.filter((app) => APPS[app].isBundled).map((app) => () => tryBundle(app)));

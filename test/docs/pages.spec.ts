@@ -7,6 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';
+import { parseAllDocuments } from 'yaml';
 
 const root = resolve(import.meta.dirname, '../..');
 const PAGES = ts.sys
@@ -14,7 +15,9 @@ const PAGES = ts.sys
     root,
     ['.md'],
     ['**/node_modules'],
-    ['README*.md', 'CONTRIBUTING.md', 'docs/*.md', 'docs/ru/*.md', 'libs/*/README.md'],
+    'README*.md AGENTS.md CONTRIBUTING.md docs/*.md docs/recipes/*.md docs/ru/*.md libs/*/README.md libs/*/SKILL.md'.split(
+      ' ',
+    ),
   )
   .map((path) => relative(root, path))
   .toSorted();
@@ -66,7 +69,7 @@ const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => l
 describe('the pages', () => {
   it('have blocks in these languages only, for the others are not tried', () => {
     const others = blocks.filter(
-      ({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', 'html', ''].includes(language),
+      ({ language }) => !['ts', 'js', 'sh', 'json', 'php', 'sql', 'html', 'nginx', 'yaml', ''].includes(language),
     );
     expect(others.map(({ page, line, language }) => `${page}:${line} ${language}`)).toEqual([]);
   });
@@ -174,6 +177,12 @@ describe('the pages', () => {
 
   it('have JSON that parses', () => {
     expect(inLanguage('json').map(({ code }) => JSON.parse(code) as unknown)).not.toHaveLength(0);
+  });
+
+  it('have YAML that parses', () => {
+    expect(inLanguage('yaml').flatMap(({ code }) => parseAllDocuments(code).flatMap(({ errors }) => errors))).toEqual(
+      [],
+    );
   });
 
   it('have commands that exist, for packages that exist', () => {

@@ -78,7 +78,7 @@ function postgresFolder(): string | undefined {
   return newest > 0 ? join(POSTGRES_HOME, String(newest), 'bin') : onPath('initdb')?.replace(/\/initdb$/, '');
 }
 
-const redisServer = () => findProgram(() => onPath('redis-server'), 'redis-server');
+export const redisServer = () => findProgram(() => onPath('redis-server'), 'redis-server');
 export const postgresProgram = () => findProgram(postgresFolder, 'postgresql');
 
 /**
