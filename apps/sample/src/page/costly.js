@@ -3,7 +3,7 @@ import { t } from './words.js';
 
 const NAMED = 5;
 /** Parts of an emoji that are not shown by themselves. */
-const JOINER = /^[\u200D\uFE0F\u20E3]$/;
+const JOINERS = new Set(['\u200D', '\uFE0F', '\u20E3']);
 const CYRILLIC = /^(?=\p{L})\p{Script=Cyrillic}$/u;
 /** Characters that would not be seen, or would change the direction of the line. */
 const UNSEEN = /^[\p{C}\p{Z}\p{M}]$/u;
@@ -27,7 +27,7 @@ export function namesOf(characters) {
   const cyrillic = characters.filter((character) => CYRILLIC.test(character)).length;
   const hasEmoji = characters.some((character) => kindOf(character) === 'emoji');
   const names = characters
-    .filter((character) => !(hasEmoji && JOINER.test(character)))
+    .filter((character) => !(hasEmoji && JOINERS.has(character)))
     .map((character) => {
       if (CYRILLIC.test(character)) return cyrillic > 1 ? t('characters', 'cyrillic') : named(character, 'letter');
       if (/^[\u00A0\u202F\u2007]$/.test(character)) return t('characters', 'space');

@@ -100,7 +100,7 @@ const TYPOGRAPHIC: Readonly<Record<string, readonly [name: string, plain: string
 const NAMED = 5;
 const CYRILLIC = /^(?=\p{L})\p{Script=Cyrillic}$/u;
 /** Parts of an emoji that are not shown by themselves. */
-const JOINERS = /^[\u200D\uFE0F\u20E3]$/;
+const JOINERS = new Set(['\u200D', '\uFE0F', '\u20E3']);
 const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Presentation}\p{Emoji_Modifier}]$/u;
 /** Characters that would not be seen, or that would act on a terminal. */
 const UNSEEN = /^[\p{C}\p{Z}\p{M}]$/u;
@@ -127,7 +127,7 @@ function namesOf(characters: readonly string[]): string[] {
   const cyrillic = characters.filter((character) => CYRILLIC.test(character));
   const hasEmoji = characters.some((character) => EMOJI.test(character));
   const names = characters.map((character) => {
-    if (hasEmoji && JOINERS.test(character)) return undefined;
+    if (hasEmoji && JOINERS.has(character)) return undefined;
     if (CYRILLIC.test(character))
       return cyrillic.length === 1 ? `the Cyrillic letter ${character}` : 'Cyrillic letters';
     const name = TYPOGRAPHIC[character]?.[0];
