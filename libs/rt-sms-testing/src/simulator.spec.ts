@@ -48,6 +48,28 @@ describe('start', () => {
   });
 });
 
+describe('changePassword', () => {
+  it('from the next request on only the new password is accepted, in the header and in the body', async () => {
+    await start();
+    const uid = await send(gateway);
+    gateway.changePassword('next');
+    expect(gateway.options.password).toBe('next');
+    for (const [password, accepted] of [
+      ['secret', false],
+      ['next', true],
+    ] as const) {
+      const headers = basic('simulator', password);
+      expect((await post(gateway, SMS, headers)).text.includes('wrong_credentials')).toBe(!accepted);
+      expect((await get(gateway, uid, headers)).text.includes('wrong_credentials')).toBe(!accepted);
+      const inBody = await post(gateway, { ...SMS, login: 'simulator', pass: password }, {});
+      expect(inBody.text.includes('wrong_credentials')).toBe(!accepted);
+    }
+    expect(() => gateway.changePassword('')).toThrow(
+      new TypeError('changePassword: the password must be a string that is not empty'),
+    );
+  });
+});
+
 describe('messages', () => {
   it('are listed in order, with their statuses', async () => {
     await start();

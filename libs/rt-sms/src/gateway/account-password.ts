@@ -101,11 +101,13 @@ export class AccountPassword {
     let timer: NodeJS.Timeout | undefined;
     let isEnded = false;
     const wait = () => {
-      timer = setTimeout(look, Math.max(0, this.readableAt - performance.now())).unref();
+      const { readableAt } = this;
+      timer = setTimeout(look, Math.max(0, readableAt - performance.now()), readableAt).unref();
     };
-    const look = () => {
+    const look = (dueAt: number) => {
       const { version } = this;
-      void Promise.resolve(this.reading ?? this.begin(0)).then(() => {
+      // A timer may fire a fraction of a millisecond early.
+      void Promise.resolve(this.reading ?? this.begin(0, dueAt)).then(() => {
         if (isEnded) return;
         if (this.version !== version) onChange();
         wait();
@@ -118,8 +120,9 @@ export class AccountPassword {
     };
   }
 
-  private begin(delayMs: number): Promise<void> | undefined {
-    if (typeof this.options.password === 'string' || performance.now() < this.readableAt) return undefined;
+  /** Starts a read, unless it is too early for the next one. */
+  private begin(delayMs: number, now = performance.now()): Promise<void> | undefined {
+    if (typeof this.options.password === 'string' || now < this.readableAt) return undefined;
     return (this.reading = this.reread(delayMs).finally(() => (this.reading = undefined)));
   }
 

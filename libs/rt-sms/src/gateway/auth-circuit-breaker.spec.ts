@@ -95,4 +95,35 @@ describe('AuthCircuitBreaker', () => {
     expect(jest.getTimerCount()).toBe(0);
     expect(it.probes).toBe(0);
   });
+
+  it('watches the password while the gateway rejects it, and probes at once after a change', async () => {
+    const wrongPassword = new RtSmsAuthError('wrong_credentials', { httpStatus: 403 });
+    const watching = new Set<() => void>();
+    let probes = 0;
+    const auth: AuthCircuitBreaker = new AuthCircuitBreaker(
+      async () => {
+        probes++;
+        auth.onOutcome(notFound);
+      },
+      new Logger(),
+      (onChange) => {
+        watching.add(onChange);
+        return () => watching.delete(onChange);
+      },
+    );
+    auth.onOutcome(wrongIp);
+    expect(watching.size).toBe(0);
+    auth.onOutcome(wrongPassword);
+    auth.onOutcome(wrongPassword);
+    expect(watching.size).toBe(1);
+    for (const onChange of watching) onChange();
+    expect(probes).toBe(1);
+    expect(auth.error).toBeUndefined();
+    expect(watching.size).toBe(0);
+    await jest.advanceTimersByTimeAsync(600_000);
+    expect(probes).toBe(1);
+    auth.onOutcome(wrongPassword);
+    auth.close();
+    expect(watching.size).toBe(0);
+  });
 });
