@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { ApiDocument, FILE, lintProblems } from '../test/api-document.js';
-import { DeviatingGateway } from '../test/deviations.js';
+import { DeviatingGateway } from '../test/deviating-gateway.js';
 import { basic, call, Receiver, type Reply, send, SMS } from '../test/support.js';
 import { REASONS, RtSmsSimulator, STATUSES } from './index.js';
 import { httpStatusOf } from './protocol.js';

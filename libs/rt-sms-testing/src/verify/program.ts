@@ -79,7 +79,8 @@ async function confirmSending({ number, shortcode, url, yes }: VerifyArgs, termi
     `--send sends ${paid} messages to ${maskNumber(number)} from ${shortcode} through ${url.host}, ` +
     `and up to ${most} if the gateway accepts what the document rejects.`;
   if (!terminal.input.isTTY) throw new UsageError(`${what} Fix: add --yes.`);
-  const answer = await ask(terminal, `${what} Continue? [y/N] `);
+  terminal.output.write(`${what}\n`);
+  const answer = await ask(terminal, 'Continue? [y/N] ');
   if (!/^y(?:es)?$/i.test(answer?.trim() ?? '')) throw new UsageError('Nothing was sent.');
 }
 
