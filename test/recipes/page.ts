@@ -47,7 +47,8 @@ export function pageOfSuite(page: string): Page {
   };
   afterAll(() => {
     rmSync(folder, { recursive: true });
-    if (unused.size > 0) throw new Error(`No test uses ${[...unused].join(', ')} of ${page}`);
+    if (unused.size > 0)
+      throw new Error(`Of ${page}, no test has run ${[...unused].join(', ')} (with -t that is expected)`);
   });
   return {
     text: use,
