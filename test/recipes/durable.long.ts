@@ -111,9 +111,12 @@ describeWith({ Redis: redisServer }, 'recipes on %s', () => {
         expect(graceOf(deployment)).toBeGreaterThanOrEqual(30);
         const { ports } = containerOf(deployment);
         const { startupProbe, readinessProbe, livenessProbe } = containerOf(deployment);
-        for (const probe of [startupProbe, readinessProbe, livenessProbe].filter(Boolean))
-          expect(ports).toEqual([{ name: probe!.httpGet!.port, containerPort: 3000 }]);
+        // The schema lets unknown keys pass, so a misspelt one is found by what is missing.
+        const probes =
+          deployment === api ? [startupProbe, readinessProbe, livenessProbe] : [startupProbe, livenessProbe];
+        for (const probe of probes) expect(ports).toEqual([{ name: probe!.httpGet!.port, containerPort: 3000 }]);
       }
+      expect(containerOf(api).lifecycle!.preStop!.sleep!.seconds).toBeGreaterThanOrEqual(5);
       const { selector, ports } = new Service(service).spec!;
       expect(selector).toEqual(new Deployment(api).spec!.selector.matchLabels);
       expect(ports![0]!.targetPort).toBe('http');

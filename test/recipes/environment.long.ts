@@ -46,6 +46,6 @@ describe('the recipe for the environment', () => {
         expect(refused.errors).toContain(name);
       for (const value of ['swordfish', 'sesame', password]) expect(refused.errors).not.toContain(value);
     },
-    120_000,
+    240_000,
   );
 });

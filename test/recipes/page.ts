@@ -6,10 +6,7 @@ import { pathToFileURL } from 'node:url';
 
 const root = resolve(import.meta.dirname, '../..');
 
-/**
- * Code of a page. Each block begins with a comment that names its file (`// src/main.ts`, `# nginx.conf`). A block without
- * one is an excerpt, which only `excerpt` returns.
- */
+/** Code of a page. A block that begins with the name of its file (`// src/main.ts`, `# shop.conf`) belongs to it. */
 export interface Page {
   /** Text of one file. */
   text(file: string): string;
@@ -27,8 +24,8 @@ export function filesOf(page: string): Map<string, string> {
 }
 
 /**
- * The page, written into a temporary folder in which its packages are found, for the tests of a file. At the end of that
- * file every block of a recipe must have been used.
+ * The page, written into a temporary folder in which its packages are found. At the end of the suite each of its files must
+ * have been used.
  */
 export function pageOfSuite(page: string): Page {
   const folder = mkdtempSync(join(tmpdir(), 'rt-sms-page-'));
@@ -50,7 +47,8 @@ export function pageOfSuite(page: string): Page {
   };
   afterAll(() => {
     rmSync(folder, { recursive: true });
-    if (unused.size > 0) throw new Error(`No test uses ${[...unused].join(', ')} of ${page}`);
+    if (unused.size > 0)
+      throw new Error(`Of ${page}, no test has run ${[...unused].join(', ')} (with -t that is expected)`);
   });
   return {
     text: use,
