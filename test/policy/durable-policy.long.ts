@@ -12,7 +12,7 @@ const TO = '79270000001';
 const hello = { msisdn: TO, text: 'Hello' };
 const times = (count: number) => Array.from({ length: count }, () => hello);
 
-describeStores('the send policy over the replicas, on', (kind) => {
+describeStores('the send policy over the replicas, on %s', (kind) => {
   let store: Service;
   let key = 0;
   beforeAll(async () => {
@@ -172,10 +172,8 @@ describeStores('the send policy over the replicas, on', (kind) => {
     const [one, two] = both.map(({ sms }) => sms) as [RtSmsService, RtSmsService];
     await one.send(hello);
     await own.kill();
-    for (const sms of [one, two]) {
-      const rules = rulesOf(await sendAll([sms], times(20)));
-      expect(rules.filter((rule) => rule === 'sent')).toHaveLength(2);
-    }
+    const results = await Promise.all([one, two].map((sms) => sendAll([sms], times(20))));
+    for (const each of results) expect(rulesOf(each).filter((rule) => rule === 'sent')).toHaveLength(2);
     expect(warnings.filter((line) => line.includes('counts the limits'))).toHaveLength(2);
     await own.restart();
     const to = (n: number) => ({ ...hello, msisdn: `7928000000${n}` });
