@@ -103,7 +103,7 @@ export class StoreProxy {
         this.isCutting = false;
         this.cut();
       } else if (this.isHolding) this.held.push(write);
-      else if (this.delayMs > 0) setTimeout(write, this.delayMs);
+      else if (this.delayMs > 0) setTimeout(write, this.delayMs).unref();
       else write();
     });
   }
