@@ -6,6 +6,7 @@ import { bullMq, type BullMqOptions } from 'nestjs-rt-sms-bullmq';
 import { RtSmsSimulator, type RtSmsSimulatorOptions } from 'nestjs-rt-sms-testing';
 import { atEnd } from '../platforms.js';
 import { SECRET } from './replica.js';
+import type { Service } from './services.js';
 
 export interface Seen {
   event: string;
@@ -43,7 +44,7 @@ export async function gatewayOf(options: RtSmsSimulatorOptions = {}): Promise<Rt
 /** Starts an application in this process, with one account on `gateway` and its queue in `store`. */
 export async function run(
   gateway: RtSmsSimulator,
-  store: Pick<BullMqOptions, 'connection' | 'postgres'>,
+  store: Service['options'],
   { engine, options, providers = [], imports = [] }: Setting = {},
 ): Promise<Running> {
   const { login, password, url } = gateway.options;

@@ -34,11 +34,12 @@ export class StoreProxy {
   }
 
   /** Connection options for `bullMq`. */
-  get options(): { connection: string } | { postgres: object } {
+  get options(): Service['options'] {
     const url = new URL(this.url);
     url.port = String(this.port);
     if (url.protocol.startsWith('redis')) return { connection: url.href };
-    return { postgres: { connectionString: url.href, connectionTimeoutMillis: CONNECT_MS } };
+    const postgres = { connectionString: url.href, connectionTimeoutMillis: CONNECT_MS };
+    return { postgres: postgres as unknown as string };
   }
 
   /** Holds all answers back until `release`. */
