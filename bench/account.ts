@@ -5,11 +5,23 @@ import { Module, type INestApplicationContext } from '@nestjs/common';
 import { HttpModule } from '@nestjs/axios';
 import { NestFactory } from '@nestjs/core';
 import { EventEmitterModule } from '@nestjs/event-emitter';
-import { RtSmsModule, type RtSmsOptions } from 'nestjs-rt-sms';
+import { RtSmsModule, type RtSmsOptions, type RtSmsPolicy } from 'nestjs-rt-sms';
 
 export const LOGIN = 'shop';
 export const PASSWORD = 'a password';
 export const SECRET = 'a-secret-of-sixteen';
+
+/** A send policy with all limits, which refuses none of the messages of `messageOf`. */
+export const LIMITS: RtSmsPolicy = {
+  countries: ['RU'],
+  maxSegments: 10,
+  perRecipient: [
+    { messages: 3, perMs: 600_000 },
+    { messages: 10, perMs: 86_400_000 },
+  ],
+  perPrefix: { messages: 100_000, perMs: 3_600_000 },
+  segmentsPerDay: 100_000_000,
+};
 
 /** Starts an application with one account as in the documentation, and with Nest's HttpModule for comparison. */
 export async function startAccount(options: Partial<RtSmsOptions> & { url: string }): Promise<INestApplicationContext> {

@@ -7,7 +7,19 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Figure } from './figures.js';
 
-const BENCHES = ['send', 'deadline', 'stale', 'heap', 'telemetry', 'callback', 'durable', 'otp', 'simulator', 'import'];
+const BENCHES = [
+  'send',
+  'deadline',
+  'stale',
+  'heap',
+  'telemetry',
+  'policy',
+  'callback',
+  'durable',
+  'otp',
+  'simulator',
+  'import',
+];
 const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 
 async function figuresOf(bench: string): Promise<Figure[]> {

@@ -6,7 +6,7 @@ import axios from 'axios';
 import { RtSmsService } from 'nestjs-rt-sms';
 import { firstValueFrom } from 'rxjs';
 import { Pool } from 'undici';
-import { LOGIN, messageOf, PASSWORD, startAccount } from './account.js';
+import { LIMITS, LOGIN, messageOf, PASSWORD, startAccount } from './account.js';
 import { inFlight } from './figures.js';
 
 const CONNECTIONS = 10;
@@ -22,6 +22,11 @@ type Send = (n: number) => Promise<string>;
 const WAYS: Record<string, () => Promise<Send> | Send> = {
   async 'sms.send()'() {
     const sms = (await startAccount({ url, connections: CONNECTIONS })).get(RtSmsService);
+    return async (n) => (await sms.send(messageOf(n))).uid;
+  },
+  async 'sms.send() with all limits'() {
+    const options = { url, connections: CONNECTIONS, policy: LIMITS };
+    const sms = (await startAccount(options)).get(RtSmsService);
     return async (n) => (await sms.send(messageOf(n))).uid;
   },
   async '@nestjs/axios'() {

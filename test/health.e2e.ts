@@ -32,7 +32,7 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
       imports: [
         EventEmitterModule.forRoot(),
         TerminusModule.forRoot({ logger: false }),
-        RtSmsModule.forRoot(options),
+        RtSmsModule.forRoot({ ...options, policy: { countries: ['RU'], segmentsPerDay: 50 } }),
         RtSmsModule.forRoot({ ...options, name: 'otp' }),
       ],
       controllers: [HealthController],
@@ -58,10 +58,17 @@ describe.each(PLATFORMS)('health on %s', (platform) => {
       code: 200,
       status: 'ok',
       details: {
-        'rt-sms': { status: 'up', latencyMs: expect.any(Number), checkedAt: expect.stringMatching(/^\d{4}-.*Z$/) },
+        'rt-sms': {
+          status: 'up',
+          latencyMs: expect.any(Number),
+          checkedAt: expect.stringMatching(/^\d{4}-.*Z$/),
+          policy: ['countries: RU', 'segmentsPerDay: 50'],
+        },
         'otp-sms': { status: 'up' },
       },
     });
+    // Each account has its own policy.
+    expect((await health()).details).not.toHaveProperty(['otp-sms', 'policy']);
   });
 
   it.each(['wrong_ip', 'wrong_credentials', 'system_error'] as const)('is down on %s, and names it', async (reason) => {

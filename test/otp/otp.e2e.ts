@@ -1,8 +1,10 @@
+import { jest } from '@jest/globals';
 import { Injectable, Module, type DynamicModule } from '@nestjs/common';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { Test } from '@nestjs/testing';
-import { RtSmsConnectionError, RtSmsModule } from 'nestjs-rt-sms';
+import { RtSmsConnectionError, RtSmsModule, RtSmsPolicyError, type RtSmsPolicy } from 'nestjs-rt-sms';
 import {
+  memoryOtpStore,
   OnRtSmsOtpUndelivered,
   RtSmsOtpEvents,
   RtSmsOtpModule,
@@ -39,7 +41,7 @@ async function gatewayOf(): Promise<RtSmsSimulator> {
 const codeIn = (gateway: RtSmsSimulator, at = -1) => /\d{6}/.exec(gateway.messages.at(at)!.text)![0];
 
 describe.each(PLATFORMS)('one-time codes on %s', (platform) => {
-  async function setUp(name?: string, otp?: (account: DynamicModule) => DynamicModule) {
+  async function setUp(name?: string, otp?: (account: DynamicModule) => DynamicModule, policy?: RtSmsPolicy) {
     const gateway = await gatewayOf();
     const account = RtSmsModule.forRoot({
       ...gateway.options,
@@ -47,6 +49,7 @@ describe.each(PLATFORMS)('one-time codes on %s', (platform) => {
       callback: { secrets: SECRET },
       isGlobal: otp === undefined,
       ...(name !== undefined && { name }),
+      ...(policy && { policy }),
     });
     const otpModule = otp?.(account) ?? RtSmsOtpModule.forRoot(options);
     const { app, url } = await start(platform, {
@@ -71,6 +74,24 @@ describe.each(PLATFORMS)('one-time codes on %s', (platform) => {
     );
     await otp.start(NUMBER, LOGIN);
     expect(gateway.messages).toHaveLength(1);
+  });
+
+  it('a code that the send policy of the account refuses is not sent, and there is no challenge', async () => {
+    const store = memoryOtpStore();
+    const created = jest.spyOn(store, 'create');
+    const { gateway, otp } = await setUp(
+      undefined,
+      (account) => RtSmsOtpModule.forRootAsync({ imports: [account], useFactory: () => ({ ...options, store }) }),
+      { perRecipient: { messages: 2, perMs: 3_600_000 } },
+    );
+    for (let n = 0; n < 2; n++) await otp.start(NUMBER, LOGIN);
+    const error: unknown = await otp.start(NUMBER, LOGIN).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(RtSmsPolicyError);
+    expect(error).toMatchObject({ rule: 'perRecipient', outcome: 'not_sent', retryAfterMs: expect.any(Number) });
+    expect(gateway.messages).toHaveLength(2);
+    expect(created).toHaveBeenCalledTimes(3);
+    const found = await Promise.all(created.mock.calls.map(([id]) => store.step(id, 'find')));
+    expect(found.map((challenge) => challenge !== undefined)).toEqual([true, true, false]);
   });
 
   it.each(['failed', 'rejected', 'insufficient_balance'] as const)(

@@ -11,9 +11,9 @@ const PER_RECIPIENT = 3;
 const PER_PREFIX = 10;
 /** Numbers of ordinary customers: one to three messages each, four of them in a prefix at most. */
 const CUSTOMERS = 5_000;
-const LOAD = 30;
+const LOAD = 100;
 
-describeStores('attacks on three replicas, on', (kind) => {
+describeStores('attacks on three replicas, on %s', (kind) => {
   let store: Service;
   let sms: RtSmsService[];
   const sent = new Map<string, number>();

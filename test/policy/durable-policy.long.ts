@@ -1,8 +1,11 @@
 import { jest } from '@jest/globals';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { Client } from 'pg';
 import { RtSmsService, type LimitStore, type RtSmsPolicy, type RtSmsPolicyError } from 'nestjs-rt-sms';
 import { gatewayOf, run, type Running, type Setting } from '../durable/account.js';
 import { describeStores, eventually, startStore, type Service } from '../durable/services.js';
+import { pgClient } from '../durable/transactions.js';
 import { atEnd } from '../platforms.js';
 
 jest.setTimeout(60_000);
@@ -12,7 +15,9 @@ const TO = '79270000001';
 const hello = { msisdn: TO, text: 'Hello' };
 const times = (count: number) => Array.from({ length: count }, () => hello);
 
-describeStores('the send policy over the replicas, on', (kind) => {
+const url = (store: Service) => (store.options as { postgres: string }).postgres;
+
+describeStores('the send policy over the replicas, on %s', (kind) => {
   let store: Service;
   let key = 0;
   beforeAll(async () => {
@@ -53,6 +58,20 @@ describeStores('the send policy over the replicas, on', (kind) => {
       ]),
     );
     expect(gateway.messages).toHaveLength(3);
+  });
+
+  it('of 200 concurrent calls of enqueue exactly 3 are queued', async () => {
+    const { running, sms } = await replicas(3, { perRecipient: { messages: 3, perMs: HOUR } });
+    const calls = times(200).map((message, n) => sms[n % 3]!.enqueue(message, { id: `m${n}` }));
+    const rules = rulesOf(await Promise.allSettled(calls));
+    expect(countBy(rules, String)).toEqual(
+      new Map([
+        ['sent', 3],
+        ['perRecipient', 197],
+      ]),
+    );
+    const accepted = () => running.flatMap(({ events }) => events.filter(({ event }) => event === 'accepted'));
+    await eventually(async () => accepted().length === 3);
   });
 
   it('negative control: where check and count are two requests to the store, more than 3 are sent', async () => {
@@ -155,6 +174,39 @@ describeStores('the send policy over the replicas, on', (kind) => {
     await sms[1]!.send(hello);
   });
 
+  if (kind === 'PostgreSQL')
+    it('with tx: counted before the transaction is used, once after ROLLBACK, given back if nothing was queued', async () => {
+      const { sms, running, gateway } = await replicas(2, { perRecipient: { messages: 2, perMs: HOUR } });
+      const [one, two] = sms as [RtSmsService, RtSmsService];
+      const database = await pgClient(url(store));
+      const outside = new Client({ connectionString: url(store) });
+      atEnd(async () => void (await Promise.all([database.close(), outside.end()])));
+      await outside.connect();
+      // Three times, so that each would be missing from the limit of two.
+      for (const id of ['x', 'y', 'z'])
+        await expect(one.enqueue(hello, { id, tx: outside })).rejects.toMatchObject({ code: 'RT_SMS_VALIDATION' });
+      const first = database.transaction(async (tx) => {
+        await one.enqueue(hello, { id: 'a', tx });
+        await one.enqueueMany([{ message: hello, id: 'b' }], { tx });
+        // Counted for all replicas at once, although nothing is committed.
+        await expect(two.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+        throw new Error('the order failed');
+      });
+      await expect(first).rejects.toThrow('the order failed');
+      await database.transaction(async (tx) => {
+        await two.enqueue(hello, { id: 'a', tx });
+        let statements = 0;
+        const watched = { query: (sql: string, values: unknown[]) => (statements++, tx.query(sql, values)) };
+        await expect(two.enqueue(hello, { id: 'c', tx: watched })).rejects.toMatchObject({ rule: 'perRecipient' });
+        expect(statements).toBe(0);
+        await two.enqueue(hello, { id: 'b', tx: watched });
+        expect(statements).toBeGreaterThan(0);
+      });
+      await Promise.all(['a', 'b'].map((id) => Promise.race(running.map((each) => each.heard('accepted', id)))));
+      expect(gateway.messages).toHaveLength(2);
+      await expect(one.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+    });
+
   it('while the store is down each process counts by itself and warns once; then it counts together again', async () => {
     const own = await startStore(kind);
     atEnd(() => own.close());
@@ -172,10 +224,8 @@ describeStores('the send policy over the replicas, on', (kind) => {
     const [one, two] = both.map(({ sms }) => sms) as [RtSmsService, RtSmsService];
     await one.send(hello);
     await own.kill();
-    for (const sms of [one, two]) {
-      const rules = rulesOf(await sendAll([sms], times(20)));
-      expect(rules.filter((rule) => rule === 'sent')).toHaveLength(2);
-    }
+    const results = await Promise.all([one, two].map((sms) => sendAll([sms], times(20))));
+    for (const each of results) expect(rulesOf(each).filter((rule) => rule === 'sent')).toHaveLength(2);
     expect(warnings.filter((line) => line.includes('counts the limits'))).toHaveLength(2);
     await own.restart();
     const to = (n: number) => ({ ...hello, msisdn: `7928000000${n}` });
@@ -186,6 +236,49 @@ describeStores('the send policy over the replicas, on', (kind) => {
       const results = [...(await sendAll([one], [message, message])), ...(await sendAll([two], [message]))];
       return rulesOf(results).join() === 'sent,sent,perRecipient';
     });
+  });
+
+  it('a queued message that ends as refused with not_sent is given back', async () => {
+    const gateway = await gatewayOf();
+    const engine = place();
+    const options = { policy: { segmentsPerDay: 1 } };
+    const key = (letter: string) => Buffer.from(letter.repeat(32)).toString('base64');
+    const producer = { ...engine, role: 'producer', keys: [key('a')] } as const;
+    const one = await run(gateway, store.options, { engine: producer, options });
+    await one.sms.enqueue(hello, { id: 'a' });
+    await expect(one.sms.send(hello)).rejects.toMatchObject({ rule: 'segmentsPerDay' });
+    // A worker without the key cannot open the message.
+    const two = await run(gateway, store.options, { engine: { ...engine, keys: [key('b')] }, options });
+    await expect(two.heard('refused', 'a')).resolves.toMatchObject({ error: { outcome: 'not_sent' } });
+    await two.sms.send(hello);
+    expect(gateway.messages).toHaveLength(1);
+  });
+
+  it('counters are removed after their window', async () => {
+    const where = place();
+    const counters = async () => {
+      if ('connection' in store.options) {
+        const client = new Redis(store.options.connection);
+        atEnd(() => client.disconnect());
+        return (await client.keys(`${where.prefix}:*limit:*`)).length;
+      }
+      const client = new Client({ connectionString: store.options.postgres });
+      await client.connect();
+      const { rows } = await client.query<{ count: number }>(
+        `SELECT (SELECT count(*) FROM ${where.schema}.rt_sms_limit) + (SELECT count(*) FROM ${where.schema}.rt_sms_charge) AS count`,
+      );
+      await client.end();
+      return Number(rows[0]!.count);
+    };
+    const policy = { perRecipient: { messages: 5, perMs: 2_000 }, perPrefix: { messages: 9, perMs: HOUR } };
+    // The store is swept each half of it.
+    const { sms } = await replicas(1, policy, { engine: where, options: { idempotencyMs: 2_000, tracking: false } });
+    await sms[0]!.send(hello);
+    const all = await counters();
+    expect(all).toBeGreaterThanOrEqual(3);
+    await eventually(async () => (await counters()) < all);
+    // Negative control: that of the longer window.
+    await expect(counters()).resolves.toBeGreaterThan(0);
   });
 
   it('nothing is counted where no limit is set', async () => {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
@@ -209,6 +210,36 @@ describe('before a file is sent', () => {
     /Outside Russia: Belarus 2, Vietnam 1\n/,
     /The same number and text \(all are sent; --skip-doubled sends only the first\): row 4 as row 2, row 8 as row 2\n/,
   ].map(({ source }) => source);
+
+  it('more segments than --max-segments are sent only after a yes on the terminal', async () => {
+    const { gateway, env } = await startGateway();
+    const { write } = await temporary();
+    const file = await write('long.csv', `phone,text\n+79270000001,${'a'.repeat(161)}\n+79270000002,Hello\n`);
+    const refused = await bulkHere([file, '--max-segments', '2'], env);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toMatch(/Nothing was sent.*2 rows, 2 to send in 3 segments.*more than --max-segments 2/s);
+    await expect(bulkHere([file, '--dry-run', '--max-segments', '2'], env)).resolves.toMatchObject({ code: 0 });
+    expect(gateway.requests.post).toBe(0);
+    const command = [process.execPath, program.bin, 'bulk', file, '--max-segments', '2'].map((part) => `'${part}'`);
+    for (const [answer, sent] of [
+      ['no', 0],
+      ['yes', 2],
+    ] as const) {
+      const child = spawn('script', ['-qec', command.join(' '), '/dev/null'], { env: { ...process.env, ...env } });
+      let output = '';
+      child.stdout.on('data', (part: Buffer) => {
+        if (!output.includes('(yes/no)') && `${output}${String(part)}`.includes('(yes/no)'))
+          child.stdin.write(`${answer}\n`);
+        output += String(part);
+      });
+      const [code] = (await once(child, 'exit')) as [number];
+      expect([code === 0, gateway.requests.post]).toEqual([answer === 'yes', sent]);
+      expect(output).toContain('These are more than --max-segments 2. Send them?');
+    }
+    await expect(
+      bulkHere([await write('few.csv', 'phone,text\n+79270000003,Hello\n'), '--max-segments', '1'], env),
+    ).resolves.toMatchObject({ code: 0 });
+  });
 
   it('countries other than Russia and doubled rows are named', async () => {
     const { gateway, env } = await startGateway();

@@ -265,6 +265,38 @@ it.each([
   expect(found).toMatchObject({ code: 0, sender: { result } });
 });
 
+describe('the send policy', () => {
+  it('is shown by its rules; onlyTo is a warning with the variable to remove', async () => {
+    const { env } = await startGateway();
+    await expect(examine(env)).resolves.toMatchObject({
+      policy: { result: 'skipped', text: 'no rule is set in the environment' },
+    });
+    const limits = { RT_SMS_COUNTRIES: 'RU,KZ', RT_SMS_MAX_SEGMENTS: '3', RT_SMS_SEGMENTS_PER_DAY: '5000' };
+    const rules = 'countries: RU, KZ; maxSegments: 3; segmentsPerDay: 5000';
+    await expect(examine({ ...env, ...limits })).resolves.toMatchObject({ policy: { result: 'ok', text: rules } });
+    const staging = { ...limits, RT_SMS_ONLY_TO: '+79270000001, +7912' };
+    const ended = await examine({ ...env, ...staging });
+    expect(ended).toMatchObject({
+      code: 0,
+      policy: {
+        result: 'warning',
+        text: `onlyTo: all recipients are refused except 2 numbers or prefixes; ${rules}`,
+        fix: 'remove RT_SMS_ONLY_TO in production',
+      },
+    });
+    expect(JSON.stringify(ended)).not.toContain('927');
+  });
+
+  it('with limits that contradict each other, the configuration fails and names the variables', async () => {
+    const { env } = await startGateway();
+    const contradicting = { RT_SMS_MAX_SEGMENTS: '10', RT_SMS_SEGMENTS_PER_DAY: '5', RT_SMS_COUNTRIES: 'RU' };
+    await expect(examine({ ...env, ...contradicting, RT_SMS_ONLY_TO: '+77012345678' })).resolves.toMatchObject({
+      code: 1,
+      configuration: { result: 'failed', text: expect.stringMatching(/RT_SMS_ONLY_TO.*KZ|RT_SMS_MAX_SEGMENTS/s) },
+    });
+  });
+});
+
 describe('the callback', () => {
   const OPTIONS = { login: 'shop', password: PASSWORD, shortcode: 'SHOP' };
   /** Starts an application with a gateway that counts its status requests. */

@@ -34,7 +34,7 @@ export class BullMqEngine implements SmsEngine {
     this.options = resolveBullMqOptions(options, account);
     this.handlerTimeoutMs = this.options.handlerTimeoutMs;
     this.store = new Store(this.options, account, host.logger);
-    this.limits = new StoreLimits(this.store, idempotencyMs);
+    this.limits = new StoreLimits(this.store, account, idempotencyMs);
     const checks = new CheckJobs(this.store, tracking);
     const gate = new PollGate(host, this.store.clock);
     const unknown = new UnknownQueue(this.store, host, checks, gate);

@@ -1,5 +1,3 @@
-import type { LimitCharge } from 'nestjs-rt-sms';
-
 /** One counter of a message as the store sees it: its key holds a keyed hash. */
 export interface StoredCounter {
   key: string;
@@ -29,5 +27,3 @@ export interface LimitOperations {
   /** Removes counters that have ended, if the store does not do it. */
   sweep(): Promise<void>;
 }
-
-export type KeyOf = (counter: LimitCharge['counters'][number]) => string;

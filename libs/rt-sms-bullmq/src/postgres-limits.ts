@@ -26,19 +26,21 @@ ${[
   // may lose the counts of the last moments, but each commit would otherwise wait for the disk while it holds the lock.
   `CREATE OR REPLACE FUNCTION ${TAKE}(q text, keep_ms bigint, groups jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
   DECLARE
-    now_ms bigint; members jsonb; fresh jsonb; need record; total bigint; wait_ms bigint; longest bigint; refused text;
-    results jsonb := '[]';
+    now_ms bigint; members jsonb; member jsonb; charge_id text; job_id text; fresh jsonb; seen text[]; need record;
+    total bigint; wait_ms bigint; longest bigint; refused text; results jsonb := '[]';
   BEGIN
     PERFORM set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtextextended('rt_sms_limit ' || q, 0));
     FOR members IN SELECT value FROM jsonb_array_elements(groups) WITH ORDINALITY ORDER BY ordinality LOOP
       now_ms := extract(epoch FROM clock_timestamp()) * 1000;
-      SELECT coalesce(jsonb_agg(charge), '[]') INTO fresh FROM (
-        SELECT DISTINCT ON (charge->>'id') charge FROM jsonb_array_elements(members) AS charge
-        WHERE NOT EXISTS (
-            SELECT 1 FROM rt_sms_charge c WHERE c.queue = q AND c.id = charge->>'id' AND c.ends_at > now_ms)
-          AND (charge->>'jobId' = '' OR NOT EXISTS (
-            SELECT 1 FROM job WHERE job.queue = q AND job.id = charge->>'jobId'
-              AND (finished_at_ms IS NULL OR finished_at_ms + keep_ms >= now_ms)))) AS each;
+      fresh := '[]'; seen := '{}';
+      FOR member IN SELECT value FROM jsonb_array_elements(members) LOOP
+        charge_id := member->>'id'; job_id := member->>'jobId';
+        CONTINUE WHEN charge_id = ANY (seen);
+        CONTINUE WHEN EXISTS (SELECT 1 FROM rt_sms_charge WHERE queue = q AND id = charge_id AND ends_at > now_ms);
+        CONTINUE WHEN job_id <> '' AND EXISTS (SELECT 1 FROM job WHERE queue = q AND id = job_id
+          AND (finished_at_ms IS NULL OR finished_at_ms + keep_ms >= now_ms));
+        fresh := fresh || jsonb_build_array(member); seen := seen || charge_id;
+      END LOOP;
       refused := NULL; longest := 0;
       FOR need IN
         SELECT c->>'key' AS key, min((c->>'max')::bigint) AS max, max((c->>'perMs')::bigint) AS per_ms, sum((c->>'cost')::bigint) AS units
@@ -81,16 +83,17 @@ ${[
     RETURN results;
   END $$`,
   `CREATE OR REPLACE FUNCTION ${GIVE_BACK}(q text, ids text[]) RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE part record;
   BEGIN
     PERFORM set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtextextended('rt_sms_limit ' || q, 0));
-    WITH gone AS (
-      DELETE FROM rt_sms_charge WHERE queue = q AND id = ANY(ids) RETURNING parts
-    ), part AS (
+    FOR part IN WITH gone AS (
+        DELETE FROM rt_sms_charge WHERE queue = q AND id = ANY(ids) RETURNING parts
+      )
       SELECT p->>0 AS key, (p->>1)::bigint AS at, sum((p->>2)::int) AS units
       FROM gone, jsonb_array_elements(parts) AS p GROUP BY 1, 2
-    )
-    UPDATE rt_sms_limit l SET units = l.units - part.units FROM part
-    WHERE l.queue = q AND l.key = part.key AND l.at = part.at;
+    LOOP
+      UPDATE rt_sms_limit l SET units = l.units - part.units WHERE l.queue = q AND l.key = part.key AND l.at = part.at;
+    END LOOP;
   END $$`,
 ]
   .map((statement) => `${statement};`)

@@ -112,3 +112,23 @@ export function isOffline(error: unknown): boolean {
 export const certainlyNotExecuted = (error: unknown): boolean =>
   isOffline(error) ||
   /^(OOM|READONLY|LOADING|MISCONF|MASTERDOWN|NOREPLICAS|CLUSTERDOWN)\b/.test((error as Error).message);
+
+/** The connection was lost, perhaps after the store had executed the request; the codes 57P… are those of a server that ends. */
+const LOST_CODE = /^(ECONNRESET|EPIPE|ETIMEDOUT|57P01|57P02|08000|08001|08003|08004|08006)$/;
+const LOST_MESSAGE =
+  /Connection (is closed|terminated|ended)|max retries per request|connections to PostgreSQL are closed/;
+/** A busy store: too many connections or clients; a connection, statement or lock that took too long; a conflict. */
+const SLOW_CODE = /^(53300|55P03|57014|40001|40P01)$/;
+const SLOW_MESSAGE = new RegExp(`${CONNECT_TIMEOUT}|query_wait_timeout|no more connections allowed|^BUSY\\b`);
+
+const matches = (error: unknown, inCode: RegExp, inMessage: RegExp): boolean => {
+  const { message, code } = error as Error & { code?: unknown };
+  return inMessage.test(message) || (typeof code === 'string' && inCode.test(code));
+};
+
+/** True for an error of a store that is up, but too busy for the request. It certainly did not execute it. */
+export const isSlow = (error: unknown): boolean => matches(error, SLOW_CODE, SLOW_MESSAGE);
+
+/** True if the store could not be reached, was lost, or executes no writes at all. */
+export const isDown = (error: unknown): boolean =>
+  !isSlow(error) && (certainlyNotExecuted(error) || matches(error, LOST_CODE, LOST_MESSAGE));

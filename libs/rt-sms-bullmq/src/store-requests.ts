@@ -73,11 +73,11 @@ export async function guardRequest<T>(
   }
 }
 
-/** Rejects if `work` has not settled after `ms`. */
-export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+/** Rejects if `work` has not settled after `ms`, with `late` if it is given. */
+export async function within<T>(ms: number, work: Promise<T>, late?: Error): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(late ?? new Error(`no answer within ${ms} ms`)), ms);
   });
   try {
     return await Promise.race([work, limit]);

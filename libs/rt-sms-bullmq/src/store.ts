@@ -47,6 +47,8 @@ export class Store {
   private identity: StoreIdentity | undefined;
   private watch: NodeJS.Timeout | undefined;
   private unusable: RtSmsConfigError | undefined;
+  /** Why the store has not been reached yet. */
+  private openFailure: unknown;
   private closed = false;
   private readonly connections = new Set<Connected>();
   private warnedAt = -Infinity;
@@ -142,6 +144,18 @@ export class Store {
     return this.opened().operations[queue];
   }
 
+  /** A small request. While the store has not been reached, it waits, or fails with the reason. */
+  async probe(): Promise<void> {
+    if (this.queues) await this.operations('send').now();
+    else if (this.openFailure === undefined) await this.ready;
+    else throw new Error(`The store of the queue is not reached yet: ${reason(this.openFailure)}`);
+  }
+
+  /** True once the application shuts down. */
+  get isEnding(): boolean {
+    return this.closed;
+  }
+
   /** Operations on the counters of the send policy. */
   get limits(): LimitOperations {
     return this.opened().limits;
@@ -225,6 +239,11 @@ export class Store {
     this.logger.warn(`The store of the queue failed: ${reason(error)}`);
   };
 
+  private onError(error: unknown): void {
+    if (!this.queues) this.openFailure = error;
+    this.warnThrottled(error);
+  }
+
   private onEmptied(): void {
     this.emptied++;
     this.logger.error(
@@ -246,7 +265,7 @@ export class Store {
           options: this.options,
           factory: this.factory,
           now: () => this.clock.now(),
-          onError: this.warnThrottled,
+          onError: (error) => this.onError(error),
           onMade: (queue) => {
             made.push(queue);
             this.connections.add(queue);
@@ -269,7 +288,7 @@ export class Store {
           await gone;
           throw this.unusable;
         }
-        this.warnThrottled(error);
+        this.onError(error);
         await pause(PAUSE_MS);
       }
     }

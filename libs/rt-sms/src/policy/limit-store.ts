@@ -42,8 +42,12 @@ export type LimitResult = { refusal: LimitRefusal } | { taken: string[] };
 
 /** Port: sliding counters of the send policy, exact under concurrency. */
 export interface LimitStore {
-  /** Counts all messages or none. An id that is counted already is not counted again. */
-  take(charges: readonly LimitCharge[]): Promise<LimitResult>;
+  /**
+   * Counts all messages or none. An id that is counted already is not counted again. Waits for a store that is slow. Once
+   * `isWanted` returns false the caller has stopped waiting, and gives back what is counted later.
+   * @throws RtSmsError with the outcome `not_sent` if nothing can be counted
+   */
+  take(charges: readonly LimitCharge[], isWanted?: () => boolean): Promise<LimitResult>;
   /** Removes messages from their counters. Ignores ids that are not counted. Never rejects. */
   giveBack(ids: readonly string[]): Promise<void>;
   /** Called once these messages can no longer be given back. */

@@ -5,13 +5,22 @@ import type { EngineItem } from '../delivery/engine.js';
 import type { SendVia } from '../options/policy-options.js';
 import type { CallOptions } from '../gateway/call-options.js';
 import { safeCause } from '../redact.js';
-import { isRtSmsError, RtSmsAbortedError, RtSmsPolicyError, type RtSmsPolicyRule } from '../rt-sms.errors.js';
+import {
+  isRtSmsError,
+  RtSmsAbortedError,
+  RtSmsPolicyError,
+  RtSmsTimeoutError,
+  type RtSmsPolicyRule,
+} from '../rt-sms.errors.js';
 import { inWords } from './describe-policy.js';
 import type { LimitCharge, LimitCounter, LimitRefusal, LimitStore } from './limit-store.js';
 import type { ResolvedPolicy } from './resolve-policy.js';
 
 /** Milliseconds that `beforeSend` may take. */
 const HOOK_MS = 10_000;
+/** Milliseconds that `enqueue` waits for the counters, plus those for each further message. */
+const QUEUE_MS = 5_000;
+const QUEUE_EACH_MS = 1;
 const ABORTED = "The caller's signal ended the call before anything was sent";
 /** Calls of `beforeSend` at once. */
 const HOOKS = 50;
@@ -49,10 +58,11 @@ export class SendPolicy {
   ): Promise<T> {
     const began = performance.now();
     await this.check([message], via, options);
-    const taken = await this.take([this.chargeOf(message, `${this.callPrefix}${this.calls++}`)], 'Nothing was sent');
-    const passedMs = performance.now() - began;
-    const timeoutMs = Math.max(1, (options.timeoutMs ?? this.host.sendMs) - passedMs);
-    return this.counted(taken, () => send(passedMs < 1 ? options : { ...options, timeoutMs }));
+    const restMs = () => Math.max(1, (options.timeoutMs ?? this.host.sendMs) - (performance.now() - began));
+    const charge = this.chargeOf(message, `${this.callPrefix}${this.calls++}`);
+    const taken = await this.take([charge], 'Nothing was sent', { signal: options.signal, timeoutMs: restMs() });
+    const isInstant = performance.now() - began < 1;
+    return this.counted(taken, () => send(isInstant ? options : { ...options, timeoutMs: restMs() }));
   }
 
   /** Runs `enqueue` if the policy allows all messages. */
@@ -64,7 +74,8 @@ export class SendPolicy {
       if (this.policy.limits.length > 0 && isNamed && (await this.host.isQueued?.(item.id))) continue;
       charges.push({ ...this.chargeOf(item, queuedId(item.id)), queueId: isNamed ? item.id : undefined });
     }
-    const taken = await this.take(charges, 'Nothing was queued');
+    const timeoutMs = QUEUE_MS + (charges.length - 1) * QUEUE_EACH_MS;
+    const taken = await this.take(charges, 'Nothing was queued', { timeoutMs });
     // The record stays, because the message may still expire or be cancelled.
     await this.counted(taken, enqueue, false);
   }
@@ -119,18 +130,26 @@ export class SendPolicy {
     const { account } = this.host;
     const limitMs = Math.min(HOOK_MS, timeoutMs);
     const message: CheckedMessage = { msisdn, text, shortcode };
-    let end: (why: unknown) => void = () => undefined;
+    try {
+      const late = () => new Error(`no answer within ${limitMs / 1_000} s`);
+      await this.within({ signal, timeoutMs: limitMs }, (async () => beforeSend(message, { account, via }))(), late);
+    } catch (error) {
+      if (error instanceof RtSmsAbortedError && signal?.aborted) throw error;
+      const cause = safeCause(error, [msisdn, text]);
+      throw this.refused('beforeSend', 'beforeSend rejected the message', { cause });
+    }
+  }
+
+  /** Waits for `work` for `timeoutMs`. @throws RtSmsAbortedError if the signal fires; what `late` returns after the time */
+  private async within<T>({ signal, timeoutMs }: CallOptions, work: Promise<T>, late: () => Error): Promise<T> {
+    let end: (why: Error) => void = () => undefined;
     const ended = new Promise<never>((_, reject) => (end = reject));
-    const timer = setTimeout(() => end(new Error(`no answer within ${limitMs / 1_000} s`)), limitMs);
-    const abort = () => end(signal);
+    const timer = setTimeout(() => end(late()), timeoutMs);
+    const abort = () => end(new RtSmsAbortedError(ABORTED, 'not_sent', { account: this.host.account }));
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
     try {
-      await Promise.race([ended, (async () => beforeSend(message, { account, via }))()]);
-    } catch (error) {
-      if (signal && error === signal) throw new RtSmsAbortedError(ABORTED, 'not_sent', { account });
-      const cause = safeCause(error, [msisdn, text]);
-      throw this.refused('beforeSend', 'beforeSend rejected the message', { cause });
+      return await Promise.race([ended, work]);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
@@ -145,12 +164,30 @@ export class SendPolicy {
     return { id, counters };
   }
 
-  private async take(charges: LimitCharge[], nothing: string): Promise<string[]> {
+  private async take(charges: LimitCharge[], nothing: string, limits: CallOptions): Promise<string[]> {
     if (this.policy.limits.length === 0 || charges.length === 0) return [];
-    const result = await this.host.limits.take(charges);
+    let isWanted = true;
+    const taking = this.host.limits.take(charges, () => isWanted);
+    const late = () => this.notCounted(nothing, limits.timeoutMs!);
+    const result = await this.within(limits, taking, late).catch((error: unknown) => {
+      isWanted = false;
+      void taking.then(
+        (later) => ('taken' in later ? this.host.limits.giveBack(later.taken) : undefined),
+        () => undefined,
+      );
+      throw error;
+    });
     if ('taken' in result) return result.taken;
     const { rule, retryAfterMs } = result.refusal;
     throw this.refused(rule, allowed(result.refusal), { retryAfterMs }, nothing);
+  }
+
+  private notCounted(nothing: string, timeoutMs: number): RtSmsTimeoutError {
+    return new RtSmsTimeoutError(
+      `${nothing}: the limits of the send policy could not be counted within ${inWords(timeoutMs)}, because their store did not answer`,
+      'not_sent',
+      { account: this.host.account, durationMs: timeoutMs },
+    );
   }
 
   private refused(

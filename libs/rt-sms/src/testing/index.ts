@@ -31,9 +31,13 @@ import {
 } from '../delivery/engine.js';
 import { sendAll, type SendResult } from '../delivery/send-many.js';
 import type { SmsStatusReport } from '../gateway/wire.js';
+import type { RtSmsPolicy, SendVia } from '../options/policy-options.js';
+import type { SendPolicy } from '../policy/send-policy.js';
+import { recorderPolicy } from './recorder-policy.js';
 
 const EMITTER: OptionalFactoryDependency = { token: EventEmitter2, optional: true };
 
+type Items = ReturnType<InputValidator['items']>;
 type LifeCycle = OnModuleInit & BeforeApplicationShutdown & OnApplicationShutdown;
 
 /** A message that the recorder has recorded. `queueId` is the id of an enqueued message. */
@@ -77,9 +81,20 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   private readonly deliveries = new Map<string, DeliveryState>();
   private readonly input: InputValidator;
   private readonly waiters: FinalStatusWaiters;
+  private readonly policy: SendPolicy | undefined;
 
-  constructor({ account = DEFAULT_ACCOUNT, shortcode = 'TEST' }: { account?: string; shortcode?: string } = {}) {
+  /**
+   * With `policy` the recorder applies this send policy, with counters in memory: refused messages fail with
+   * `RtSmsPolicyError` and are not recorded. Without it nothing is limited.
+   * @throws RtSmsConfigError if the policy is invalid
+   */
+  constructor({
+    account = DEFAULT_ACCOUNT,
+    shortcode = 'TEST',
+    policy,
+  }: { account?: string; shortcode?: string; policy?: RtSmsPolicy } = {}) {
     this.account = account;
+    this.policy = recorderPolicy(policy, account, (id) => this.states.has(id));
     this.input = new InputValidator(account, shortcode, TRACKING.maxAgeMs);
     this.waiters = new FinalStatusWaiters(account, Infinity);
     const token = getRtSmsToken(account);
@@ -150,7 +165,16 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
   }
 
   async send(message: SmsMessage, options: CallOptions = {}): Promise<SentSms> {
+    return this.sendVia('send', message, options);
+  }
+
+  private async sendVia(via: SendVia, message: SmsMessage, options: CallOptions): Promise<SentSms> {
     const checked = this.input.message(message, options);
+    const post = () => this.post(checked, options);
+    return this.policy ? this.policy.send(checked, via, options, post) : post();
+  }
+
+  private async post(checked: CheckedSmsMessage, options: CallOptions): Promise<SentSms> {
     if (options.signal?.aborted)
       throw new RtSmsAbortedError("The caller's signal ended the call before anything was sent", 'not_sent', {
         account: this.account,
@@ -164,7 +188,7 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     messages: Iterable<SmsMessage> | AsyncIterable<SmsMessage>,
     options: { concurrency?: number; signal?: AbortSignal } = {},
   ): AsyncIterable<SendResult> {
-    return sendAll(messages, (message) => this.send(message), options, { account: this.account });
+    return sendAll(messages, (message) => this.sendVia('sendMany', message, {}), options, { account: this.account });
   }
 
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
@@ -179,7 +203,13 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
     return this.queue(this.input.items(items, options));
   }
 
-  private async queue(checked: ReturnType<InputValidator['items']>): Promise<QueuedSms[]> {
+  private async queue(checked: Items): Promise<QueuedSms[]> {
+    const enqueue = () => this.enqueueAll(checked);
+    await (this.policy ? this.policy.enqueue(checked, enqueue) : enqueue());
+    return checked.map(({ id }) => ({ id }));
+  }
+
+  private async enqueueAll(checked: Items): Promise<void> {
     const fresh = new Map<string, (typeof checked)[number]>();
     for (const item of checked) {
       const earlier = this.sent.find(({ queueId }) => queueId === item.id) ?? fresh.get(item.id);
@@ -194,7 +224,6 @@ export class RtSmsRecorder implements Omit<RtSmsService, keyof LifeCycle> {
       this.states.set(id, defined({ id, state: 'accepted' as const, uid, ref }));
       await this.emitter?.emitAsync(RtSmsEvents.accepted, defined({ id, account: this.account, uid, ref }));
     }
-    return checked.map(({ id }) => ({ id }));
   }
 
   async find(id: string): Promise<QueuedSmsState | undefined> {

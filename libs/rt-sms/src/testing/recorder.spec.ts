@@ -234,3 +234,30 @@ describe('waitForFinal', () => {
     });
   });
 });
+
+describe('with a policy', () => {
+  const policy = { countries: ['RU'], perRecipient: { messages: 2, perMs: 60_000 } };
+
+  it('what the policy refuses fails as in the service, and is not recorded', async () => {
+    const { sms } = await recording({ policy });
+    const refused = (rule: string) => ({ code: 'RT_SMS_POLICY', rule, outcome: 'not_sent' });
+    await expect(sms.send({ ...hello, msisdn: '+375291234567' })).rejects.toMatchObject(refused('countries'));
+    await sms.send(hello);
+    const many = ['a', 'b'].map((id) => ({ message: hello, id }));
+    await expect(sms.enqueueMany(many)).rejects.toMatchObject(refused('perRecipient'));
+    sms.failNext(new RtSmsConnectionError('refused', false, {}));
+    await expect(sms.send(hello)).rejects.toMatchObject({ code: 'RT_SMS_CONNECTION' });
+    for (let n = 0; n < 2; n++) await sms.enqueue(hello, { id: 'a' });
+    for await (const result of sms.sendMany([hello]))
+      expect(result).toMatchObject({ ok: false, error: { ...refused('perRecipient'), account: 'default' } });
+    expect(sms.sent).toHaveLength(2);
+  });
+
+  it('without one nothing is limited; an invalid one is an error', async () => {
+    const { sms } = await recording();
+    for (let n = 0; n < 10; n++) await sms.send(hello);
+    expect(sms.sent).toHaveLength(10);
+    const invalid = { ...policy, onlyTo: ['abc'] };
+    expect(() => new RtSmsRecorder({ policy: invalid })).toThrow(/policy\.onlyTo/);
+  });
+});
