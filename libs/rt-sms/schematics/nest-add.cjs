@@ -12,6 +12,8 @@ RT_SMS_LOGIN=
 # in single quotes, because # starts a comment and $ a variable (with expandVariables, write \\$ instead);
 # remove the quotes for \`docker run --env-file\`, which takes them as part of the value
 RT_SMS_PASSWORD=''
+# instead of RT_SMS_PASSWORD: a file, such as a mounted secret, which is read again when the password has changed
+#RT_SMS_PASSWORD_FILE=
 RT_SMS_SHORTCODE=
 # 16 to 100 characters of A-Z a-z 0-9 _ -: the end of the callback's address, /rt-sms/callback/<secret>
 #RT_SMS_CALLBACK_SECRETS=
@@ -24,6 +26,11 @@ RT_SMS_SHORTCODE=
 #RT_SMS_SEND_TIMEOUT_MS=30000
 #RT_SMS_STATUS_TIMEOUT_MS=10000
 #RT_SMS_PROXY=
+# the send policy: leading digits of the only recipients (for a test system), their countries, segments of a message and of a day
+#RT_SMS_ONLY_TO=
+#RT_SMS_COUNTRIES=
+#RT_SMS_MAX_SEGMENTS=
+#RT_SMS_SEGMENTS_PER_DAY=
 # PEM files: an additional CA to trust; a client certificate, its key, and the passphrase of the key
 #RT_SMS_TLS_CA=
 #RT_SMS_TLS_CERT=
