@@ -86,7 +86,7 @@ export class MemoryLimits implements LimitStore {
   private longestMs = 0;
   private rotateAt = -Infinity;
 
-  async take(charges: readonly LimitCharge[]): Promise<LimitResult> {
+  take(charges: readonly LimitCharge[]): LimitResult {
     const now = performance.now();
     const fresh = new Map<string, LimitCharge>();
     for (const charge of charges) {
