@@ -1,5 +1,5 @@
 // Cost of the send policy: the same calls with all limits and with none, in turn. Sends count in memory, each way in a process
-// of its own; `enqueue` counts in the store of the queue.
+// of its own; `enqueue` counts in the store of the queue. `npm run bench -- policy:memory` measures one part.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { RtSmsService, type RtSmsPolicy } from 'nestjs-rt-sms';
@@ -64,14 +64,23 @@ async function enqueueing(kind: StoreKind): Promise<number> {
   return ratio;
 }
 
-const sends = await attempt(sending);
-const figures: Figure[] = [
-  figure('Send policy: `send` with all limits in memory ÷ without', sends, { bar: { atLeast: 0.9 } }),
-];
-for (const kind of STORES) {
-  const ratio = await attempt(() => enqueueing(kind));
-  figures.push(
-    figure(`Send policy on ${kind}: \`enqueue\` with all limits ÷ without`, ratio, { bar: { atLeast: 0.8 } }),
-  );
-}
+const PARTS = {
+  memory: async () => [
+    figure('Send policy: `send` with all limits in memory ÷ without', await attempt(sending), {
+      bar: { atLeast: 0.9 },
+    }),
+  ],
+  store: async () => {
+    const figures: Figure[] = [];
+    for (const kind of STORES) {
+      const what = `Send policy on ${kind}: \`enqueue\` with all limits ÷ without`;
+      figures.push(figure(what, await attempt(() => enqueueing(kind)), { bar: { atLeast: 0.8 } }));
+    }
+    return figures;
+  },
+};
+const [chosen] = process.argv.slice(2);
+const figures: Figure[] = [];
+for (const [name, measure] of Object.entries(PARTS))
+  if (chosen === undefined || chosen === name) figures.push(...(await measure()));
 report(figures);

@@ -241,10 +241,10 @@ describe('the packages', () => {
     expect(needed.filter((dependency) => !imported.has(dependency))).toEqual([]);
   });
 
-  it('nestjs-rt-sms is small: 690 kB unpacked, five packages beyond what Nest and its peers bring', async () => {
+  it('nestjs-rt-sms is small: 760 kB unpacked, five packages beyond what Nest and its peers bring', async () => {
     const { stdout } = await run('tar', ['tzvf', tarballs['rt-sms']!]);
     const sizes = stdout.split('\n').map((line) => Number(line.split(/\s+/)[2] ?? 0));
-    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(690_000);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(760_000);
 
     const { dependencies, peerDependencies } = await json<Manifest>(join(root, 'libs/rt-sms/package.json'));
     const brought = async (names: string[], found = new Set<string>()): Promise<Set<string>> => {

@@ -47,7 +47,7 @@ export interface LimitStore {
    * `isWanted` returns false the caller has stopped waiting, and gives back what is counted later.
    * @throws RtSmsError with the outcome `not_sent` if nothing can be counted
    */
-  take(charges: readonly LimitCharge[], isWanted?: () => boolean): Promise<LimitResult>;
+  take(charges: readonly LimitCharge[], isWanted?: () => boolean): Promise<LimitResult> | LimitResult;
   /** Removes messages from their counters. Ignores ids that are not counted. Never rejects. */
   giveBack(ids: readonly string[]): Promise<void>;
   /** Called once these messages can no longer be given back. */

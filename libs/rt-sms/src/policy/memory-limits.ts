@@ -1,4 +1,5 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
+import { Generations } from './generations.js';
 import {
   roundedTo,
   type LimitCharge,
@@ -8,80 +9,84 @@ import {
   type LimitStore,
 } from './limit-store.js';
 
-/** Counters and charges kept at most. Beyond it those that were used least recently are dropped. */
+/** Counters and charges kept at least, and half of those kept at most. Beyond it those used least recently are dropped. */
 const MAX_KEPT = 100_000;
 
-interface Units {
-  /** Time of `performance.now()` from which they are counted for the length of the window. */
-  at: number;
-  units: number;
-}
-
-/** Units of one sliding window, the oldest first. */
+/**
+ * Units of one sliding window. It keeps no objects, because there is one for each recipient, and nothing that names the
+ * recipient.
+ */
 class Window {
-  private readonly times: Units[] = [];
+  /** Times of `performance.now()`, each followed by its units, the oldest first. */
+  private readonly times: number[] = [];
   private head = 0;
   private sum = 0;
+  private readonly perMs: number;
   private readonly stepMs: number;
 
-  constructor(private readonly limit: Pick<LimitCounter, 'max' | 'perMs'>) {
+  constructor(limit: Pick<LimitCounter, 'max' | 'perMs'>) {
+    this.perMs = limit.perMs;
     this.stepMs = roundedTo(limit);
   }
 
   get endsAt(): number {
-    return (this.times.at(-1)?.at ?? -Infinity) + this.limit.perMs;
+    return (this.times.at(-2) ?? -Infinity) + this.perMs;
   }
 
   /** Milliseconds until `units` more fit; 0 if they fit now, Infinity if they never do. */
   waitMs(units: number, max: number, now: number): number {
-    const { perMs } = this.limit;
-    while (this.head < this.times.length && this.times[this.head]!.at + perMs <= now)
-      this.sum -= this.times[this.head++]!.units;
-    if (this.head > 64 && this.head * 2 > this.times.length) {
-      this.times.splice(0, this.head);
+    const { times, perMs } = this;
+    for (; this.head < times.length && times[this.head]! + perMs <= now; this.head += 2)
+      this.sum -= times[this.head + 1]!;
+    if (this.head > 128 && this.head * 2 > times.length) {
+      times.splice(0, this.head);
       this.head = 0;
     }
     let tooMany = this.sum + units - max;
     if (tooMany <= 0) return 0;
     if (units > max) return Infinity;
-    for (let n = this.head; ; n++)
-      if ((tooMany -= this.times[n]!.units) <= 0) return Math.ceil(this.times[n]!.at + perMs - now);
+    for (let n = this.head; ; n += 2) if ((tooMany -= times[n + 1]!) <= 0) return Math.ceil(times[n]! + perMs - now);
   }
 
-  add(units: number, now: number): Units {
+  /** Counts units. Returns the time at which they are counted. */
+  add(units: number, now: number): number {
+    const { times } = this;
     const at = this.stepMs > 0 ? (Math.floor(now / this.stepMs) + 1) * this.stepMs : now;
     this.sum += units;
-    const last = this.times.at(-1);
-    if (last && last.at >= at) {
-      last.units += units;
-      return last;
+    const last = times.length - 2;
+    if (last >= this.head && times[last]! >= at) {
+      times[last + 1]! += units;
+      return times[last]!;
     }
-    const added = { at, units };
-    this.times.push(added);
-    return added;
+    times.push(at, units);
+    return at;
   }
 
-  remove(from: Units, units: number): void {
+  remove(at: number, units: number): void {
     // Those that have left the window are not in the sum any more.
-    if (this.times.indexOf(from, this.head) < 0) return;
-    from.units -= units;
-    this.sum -= units;
+    for (let n = this.times.length - 2; n >= this.head; n -= 2)
+      if (this.times[n] === at) {
+        this.times[n + 1]! -= units;
+        this.sum -= units;
+        return;
+      }
   }
 }
 
 interface Charge {
   endsAt: number;
-  parts: { window: Window; from: Units; units: number }[];
+  parts: { window: Window; at: number; units: number }[];
 }
 
 /** Counters of the send policy in the memory of this process. */
 export class MemoryLimits implements LimitStore {
-  private readonly key = randomBytes(32);
-  /** Windows and charges, those that were used least recently first. */
-  private readonly windows = new Map<string, Window>();
-  private readonly charges = new Map<string, Charge>();
+  private readonly key = randomBytes(32).toString('base64url');
+  private readonly windows = new Generations<Window>(MAX_KEPT);
+  private readonly charges = new Generations<Charge>(MAX_KEPT);
+  private longestMs = 0;
+  private rotateAt = -Infinity;
 
-  async take(charges: readonly LimitCharge[]): Promise<LimitResult> {
+  take(charges: readonly LimitCharge[]): LimitResult {
     const now = performance.now();
     const fresh = new Map<string, LimitCharge>();
     for (const charge of charges) {
@@ -105,24 +110,22 @@ export class MemoryLimits implements LimitStore {
       if (waitMs > (longest?.waitMs ?? 0)) longest = { waitMs, counter };
     }
     if (longest) return { refusal: refusalOf(longest.counter, longest.waitMs) };
-    for (const [key, { window }] of needs) {
-      this.windows.delete(key);
+    for (const [key, { window, counter }] of needs) {
       this.windows.set(key, window);
+      if (counter.perMs > this.longestMs) this.longestMs = counter.perMs;
     }
     for (const { id, parts } of keyed) {
-      const counted = parts.map((part) => ({ ...part, from: part.window.add(part.units, now) }));
+      const counted = parts.map((part) => ({ ...part, at: part.window.add(part.units, now) }));
       const endsAt = Math.max(...parts.map(({ window }) => window.endsAt));
-      this.charges.delete(id);
       this.charges.set(id, { endsAt, parts: counted });
     }
-    dropOld(this.windows, now);
-    dropOld(this.charges, now);
+    this.forgetOld(now);
     return { taken: keyed.map(({ id }) => id) };
   }
 
   async giveBack(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
-      for (const { window, from, units } of this.charges.get(id)?.parts ?? []) window.remove(from, units);
+      for (const { window, at, units } of this.charges.get(id)?.parts ?? []) window.remove(at, units);
       this.charges.delete(id);
     }
   }
@@ -133,19 +136,19 @@ export class MemoryLimits implements LimitStore {
 
   private keyOf({ rule, subject, perMs }: LimitCounter, hashes: Map<string, string>): string {
     if (subject === '') return `${rule}:${perMs}`;
-    let hash = hashes.get(subject);
-    if (hash === undefined)
-      hashes.set(subject, (hash = createHmac('sha256', this.key).update(subject).digest('base64url').slice(0, 22)));
-    return `${rule}:${perMs}:${hash}`;
+    let hashed = hashes.get(subject);
+    if (hashed === undefined)
+      hashes.set(subject, (hashed = hash('sha256', `${this.key}${subject}`, 'base64url').slice(0, 22)));
+    return `${rule}:${perMs}:${hashed}`;
   }
-}
 
-/** Drops up to four that have ended for each one that was added, and those beyond the maximum. */
-function dropOld(kept: Map<string, { readonly endsAt: number }>, now: number): void {
-  let looked = 0;
-  for (const [key, { endsAt }] of kept) {
-    if (kept.size <= MAX_KEPT && (endsAt > now || ++looked > 4)) return;
-    kept.delete(key);
+  /** Forgets what was not used for the longest window, and so has ended. */
+  private forgetOld(now: number): void {
+    if (now < this.rotateAt) return;
+    // A rounded time ends up to a thousandth later.
+    this.rotateAt = now + this.longestMs * 1.01;
+    this.windows.rotate();
+    this.charges.rotate();
   }
 }
 

@@ -13,7 +13,7 @@ import {
   type RtSmsPolicyRule,
 } from '../rt-sms.errors.js';
 import { inWords } from './describe-policy.js';
-import type { LimitCharge, LimitCounter, LimitRefusal, LimitStore } from './limit-store.js';
+import type { LimitCharge, LimitCounter, LimitRefusal, LimitResult, LimitStore } from './limit-store.js';
 import type { ResolvedPolicy } from './resolve-policy.js';
 
 /** Milliseconds that `beforeSend` may take. */
@@ -57,17 +57,20 @@ export class SendPolicy {
     send: (options: CallOptions) => Promise<T>,
   ): Promise<T> {
     const began = performance.now();
-    await this.check([message], via, options);
+    this.check([message]);
+    if (this.policy.beforeSend) await this.askAll([message], via, options);
     const restMs = () => Math.max(1, (options.timeoutMs ?? this.host.sendMs) - (performance.now() - began));
     const charge = this.chargeOf(message, `${this.callPrefix}${this.calls++}`);
-    const taken = await this.take([charge], 'Nothing was sent', { signal: options.signal, timeoutMs: restMs() });
+    const taking = this.take([charge], 'Nothing was sent', { signal: options.signal, timeoutMs: restMs() });
+    const taken = Array.isArray(taking) ? taking : await taking;
     const isInstant = performance.now() - began < 1;
     return this.counted(taken, () => send(isInstant ? options : { ...options, timeoutMs: restMs() }));
   }
 
   /** Runs `enqueue` if the policy allows all messages. */
   async enqueue(items: readonly (EngineItem & CheckedSmsMessage)[], enqueue: () => Promise<void>): Promise<void> {
-    await this.check(items, 'enqueue', {});
+    this.check(items);
+    if (this.policy.beforeSend) await this.askAll(items, 'enqueue', {});
     const charges: LimitCharge[] = [];
     for (const item of items) {
       const isNamed = !item.hasGeneratedId;
@@ -98,13 +101,15 @@ export class SendPolicy {
     }
   }
 
-  private async check(items: readonly Item[], via: SendVia, options: CallOptions): Promise<void> {
-    const { beforeSend } = this.policy;
+  private check(items: readonly Item[]): void {
     for (const [index, item] of items.entries()) {
       const [rule, why] = this.ruleAgainst(item) ?? [];
       if (rule) throw this.refused(rule, `${items.length > 1 ? `item ${index}: ` : ''}${why}`);
     }
-    if (!beforeSend) return;
+  }
+
+  private async askAll(items: readonly Item[], via: SendVia, options: CallOptions): Promise<void> {
+    const beforeSend = this.policy.beforeSend!;
     for (let begin = 0; begin < items.length; begin += HOOKS)
       await Promise.all(items.slice(begin, begin + HOOKS).map((item) => this.ask(beforeSend, item, via, options)));
   }
@@ -164,22 +169,30 @@ export class SendPolicy {
     return { id, counters };
   }
 
-  private async take(charges: LimitCharge[], nothing: string, limits: CallOptions): Promise<string[]> {
+  /** Returns the ids that were counted, at once if the counters are in memory. */
+  private take(charges: LimitCharge[], nothing: string, limits: CallOptions): string[] | Promise<string[]> {
     if (this.policy.limits.length === 0 || charges.length === 0) return [];
     let isWanted = true;
     const taking = this.host.limits.take(charges, () => isWanted);
+    if (!('then' in taking)) return this.allowed(taking, nothing);
     const late = () => this.notCounted(nothing, limits.timeoutMs!);
-    const result = await this.within(limits, taking, late).catch((error: unknown) => {
-      isWanted = false;
-      void taking.then(
-        (later) => ('taken' in later ? this.host.limits.giveBack(later.taken) : undefined),
-        () => undefined,
-      );
-      throw error;
-    });
+    return this.within(limits, taking, late).then(
+      (result) => this.allowed(result, nothing),
+      (error: unknown) => {
+        isWanted = false;
+        void taking.then(
+          (later) => ('taken' in later ? this.host.limits.giveBack(later.taken) : undefined),
+          () => undefined,
+        );
+        throw error;
+      },
+    );
+  }
+
+  private allowed(result: LimitResult, nothing: string): string[] {
     if ('taken' in result) return result.taken;
     const { rule, retryAfterMs } = result.refusal;
-    throw this.refused(rule, allowed(result.refusal), { retryAfterMs }, nothing);
+    throw this.refused(rule, reasonOf(result.refusal), { retryAfterMs }, nothing);
   }
 
   private notCounted(nothing: string, timeoutMs: number): RtSmsTimeoutError {
@@ -204,7 +217,7 @@ export class SendPolicy {
 
 const queuedId = (id: string) => `q${id}`;
 
-function allowed({ rule, max, perMs, retryAfterMs }: LimitRefusal): string {
+function reasonOf({ rule, max, perMs, retryAfterMs }: LimitRefusal): string {
   const unit = rule === 'segmentsPerDay' ? 'segments' : 'messages';
   const retry = retryAfterMs === undefined ? 'these are more' : `retry after ${inWords(retryAfterMs)}`;
   return `${rule} allows ${max} ${unit} in ${inWords(perMs)}; ${retry}`;
