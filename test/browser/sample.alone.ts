@@ -157,7 +157,7 @@ describe("the sample's page", () => {
     expect(await page.innerText('main')).not.toMatch(/surrogate|segment/);
   });
 
-  it('names the characters that make a text expensive, as one types', async () => {
+  it('names the characters that make a text expensive, while the user types', async () => {
     const { url } = await startSample();
     const page = await open(url);
     const costly = page.locator('#costly');

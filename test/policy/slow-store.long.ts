@@ -50,7 +50,7 @@ describeStores('a store that is slow, on %s', (kind) => {
     return { gateway, proxies, sms, send, isCountedAlone };
   }
 
-  it('lets not one message more through, however long its answers take', async () => {
+  it('not one message above the limit is sent, however long its answers take', async () => {
     const { proxies, send, gateway, isCountedAlone } = await replicas(LIMIT);
     await expect(send(2)).resolves.toEqual({ sent: 2 });
     for (const proxy of proxies) proxy.delayMs = SLOW_MS;

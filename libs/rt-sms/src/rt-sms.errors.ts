@@ -146,10 +146,13 @@ export const RT_SMS_POLICY_RULES = [
 /** A rule of the send policy. */
 export type RtSmsPolicyRule = (typeof RT_SMS_POLICY_RULES)[number];
 
-/** The send policy of the account refused the message before any request. `cause` is what `beforeSend` threw. */
+/**
+ * The send policy of the account refused the message before any request. `cause` is what `beforeSend` threw. `retryable` is
+ * false, also for a limit, because the same call is refused again until `retryAfterMs` has passed.
+ */
 export class RtSmsPolicyError extends RtSmsError {
   readonly code = 'RT_SMS_POLICY';
-  /** Milliseconds after which the limit is free. Absent for a rule that does not count, and if waiting does not help. */
+  /** Milliseconds until the message fits the limit. Absent for a rule that does not count, and if waiting does not help. */
   readonly retryAfterMs?: number;
 
   constructor(

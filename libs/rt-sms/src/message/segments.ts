@@ -22,7 +22,7 @@ export interface SmsSegments {
   characters: number;
   /**
    * Characters outside the GSM 03.38 alphabet, which make the text UCS-2: each once, in their order, at most the first 50. Empty
-   * for `gsm7`. In a Latin text it is often a single typographic apostrophe or dash. A character may be invisible or a control
+   * for `gsm7`. A Latin text often has only one, such as a typographic apostrophe or dash. A character may be invisible or a control
    * character, and an emoji of several code points is several: `explainSegments` names them safely.
    */
   costly: string[];

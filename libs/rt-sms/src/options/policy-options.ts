@@ -16,7 +16,7 @@ export interface RtSmsLimit {
 const MAX_WINDOW_MS = 31 * 86_400_000;
 const LIMITS =
   'a limit { messages, perMs } or a non-empty array of limits; messages is a whole number from 1 to 1000000, perMs one from 1 to 2678400000';
-/** True for a list or one of limits, each with its two whole numbers and nothing else. */
+/** True for one limit or a list of limits, each with its two whole numbers and nothing else. */
 function isLimits(value: unknown): boolean {
   const limits = Array.isArray(value) ? Array.from(value as unknown[]) : [value];
   const isWhole = (number: unknown, max: number) =>
@@ -48,17 +48,18 @@ export class RtSmsPolicy {
   /** Countries of recipients, ISO 3166 codes. A number without a country, such as a satellite phone, is refused. */
   @Is("a non-empty array of ISO 3166 country codes, such as ['RU', 'KZ']", arrayOf(isCountry, 1))
   countries?: readonly string[];
-  /** Segments of one message. */
+  /** Maximum number of segments of one message. */
   @Is(...whole(1, 255)) maxSegments?: number;
-  /** Messages to one number. A longer window of several must allow more messages. */
+  /** Limit of the messages to one number. Of several limits, one with a longer window must allow more messages. */
   @Is(LIMITS, isLimits) perRecipient?: RtSmsLimit | readonly RtSmsLimit[];
-  /** Messages to all numbers that differ only in the last four digits. Artificial traffic walks through such neighbours. */
+  /** Limit of the messages to all numbers that differ only in the last four digits, as in artificial traffic. */
   @Is(LIMITS, isLimits) perPrefix?: RtSmsLimit | readonly RtSmsLimit[];
-  /** Segments of the account in any 24 hours. */
+  /** Maximum number of segments of the account in any 24 hours. */
   @Is(...whole(1, 1_000_000_000)) segmentsPerDay?: number;
   /**
    * Your own veto, such as a stop list or a missing consent. The message is refused if it throws, and if it does not settle
-   * within 10 s; what it throws is the `cause`.
+   * within 10 s; what it throws is the `cause`. It is called when `send` starts or `enqueue` takes the message, and not again
+   * before a queued message leaves.
    */
   @Is('a function', (value) => typeof value === 'function')
   beforeSend?: (

@@ -9,7 +9,7 @@ import {
   type LimitStore,
 } from './limit-store.js';
 
-/** Counters and charges kept at least, and half of those kept at most. Beyond it those used least recently are dropped. */
+/** Number of counters, and of charges, that are kept at least; at most twice as many are kept. */
 const MAX_KEPT = 100_000;
 
 /**
