@@ -48,7 +48,7 @@ describe('the packages', () => {
     expect(
       files.filter(
         (file) =>
-          !/^package\/(dist\/(esm|cjs)\/|(schematics|page)\/|(src\/message\/numbering\.cjs|openapi\.yaml|LICENSE|README\.md|package\.json)$)/.test(
+          !/^package\/(dist\/(esm|cjs)\/|(schematics|page)\/|(src\/message\/numbering\.cjs|openapi\.yaml|SKILL\.md|LICENSE|README\.md|package\.json)$)/.test(
             file,
           ),
       ),

@@ -122,6 +122,21 @@ describeStores('the send policy over the replicas, on %s', (kind) => {
     await sms[1]!.enqueue(hello, { id: 'b', delayMs: HOUR });
   });
 
+  it('an id that is free again is another message, and gives nothing of the first one back', async () => {
+    const policy = { perRecipient: { messages: 2, perMs: HOUR } };
+    const { sms, running } = await replicas(1, policy, { options: { idempotencyMs: 1_000 } });
+    const [one] = sms as [RtSmsService];
+    await one.enqueue(hello, { id: 'a' });
+    await running[0]!.heard('accepted', 'a');
+    await eventually(async () => (await one.find('a')) === undefined);
+    await one.enqueue(hello, { id: 'a', delayMs: HOUR });
+    await expect(one.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+    await one.cancel('a');
+    await running[0]!.heard('cancelled', 'a');
+    await one.send(hello);
+    await expect(one.send(hello)).rejects.toMatchObject({ rule: 'perRecipient' });
+  });
+
   it('more than one group is taken as a whole, or given back', async () => {
     const { sms } = await replicas(2, { segmentsPerDay: 1_300 });
     const items = (count: number, letter: string) =>
@@ -279,6 +294,16 @@ describeStores('the send policy over the replicas, on %s', (kind) => {
     await eventually(async () => (await counters()) < all);
     // Negative control: that of the longer window.
     await expect(counters()).resolves.toBeGreaterThan(0);
+  });
+
+  it('messages that are given back leave nothing in their counters', async () => {
+    const { sms } = await replicas(1, { perRecipient: { messages: 5, perMs: HOUR } });
+    const entries = async () => (await store.dump()).split('perRecipient').length;
+    await sms[0]!.send(hello);
+    const before = await entries();
+    for (let n = 0; n < 20; n++)
+      await expect(sms[0]!.send(hello, { signal: AbortSignal.abort() })).rejects.toMatchObject({ outcome: 'not_sent' });
+    await eventually(async () => (await entries()) === before);
   });
 
   it('nothing is counted where no limit is set', async () => {

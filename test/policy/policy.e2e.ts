@@ -149,6 +149,15 @@ describe('limits in memory', () => {
     await expect(sms.send(hello)).rejects.toMatchObject(refused('perRecipient'));
   });
 
+  it('an id that is free again is another message', async () => {
+    const { sms, settled } = await run({ perRecipient: { messages: 2, perMs: HOUR } }, { idempotencyMs: 1_000 });
+    await sms.enqueue(hello, { id: 'a' });
+    await settled('a');
+    while (await sms.find('a')) await pause(50);
+    await sms.enqueue(hello, { id: 'a', delayMs: HOUR });
+    await expect(sms.send(hello)).rejects.toMatchObject(refused('perRecipient'));
+  });
+
   it('not_sent is given back; rejected and unknown are not', async () => {
     const { sms, gateway } = await run({ perRecipient: { messages: 2, perMs: HOUR } }, { retry: { send: 0 } });
     await expect(sms.send(hello, { signal: AbortSignal.abort() })).rejects.toMatchObject({ outcome: 'not_sent' });
@@ -222,6 +231,20 @@ describe('beforeSend', () => {
         { account: 'default', via },
       ]),
     );
+  });
+
+  it('after the deadline of the call nothing is sent, and nothing is counted', async () => {
+    let isSlow = true;
+    const beforeSend = () => {
+      // Holds the event loop, so that no timer can fire before it returns.
+      for (const end = performance.now() + 400; isSlow && performance.now() < end;);
+    };
+    const limit = { messages: 1, perMs: HOUR };
+    const { sms, gateway } = await run({ perRecipient: limit, beforeSend }, { timeouts: { sendMs: 300 } });
+    await expect(sms.send(hello)).rejects.toMatchObject({ code: 'RT_SMS_TIMEOUT', outcome: 'not_sent' });
+    expect(gateway.requests.post).toBe(0);
+    isSlow = false;
+    await sms.send(hello);
   });
 
   it('one that hangs is refused after 10 s, or at the deadline of the call; a signal ends it', async () => {

@@ -20,7 +20,7 @@ ${[
     queue text, key text, at bigint, units int NOT NULL, ends_at bigint NOT NULL, PRIMARY KEY (queue, key, at))`,
   `CREATE INDEX IF NOT EXISTS rt_sms_limit_ends ON rt_sms_limit (ends_at)`,
   `CREATE TABLE IF NOT EXISTS rt_sms_charge (
-    queue text, id text, parts jsonb NOT NULL, ends_at bigint NOT NULL, PRIMARY KEY (queue, id))`,
+    queue text, id text, parts jsonb NOT NULL, at bigint NOT NULL, ends_at bigint NOT NULL, PRIMARY KEY (queue, id))`,
   `CREATE INDEX IF NOT EXISTS rt_sms_charge_ends ON rt_sms_charge (ends_at)`,
   // One lock for each account: groups are taken one after the other, so that none sees half of another. A crash of the server
   // may lose the counts of the last moments, but each commit would otherwise wait for the disk while it holds the lock.
@@ -36,7 +36,9 @@ ${[
       FOR member IN SELECT value FROM jsonb_array_elements(members) LOOP
         charge_id := member->>'id'; job_id := member->>'jobId';
         CONTINUE WHEN charge_id = ANY (seen);
-        CONTINUE WHEN EXISTS (SELECT 1 FROM rt_sms_charge WHERE queue = q AND id = charge_id AND ends_at > now_ms);
+        -- The caller's id of a message that is no longer known is free.
+        CONTINUE WHEN EXISTS (SELECT 1 FROM rt_sms_charge WHERE queue = q AND id = charge_id AND ends_at > now_ms
+          AND (job_id = '' OR at + keep_ms >= now_ms));
         CONTINUE WHEN job_id <> '' AND EXISTS (SELECT 1 FROM job WHERE queue = q AND id = job_id
           AND (finished_at_ms IS NULL OR finished_at_ms + keep_ms >= now_ms));
         fresh := fresh || jsonb_build_array(member); seen := seen || charge_id;
@@ -73,9 +75,9 @@ ${[
         SELECT q, key, at, sum(units), max(at + per_ms) FROM part GROUP BY key, at
         ON CONFLICT (queue, key, at) DO UPDATE SET units = l.units + excluded.units
       ), noted AS (
-        INSERT INTO rt_sms_charge AS c (queue, id, parts, ends_at)
-        SELECT q, id, jsonb_agg(jsonb_build_array(key, at, units)), max(at + per_ms) FROM part GROUP BY id
-        ON CONFLICT (queue, id) DO UPDATE SET parts = excluded.parts, ends_at = excluded.ends_at
+        INSERT INTO rt_sms_charge AS c (queue, id, parts, at, ends_at)
+        SELECT q, id, jsonb_agg(jsonb_build_array(key, at, units)), now_ms, max(at + per_ms) FROM part GROUP BY id
+        ON CONFLICT (queue, id) DO UPDATE SET parts = excluded.parts, at = excluded.at, ends_at = excluded.ends_at
       )
       SELECT results || jsonb_build_array(jsonb_build_object('taken', coalesce(jsonb_agg(charge->>'id'), '[]')))
         INTO results FROM jsonb_array_elements(fresh) AS charge;
@@ -93,6 +95,7 @@ ${[
       FROM gone, jsonb_array_elements(parts) AS p GROUP BY 1, 2
     LOOP
       UPDATE rt_sms_limit l SET units = l.units - part.units WHERE l.queue = q AND l.key = part.key AND l.at = part.at;
+      DELETE FROM rt_sms_limit l WHERE l.queue = q AND l.key = part.key AND l.at = part.at AND l.units <= 0;
     END LOOP;
   END $$`,
 ]

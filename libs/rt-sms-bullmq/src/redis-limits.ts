@@ -18,6 +18,13 @@ const TAKE_LUA = `
     local data, finishedOn = unpack(redis.call('HMGET', jobs .. id, 'data', 'finishedOn'))
     return data and not (finishedOn and tonumber(finishedOn) + keepMs < now)
   end
+  local function isCounted(charge)
+    if isQueued(charge.jobId) then return true end
+    local known = redis.call('GET', root .. 'c:' .. charge.id)
+    if not known then return false end
+    -- The caller's id of a message that is no longer known is free.
+    return charge.jobId == '' or tonumber(cjson.decode(known).at) + keepMs >= now
+  end
   local function sumOf(key, perMs)
     local old = redis.call('ZRANGEBYSCORE', key, '-inf', now - perMs)
     local sum = tonumber(redis.call('HGET', key .. ':n', 's') or 0)
@@ -43,7 +50,7 @@ const TAKE_LUA = `
   local function take(charges)
     local needs, fresh, seen = {}, {}, {}
     for _, charge in ipairs(charges) do
-      if not seen[charge.id] and redis.call('EXISTS', root .. 'c:' .. charge.id) == 0 and not isQueued(charge.jobId) then
+      if not seen[charge.id] and not isCounted(charge) then
         fresh[#fresh + 1] = charge
         seen[charge.id] = true
         for _, counter in ipairs(charge.counters) do
@@ -78,7 +85,8 @@ const TAKE_LUA = `
         parts[#parts + 1] = { counter.key, at, counter.cost }
         lastsMs = math.max(lastsMs, ms)
       end
-      redis.call('SET', root .. 'c:' .. charge.id, cjson.encode(parts), 'PX', lastsMs)
+      local known = cjson.encode({ at = string.format('%.0f', now), parts = parts })
+      redis.call('SET', root .. 'c:' .. charge.id, known, 'PX', lastsMs)
       taken[#taken + 1] = charge.id
     end
     return { taken = taken }
@@ -92,14 +100,17 @@ const TAKE_LUA = `
 const GIVE_BACK_LUA = `
   local root = KEYS[1] .. 'limit:'
   for _, id in ipairs(ARGV) do
-    local parts = redis.call('GET', root .. 'c:' .. id)
+    local known = redis.call('GET', root .. 'c:' .. id)
     redis.call('DEL', root .. 'c:' .. id)
-    for _, part in ipairs(parts and cjson.decode(parts) or {}) do
+    for _, part in ipairs(known and cjson.decode(known).parts or {}) do
       local counts = root .. part[1] .. ':n'
       -- Those that have left the window are not in the sum any more.
       if redis.call('HEXISTS', counts, part[2]) == 1 then
-        redis.call('HINCRBY', counts, part[2], -part[3])
         redis.call('HINCRBY', counts, 's', -part[3])
+        if redis.call('HINCRBY', counts, part[2], -part[3]) == 0 then
+          redis.call('HDEL', counts, part[2])
+          redis.call('ZREM', root .. part[1], part[2])
+        end
       end
     end
   end`;

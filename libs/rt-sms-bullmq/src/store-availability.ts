@@ -4,6 +4,8 @@ import { within } from './store-requests.js';
 
 /** Milliseconds of nothing but failures after which the store is down. A lost connection alone does not mean that. */
 const DOWN_AFTER_MS = 3_000;
+/** Milliseconds without any answer after which the store is down: its host may be gone without closing its connections. */
+const SILENT_AFTER_MS = 20_000;
 /** Pause in milliseconds before a failed request is repeated. */
 const RETRY_MS = 100;
 /** Interval in milliseconds of the probes while a request waits or the store is down. */
@@ -13,12 +15,13 @@ const PROBE_MS = 1_000;
 export class StoreDownError extends Error {}
 
 /**
- * Distinguishes a store that is down from one that is slow. A request that is not answered says nothing, however long it takes;
- * the store is down once it has refused or lost every connection for some time.
+ * Distinguishes a store that is down from one that is slow. The store is down once it has refused or lost every connection for
+ * some time, or has answered neither a request nor a probe for much longer.
  */
 export class StoreAvailability {
   private readonly waiting = new Set<(error: StoreDownError) => void>();
   private failingSince: number | undefined;
+  private silentSince: number | undefined;
   private answeredAt = -Infinity;
   private down: StoreDownError | undefined;
   private isProbing = false;
@@ -64,23 +67,27 @@ export class StoreAvailability {
 
   /** Returns true if the request can be repeated. */
   private note(error: unknown): boolean {
+    if (isSlow(error)) return true;
     if (!isDown(error)) {
       this.answered();
-      return isSlow(error);
+      return false;
     }
-    const now = performance.now();
-    this.failingSince ??= now;
-    if (!this.down && now - this.failingSince >= DOWN_AFTER_MS) {
+    this.failingSince ??= performance.now();
+    this.failed(error, performance.now() - this.failingSince >= DOWN_AFTER_MS);
+    return true;
+  }
+
+  private failed(error: unknown, isDown: boolean): void {
+    if (isDown && !this.down) {
       this.down = new StoreDownError('the store is down', { cause: error });
       for (const reject of this.waiting) reject(this.down);
     }
     if (this.down) this.onDown(error);
-    return true;
   }
 
   private answered(): void {
     this.answeredAt = performance.now();
-    this.failingSince = this.down = undefined;
+    this.failingSince = this.silentSince = this.down = undefined;
   }
 
   /** Probes the store while requests wait in vain, because one on a lost connection may not fail by itself. */
@@ -91,11 +98,15 @@ export class StoreAvailability {
       await pause(PROBE_MS, undefined, { ref: false });
       if (this.isEnding() || (this.waiting.size === 0 && !this.down)) break;
       if (performance.now() - this.answeredAt < PROBE_MS) continue;
-      const noAnswer = new Error();
-      await within(PROBE_MS, this.probe(), noAnswer).then(
-        () => this.answered(),
-        (error: unknown) => error === noAnswer || this.note(error),
-      );
+      const noAnswer = new Error(`no answer for ${SILENT_AFTER_MS / 1_000} s`);
+      this.silentSince ??= performance.now();
+      // A late answer is one too.
+      const probing = this.probe().then(() => this.answered());
+      await within(PROBE_MS, probing, noAnswer).catch((error: unknown) => {
+        if (error !== noAnswer) this.note(error);
+        else if (this.silentSince !== undefined)
+          this.failed(error, performance.now() - this.silentSince >= SILENT_AFTER_MS);
+      });
     }
     this.isProbing = false;
   }

@@ -15,8 +15,11 @@ import { isDown, isSlow, reason, safeStoreError } from './store-errors.js';
 import { within } from './store-requests.js';
 import { WriteBatcher } from './write-batcher.js';
 
-/** Milliseconds for which a message waits until it is given back. */
+/** Milliseconds for which giving back is tried, and for which a caller waits for it. */
 const GIVE_BACK_MS = 5_000;
+const GIVE_BACK_WAIT_MS = 500;
+/** Calls that wait for the store at most. */
+const MAX_WAITING = 10_000;
 /** Minimum interval in milliseconds between two warnings. */
 const WARNING_MS = 30_000;
 /** Messages of one group: a larger one would block the store for long. */
@@ -34,16 +37,18 @@ type Answer = GroupResult | { error: unknown };
  * itself. While it is only slow messages wait for it, because each process that counted by itself would have the whole limit.
  */
 export class StoreLimits implements LimitStore {
-  private readonly own = new MemoryLimits();
+  private readonly own: MemoryLimits;
   private readonly batcher: WriteBatcher<Group, Answer>;
   private readonly availability: StoreAvailability;
   private warnedAt = -Infinity;
+  private waiting = 0;
 
   constructor(
     private readonly store: Store,
     private readonly account: string,
     private readonly idempotencyMs: number,
   ) {
+    this.own = new MemoryLimits(idempotencyMs);
     this.batcher = new WriteBatcher(
       (groups) => this.takeAll(groups),
       async ({ charges }) => (await this.store.limits.take([charges], this.idempotencyMs))[0]!,
@@ -75,18 +80,25 @@ export class StoreLimits implements LimitStore {
 
   async giveBack(ids: readonly string[]): Promise<void> {
     await this.own.giveBack(ids);
+    await within(GIVE_BACK_WAIT_MS, this.giveBackStored(ids)).catch(() => undefined);
+  }
+
+  private async giveBackStored(ids: readonly string[]): Promise<void> {
+    const began = performance.now();
+    const isWanted = () => performance.now() - began < GIVE_BACK_MS;
     for (let begin = 0; begin < ids.length; begin += GROUP) {
       const jobIds = ids.slice(begin, begin + GROUP).map(jobIdOf);
-      const began = performance.now();
-      const isWanted = () => performance.now() - began < GIVE_BACK_MS;
-      const given = this.availability.run(() => this.store.limits.giveBack(jobIds), isWanted);
-      await within(GIVE_BACK_MS, given).catch(() => undefined);
+      await this.availability.run(() => this.store.limits.giveBack(jobIds), isWanted);
     }
   }
 
   private async takeGroup(charges: LimitCharge[], isWanted: () => boolean): Promise<LimitResult> {
     const counters = new Map<string, LimitCounter>();
+    // An id that is not the caller's belongs to this call alone: if the store had it already, its first answer was lost.
+    const own = charges.flatMap(({ id, queueId }) => (queueId === undefined ? [id] : []));
     let result: GroupResult;
+    if (this.waiting >= MAX_WAITING) throw this.notCounted(new Error(`${MAX_WAITING} calls already wait for it`));
+    this.waiting++;
     try {
       result = await this.availability.run(async () => {
         await this.store.ready;
@@ -100,12 +112,14 @@ export class StoreLimits implements LimitStore {
       }, isWanted);
     } catch (error) {
       if (error instanceof StoreDownError) return this.own.take(charges);
+      // The store may have counted them although its answer was lost.
+      void this.giveBack(own);
       throw this.notCounted(error);
+    } finally {
+      this.waiting--;
     }
     if ('refused' in result)
       return { refusal: refusalOf(counters.get(result.refused)!, result.waitMs < 0 ? Infinity : result.waitMs) };
-    // An id that is not the caller's belongs to this call alone: if the store had it already, its first answer was lost.
-    const own = charges.flatMap(({ id, queueId }) => (queueId === undefined ? [id] : []));
     return { taken: [...new Set([...own, ...result.taken.map(idOf)])] };
   }
 

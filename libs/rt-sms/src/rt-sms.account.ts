@@ -100,7 +100,7 @@ export class RtSmsAccount {
       options.policy &&
       new SendPolicy(options.policy, {
         account: this.name,
-        limits: limits ?? new MemoryLimits(),
+        limits: limits ?? new MemoryLimits(options.idempotencyMs),
         sendMs: options.timeouts.sendMs,
         isQueued: limits ? undefined : async (id) => (await this.engine.find(id)) !== undefined,
         onRefusal: (rule) => this.telemetry.active?.refusal(rule),

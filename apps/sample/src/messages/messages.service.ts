@@ -3,6 +3,7 @@ import { ConfigService } from '@nestjs/config';
 import {
   countSegments,
   isRtSmsError,
+  type RtSmsError,
   normalizeMsisdn,
   RtSmsAbortedError,
   RtSmsOverloadedError,
@@ -146,7 +147,7 @@ export class MessagesService {
     });
     try {
       if (!this.store.queue) return await this.journal.beginMany(entries);
-      const refused = new Map<string, RtSmsPolicyError>();
+      const refused = new Map<string, RtSmsError>();
       const recorded = await this.journal.beginMany(entries, (recorded, tx) => {
         begun(recorded);
         return this.enqueue(recorded, priority, tx, refused);
@@ -161,12 +162,12 @@ export class MessagesService {
     }
   }
 
-  /** Enqueues messages. Of several, those that the send policy refuses are put into `refused`, and the others are queued. */
+  /** Enqueues messages. Of several, those that cannot be queued are put into `refused` if the policy refuses one of them. */
   private async enqueue(
     messages: readonly Message[],
     priority: SmsPriority,
     tx: SqlTransaction | undefined,
-    refused: Map<string, RtSmsPolicyError>,
+    refused: Map<string, RtSmsError>,
   ): Promise<void> {
     const items = messages.map(({ id, msisdn, text, shortcode }) => ({
       id,
@@ -180,7 +181,8 @@ export class MessagesService {
       if (!(error instanceof RtSmsPolicyError) || items.length === 1) throw error;
       for (const { message, id, priority } of items)
         await this.sms.enqueue(message, { id, priority, tx }).catch((each: unknown) => {
-          if (!(each instanceof RtSmsPolicyError)) throw each;
+          // Without a transaction the messages before this one are queued, so its error must not be theirs.
+          if (!isRtSmsError(each) || (tx && !(each instanceof RtSmsPolicyError))) throw each;
           refused.set(id, each);
         });
     }

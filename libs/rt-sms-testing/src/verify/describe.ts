@@ -17,7 +17,9 @@ const MAX_KEYS = 12;
 /** What was sent, without credentials, text and full number. */
 export function describeRequest(row: Row, { method, url }: VerifyRequest, values: Values): string {
   const { body } = row;
-  const parts = [`${method} ${url.pathname}`, CREDENTIALS[row.credentials]];
+  // The uid is a string of the gateway.
+  const path = row.uid === 'sent' ? url.pathname.replace(/[^/]*$/, 'message-id-…') : url.pathname;
+  const parts = [`${method} ${path}`, CREDENTIALS[row.credentials]];
   if (Buffer.isBuffer(body)) parts.push(`a body of ${body.length} bytes`);
   else if (body) parts.push(JSON.stringify(body(values), (key, value) => masked(key, value as unknown, values)));
   return parts.join(', ');

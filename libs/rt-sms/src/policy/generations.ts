@@ -5,6 +5,7 @@
 export class Generations<V> {
   private young = new Map<string, V>();
   private old = new Map<string, V>();
+  private rotatedAt = performance.now();
 
   constructor(private readonly size: number) {}
 
@@ -17,7 +18,7 @@ export class Generations<V> {
   }
 
   set(key: string, value: V): void {
-    if (this.young.size >= this.size) this.rotate();
+    if (this.young.size >= this.size) this.rotate(performance.now());
     this.young.set(key, value);
   }
 
@@ -26,8 +27,13 @@ export class Generations<V> {
     this.old.delete(key);
   }
 
-  /** Forgets the entries that were not used since the last call. */
-  rotate(): void {
+  /** Forgets entries that were not used for `unusedMs`, at the latest after twice this time. */
+  forgetUnused(unusedMs: number, now: number): void {
+    if (now - this.rotatedAt >= unusedMs) this.rotate(now);
+  }
+
+  private rotate(now: number): void {
+    this.rotatedAt = now;
     this.old = this.young;
     this.young = new Map();
   }

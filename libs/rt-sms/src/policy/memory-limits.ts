@@ -66,14 +66,15 @@ class Window {
     // Those that have left the window are not in the sum any more.
     for (let n = this.times.length - 2; n >= this.head; n -= 2)
       if (this.times[n] === at) {
-        this.times[n + 1]! -= units;
         this.sum -= units;
+        if ((this.times[n + 1]! -= units) === 0) this.times.splice(n, 2);
         return;
       }
   }
 }
 
 interface Charge {
+  at: number;
   endsAt: number;
   parts: { window: Window; at: number; units: number }[];
 }
@@ -84,14 +85,18 @@ export class MemoryLimits implements LimitStore {
   private readonly windows = new Generations<Window>(MAX_KEPT);
   private readonly charges = new Generations<Charge>(MAX_KEPT);
   private longestMs = 0;
-  private rotateAt = -Infinity;
+
+  /** @param idempotencyMs time for which an id of the caller means the same message */
+  constructor(private readonly idempotencyMs = Infinity) {}
 
   take(charges: readonly LimitCharge[]): LimitResult {
     const now = performance.now();
     const fresh = new Map<string, LimitCharge>();
     for (const charge of charges) {
       const known = this.charges.get(charge.id);
-      if (!known || known.endsAt <= now) fresh.set(charge.id, charge);
+      const isFree =
+        !known || known.endsAt <= now || (charge.queueId !== undefined && known.at + this.idempotencyMs < now);
+      if (isFree) fresh.set(charge.id, charge);
     }
     const needs = new Map<string, { counter: LimitCounter; units: number; window: Window }>();
     const hashes = new Map<string, string>();
@@ -117,7 +122,7 @@ export class MemoryLimits implements LimitStore {
     for (const { id, parts } of keyed) {
       const counted = parts.map((part) => ({ ...part, at: part.window.add(part.units, now) }));
       const endsAt = Math.max(...parts.map(({ window }) => window.endsAt));
-      this.charges.set(id, { endsAt, parts: counted });
+      this.charges.set(id, { at: now, endsAt, parts: counted });
     }
     this.forgetOld(now);
     return { taken: keyed.map(({ id }) => id) };
@@ -144,11 +149,10 @@ export class MemoryLimits implements LimitStore {
 
   /** Forgets what was not used for the longest window, and so has ended. */
   private forgetOld(now: number): void {
-    if (now < this.rotateAt) return;
     // A rounded time ends up to a thousandth later.
-    this.rotateAt = now + this.longestMs * 1.01;
-    this.windows.rotate();
-    this.charges.rotate();
+    const unusedMs = this.longestMs * 1.01;
+    this.windows.forgetUnused(unusedMs, now);
+    this.charges.forgetUnused(unusedMs, now);
   }
 }
 

@@ -57,14 +57,19 @@ export class SendPolicy {
     send: (options: CallOptions) => Promise<T>,
   ): Promise<T> {
     const began = performance.now();
+    const { signal, timeoutMs: allMs = this.host.sendMs } = options;
+    const restMs = () => allMs - (performance.now() - began);
     this.check([message]);
-    if (this.policy.beforeSend) await this.askAll([message], via, options);
-    const restMs = () => Math.max(1, (options.timeoutMs ?? this.host.sendMs) - (performance.now() - began));
+    if (this.policy.beforeSend) await this.askAll([message], via, { signal, timeoutMs: allMs });
     const charge = this.chargeOf(message, `${this.callPrefix}${this.calls++}`);
-    const taking = this.take([charge], 'Nothing was sent', { signal: options.signal, timeoutMs: restMs() });
+    const taking = this.take([charge], 'Nothing was sent', { signal, timeoutMs: Math.max(1, restMs()) });
     const taken = Array.isArray(taking) ? taking : await taking;
-    const isInstant = performance.now() - began < 1;
-    return this.counted(taken, () => send(isInstant ? options : { ...options, timeoutMs: restMs() }));
+    return this.counted(taken, () => {
+      const timeoutMs = restMs();
+      // A request that starts at the deadline would end with an unknown outcome.
+      if (timeoutMs < 1) throw this.late(allMs);
+      return send(allMs - timeoutMs < 1 ? options : { ...options, timeoutMs });
+    });
   }
 
   /** Runs `enqueue` if the policy allows all messages. */
@@ -193,6 +198,12 @@ export class SendPolicy {
     if ('taken' in result) return result.taken;
     const { rule, retryAfterMs } = result.refusal;
     throw this.refused(rule, reasonOf(result.refusal), { retryAfterMs }, nothing);
+  }
+
+  private late(timeoutMs: number): RtSmsTimeoutError {
+    const { account } = this.host;
+    const message = `Nothing was sent: its deadline of ${inWords(timeoutMs)} passed while the send policy checked it`;
+    return new RtSmsTimeoutError(message, 'not_sent', { account, durationMs: timeoutMs });
   }
 
   private notCounted(nothing: string, timeoutMs: number): RtSmsTimeoutError {
