@@ -243,11 +243,10 @@ describeStores('the send policy over the replicas, on %s', (kind) => {
     for (const each of results) expect(rulesOf(each).filter((rule) => rule === 'sent')).toHaveLength(2);
     expect(warnings.filter((line) => line.includes('counts the limits'))).toHaveLength(2);
     await own.restart();
-    const to = (n: number) => ({ ...hello, msisdn: `7928000000${n}` });
-    let n = 0;
+    let msisdn = 79_280_000_000;
     await eventually(async () => {
       // Two from one process and none from the other: the store counts again.
-      const message = to(n++ % 10);
+      const message = { ...hello, msisdn: String(msisdn++) };
       const results = [...(await sendAll([one], [message, message])), ...(await sendAll([two], [message]))];
       return rulesOf(results).join() === 'sent,sent,perRecipient';
     });

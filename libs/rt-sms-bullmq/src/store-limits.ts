@@ -111,7 +111,7 @@ export class StoreLimits implements LimitStore {
         return answer;
       }, isWanted);
     } catch (error) {
-      if (error instanceof StoreDownError) return this.own.take(charges);
+      if (error instanceof StoreDownError && isWanted()) return this.own.take(charges);
       // The store may have counted them although its answer was lost.
       void this.giveBack(own);
       throw this.notCounted(error);
