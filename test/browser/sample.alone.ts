@@ -234,7 +234,7 @@ describe("the sample's page", () => {
     for (let n = 1; n <= 5; n++) {
       await send(page, `Message ${n}`);
       await shows(page, '#messages .text', `Message ${n}`);
-      await page.waitForFunction(`document.querySelector('#outcome code')?.textContent.startsWith('message-id-')`);
+      await shows(page, '#outcome code', /^message-id-/);
     }
     await send(page, 'One too many');
     const failure = '#outcome .failure';
