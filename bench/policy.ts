@@ -1,5 +1,5 @@
-// Cost of the send policy: the same calls with all limits and with none, in turn. Sends count in memory, each way in a process
-// of its own; `enqueue` counts in the store of the queue. `npm run bench -- policy:memory` measures one part.
+// Cost of the send policy: the same calls with all limits and without any, in turn. `send` counts in memory, and each variant runs
+// in a separate process; `enqueue` counts in the store of the queue. `npm run bench -- policy:memory` measures one part.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { RtSmsService, type RtSmsPolicy } from 'nestjs-rt-sms';

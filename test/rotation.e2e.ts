@@ -181,6 +181,19 @@ describe('a password that changes', () => {
     expect({ reads, ...gateway.requests }).toEqual({ reads: 2, post: 2, get: 0 });
   });
 
+  it('the request with the new password leaves all retries to the message', async () => {
+    const gateway = await gatewayOf();
+    const source = sourceOf();
+    const { sms } = await run(gateway, { password: source.password, retry: { send: 1 } });
+    gateway.changePassword(SECOND);
+    source.value = SECOND;
+    gateway.nextSend('wrong_credentials');
+    gateway.nextSend('system_error');
+    await expect(sms.send(SMS)).resolves.toMatchObject({ attempts: 3 });
+    gateway.nextSend('system_error', 2);
+    await expect(sms.send(SMS)).rejects.toMatchObject({ attempts: 2 });
+  });
+
   it.each(['wrong_ip', 'system_error'] as const)('is not read again on %s', async (reason) => {
     const gateway = await gatewayOf();
     const source = sourceOf();

@@ -4,7 +4,7 @@ import { jest } from '@jest/globals';
 import { EventEmitter2, EventEmitterModule } from '@nestjs/event-emitter';
 import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -15,6 +15,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { RT_SMS_REASONS, RtSmsEvents, RtSmsModule, RtSmsService, type RtSmsOptions } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { atEnd, start } from './platforms.js';
+import { registerExporter } from './prometheus.js';
 
 const SECRET = 'a-secret-of-more-than-thirty-two-characters';
 const MESSAGE = { msisdn: '79270000001', text: 'Никому не говорите код 4711', shortcode: 'SHOP' };
@@ -165,13 +166,7 @@ describe('with an OpenTelemetry SDK', () => {
   });
 
   it('whatever the gateway says, the series of an exporter are those of a closed set', async () => {
-    const exporter = new PrometheusExporter({ preventServerStart: true });
-    const meters = new MeterProvider({ readers: [exporter] });
-    metrics.setGlobalMeterProvider(meters);
-    atEnd(async () => {
-      await meters.shutdown();
-      metrics.disable();
-    });
+    const exporter = registerExporter();
     const { gateway, sms } = await run({ retry: { send: 0 } });
     const labels = async () => {
       const { resourceMetrics, errors } = await exporter.collect();
@@ -256,13 +251,7 @@ describe('with an OpenTelemetry SDK', () => {
 describe('in Prometheus', () => {
   /** Reads the metrics as a scrape does. */
   function registerPrometheus() {
-    const exporter = new PrometheusExporter({ preventServerStart: true });
-    const meters = new MeterProvider({ readers: [exporter] });
-    metrics.setGlobalMeterProvider(meters);
-    atEnd(async () => {
-      metrics.disable();
-      await meters.shutdown();
-    });
+    const exporter = registerExporter();
     const serializer = new PrometheusSerializer(undefined, false, undefined, true, true);
     return async () => serializer.serialize((await exporter.collect()).resourceMetrics);
   }

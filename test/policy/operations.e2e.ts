@@ -3,14 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { EventEmitterModule } from '@nestjs/event-emitter';
-import { metrics } from '@opentelemetry/api';
-import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
-import { MeterProvider } from '@opentelemetry/sdk-metrics';
+import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { RtSmsModule, RtSmsService } from 'nestjs-rt-sms';
 import { RtSmsSimulator } from 'nestjs-rt-sms-testing';
 import { parse } from 'yaml';
 import { atEnd, start } from '../platforms.js';
 import { describeWith, findProgram, onPath, required } from '../programs.js';
+import { registerExporter } from '../prometheus.js';
 
 interface Rule {
   alert: string;
@@ -33,13 +32,7 @@ const dashboard = JSON.parse(readFileSync(join(folder, 'grafana-dashboard.json')
 
 /** Series of an account with a policy, as the exporter writes them: `name{labels}`. */
 async function exportedSeries(): Promise<string[]> {
-  const exporter = new PrometheusExporter({ preventServerStart: true });
-  const meters = new MeterProvider({ readers: [exporter] });
-  metrics.setGlobalMeterProvider(meters);
-  atEnd(async () => {
-    metrics.disable();
-    await meters.shutdown();
-  });
+  const exporter = registerExporter();
   const gateway = await RtSmsSimulator.start({ lifecycle: false });
   atEnd(() => gateway.close());
   const options = { ...gateway.options, shortcode: 'SHOP', policy: { segmentsPerDay: 10 } };

@@ -1,9 +1,7 @@
 import type { IQueueBackend } from 'bullmq';
 import type { GroupResult, LimitOperations } from './limit-operations.js';
-
-interface PostgresBackend {
-  query(sql: string, values: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
-}
+import type { PostgresBackend } from './postgres-operations.js';
+import { isNotCreated } from './store-errors.js';
 
 /** Version in the names of the functions, so that replicas of two versions do not replace each other's. */
 const TAKE = 'rt_sms_take_1';
@@ -36,7 +34,7 @@ ${[
       FOR member IN SELECT value FROM jsonb_array_elements(members) LOOP
         charge_id := member->>'id'; job_id := member->>'jobId';
         CONTINUE WHEN charge_id = ANY (seen);
-        -- The caller's id of a message that is no longer known is free.
+        -- After this time an id of the caller may belong to a new message.
         CONTINUE WHEN EXISTS (SELECT 1 FROM rt_sms_charge WHERE queue = q AND id = charge_id AND ends_at > now_ms
           AND (job_id = '' OR at + keep_ms >= now_ms));
         CONTINUE WHEN job_id <> '' AND EXISTS (SELECT 1 FROM job WHERE queue = q AND id = job_id
@@ -105,9 +103,6 @@ END $create$`;
 const sweepSql = (table: string) => `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table}
   WHERE queue = $1 AND ends_at < extract(epoch FROM clock_timestamp()) * 1000 LIMIT ${SWEPT_AT_ONCE})) RETURNING 1`;
 
-/** PostgreSQL: a table or a function does not exist yet. */
-const isMissing = (error: unknown) => /^(42P01|42883)$/.test(String((error as { code?: unknown }).code));
-
 /** Counters of the send policy in PostgreSQL; `jobs` is the name of the send queue. */
 export function postgresLimits(backend: IQueueBackend, jobs: string): LimitOperations {
   const query = (sql: string, values: unknown[]) => (backend as unknown as PostgresBackend).query(sql, values);
@@ -117,7 +112,7 @@ export function postgresLimits(backend: IQueueBackend, jobs: string): LimitOpera
     try {
       return await query(sql, values);
     } catch (error) {
-      if (!isMissing(error)) throw error;
+      if (!isNotCreated(error)) throw error;
       await create();
       return query(sql, values);
     }
@@ -134,7 +129,7 @@ export function postgresLimits(backend: IQueueBackend, jobs: string): LimitOpera
         try {
           while ((await query(sweepSql(table), [jobs])).rows.length === SWEPT_AT_ONCE);
         } catch (error) {
-          if (!isMissing(error)) throw error;
+          if (!isNotCreated(error)) throw error;
         }
     },
   };

@@ -7,6 +7,7 @@ import {
   type StoreOperations,
   type UpdateResult,
 } from './operations.js';
+import { isNotCreated } from './store-errors.js';
 import { WriteBatcher } from './write-batcher.js';
 
 export interface PostgresBackend {
@@ -106,7 +107,7 @@ export function postgresOperations(
     try {
       return await query(RESERVE_SQL, [jobs, forMs]);
     } catch (error) {
-      if ((error as { code?: unknown }).code !== '42P01') throw error;
+      if (!isNotCreated(error)) throw error;
       await query(CREATE_RATE_SQL, []);
       return query(RESERVE_SQL, [jobs, forMs]);
     }

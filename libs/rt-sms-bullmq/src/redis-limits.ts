@@ -1,9 +1,6 @@
-import type { IQueueBackend, RedisClient } from 'bullmq';
+import type { IQueueBackend } from 'bullmq';
 import type { GroupResult, LimitOperations } from './limit-operations.js';
-
-interface RedisBackend {
-  client: Promise<RedisClient>;
-}
+import type { RedisBackend } from './redis-operations.js';
 
 /**
  * Keys: `<key>` is a sorted set of times, `<key>:n` a hash of the units at each time with their sum in `s`; `c:<id>` lists what
@@ -22,7 +19,7 @@ const TAKE_LUA = `
     if isQueued(charge.jobId) then return true end
     local known = redis.call('GET', root .. 'c:' .. charge.id)
     if not known then return false end
-    -- The caller's id of a message that is no longer known is free.
+    -- After this time an id of the caller may belong to a new message.
     return charge.jobId == '' or tonumber(cjson.decode(known).at) + keepMs >= now
   end
   local function sumOf(key, perMs)

@@ -2,7 +2,7 @@ import type { IQueueBackend, RedisClient } from 'bullmq';
 import { NOTED, REMOVE_AT_ONCE, type FencedUpdate, type StoreOperations, type UpdateResult } from './operations.js';
 import { WriteBatcher } from './write-batcher.js';
 
-interface RedisBackend {
+export interface RedisBackend {
   client: Promise<RedisClient>;
 }
 

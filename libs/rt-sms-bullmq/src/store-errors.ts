@@ -41,6 +41,10 @@ export const reason = (error: unknown, secrets?: readonly string[]): string => s
 /** True for BullMQ's code of a missing job, which is not a failure of the store. */
 export const isMissing = (error: unknown): boolean => (error as { code?: unknown }).code === -1;
 
+/** PostgreSQL: a table, a schema or a function does not exist. */
+export const isNotCreated = (error: unknown): boolean =>
+  /^(42P01|3F000|42883)$/.test(String((error as { code?: unknown }).code));
+
 export const evictionPolicyProblem = (policy: string) =>
   `the eviction policy of this Redis is ${policy}, so it may delete queued messages; set maxmemory-policy noeviction, or use another Redis for the queue`;
 

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { isNotCreated } from './store-errors.js';
 import type { StoredQueue } from './jobs.js';
 
 const JOB_ID = 'store';
@@ -45,7 +46,7 @@ export class StoreIdentity {
     try {
       found = await mark(this.queue, { key: this.data.key, id: randomUUID() });
     } catch (error) {
-      if (!isTableGone(error)) throw error;
+      if (!isNotCreated(error)) throw error;
       if (this.hasTables) this.onEmptied();
       this.hasTables = false;
       return;
@@ -64,7 +65,3 @@ async function mark(queue: StoredQueue<IdentityData>, fresh: IdentityData): Prom
   const { key, id } = job?.data ?? fresh;
   return typeof key === 'string' && Buffer.from(key, 'base64').length === KEY_BYTES ? { key, id } : { ...fresh, id };
 }
-
-/** PostgreSQL: a table, a schema or a function does not exist. */
-const isTableGone = (error: unknown): boolean =>
-  /^(42P01|3F000|42883)$/.test(String((error as { code?: unknown }).code));

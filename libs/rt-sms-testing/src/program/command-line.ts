@@ -1,5 +1,6 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { problemOfOption, type RtSmsSimulatorOptions } from '../options.js';
+import { parseArguments } from './parse-arguments.js';
 
 /** The parsed flags and environment variables. */
 export interface ParsedArgs {
@@ -70,20 +71,14 @@ function argOf(name: string, text: string): string | undefined {
 }
 
 function parse(args: readonly string[], where = ''): ParsedArgs | { help: string } {
-  let printed = '';
-  const program = commandLine((text) => (printed += text));
-  try {
-    program.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { help: printed };
-    const problem = error.message
-      .replace('error: ', '')
+  const parsed = parseArguments(commandLine, args, (message, cause) => {
+    const problem = message
       .replace(/^(option '--(?:password|callback-url) [^']*') argument '[^]*' is invalid/, '$1 is invalid')
       .replace(/^./, (letter) => (where ? letter : letter.toUpperCase()));
-    throw new TypeError(`${where}${problem}`, { cause: error });
-  }
-  const { port = DEFAULT_PORT, latency, rate, inbox, inboxHost, ...flags } = program.opts<Flags>();
+    return new TypeError(`${where}${problem}`, { cause });
+  });
+  if ('help' in parsed) return parsed;
+  const { port = DEFAULT_PORT, latency, rate, inbox, inboxHost, ...flags } = parsed.program.opts<Flags>();
   const { manual, script, json = false, numbers = false, version = false, ...options } = flags;
   return {
     options: {

@@ -1,4 +1,5 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { parseArguments } from '../program/parse-arguments.js';
 import type { VerifyOptions } from './verify.js';
 
 /** The flags and variables of `verify`, without the password. */
@@ -42,16 +43,9 @@ export function parseVerifyArgs(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
 ): { readonly args: VerifyArgs } | { readonly help: string } {
-  let printed = '';
-  const program = commandLine((text) => (printed += text));
-  try {
-    program.parse(args, { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { help: printed };
-    throw new UsageError(problemOf(error.message), { cause: error });
-  }
-  const flags = program.opts<Flags>();
+  const parsed = parseArguments(commandLine, args, (message, cause) => new UsageError(problemOf(message), { cause }));
+  if ('help' in parsed) return parsed;
+  const flags = parsed.program.opts<Flags>();
   if (flags.env !== undefined) loadVariables(flags.env);
   const { url = env['RT_SMS_URL'], login = env['RT_SMS_LOGIN'], shortcode = env['RT_SMS_SHORTCODE'] } = flags;
   const allowHttp = flags.allowHttp ?? ['1', 'true'].includes(env['RT_SMS_ALLOW_HTTP'] ?? '');
@@ -93,10 +87,9 @@ function commandLine(print: (text: string) => void): Command {
 
 /** An error repeats neither the value of an unknown flag, which could be a password, nor a number. */
 function problemOf(message: string): string {
-  if (/^error: unknown option '--?pass/.test(message))
+  if (/^unknown option '--?pass/.test(message))
     return 'The password is not taken from the command line, which other users of the machine can see. Fix: set RT_SMS_PASSWORD.';
   return message
-    .replace('error: ', '')
     .replace(/^(unknown option '-[^'=]*)=[^]*'/, "$1=…'")
     .replace(/^(option '--(?:send|url) [^']*') argument '[^]*?' is invalid/, '$1 is invalid')
     .replace(/^./, (letter) => letter.toUpperCase());

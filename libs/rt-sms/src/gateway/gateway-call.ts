@@ -28,6 +28,8 @@ export interface CallSpec<T extends CallEnd> {
   limits: SendOptions;
   /** Message of a status request. */
   uid?: string;
+  /** Segments of the message of a send. */
+  segments?: number;
   /** Values of the message that must not appear in an error. */
   confidential: readonly string[];
   /** `confidential` includes the secrets of the account. */
@@ -66,6 +68,8 @@ export class GatewayCall {
   private readonly deadlineMs: number;
   private readonly signal: AbortSignal | undefined;
   private attempts = 0;
+  /** Attempts with a rejected password that was then replaced. They do not count as retries. */
+  private rejections = 0;
   private ended = false;
   /** The request in flight. */
   private current: RequestAttempt | undefined;
@@ -188,10 +192,11 @@ export class GatewayCall {
     return new TransportFailure(what, { cause, permanent: true });
   }
 
-  /** Apart from the retries of `retry`: the gateway has not processed the rejected request (§1.5). */
+  /** Not one of the retries of `retry`: the gateway has not processed the rejected request (§1.5). */
   private async retryWithOtherPassword(error: RtSmsError, used: number): Promise<void> {
     const hasOther = await this.client.hasOtherPassword(used);
     if (this.ended) return;
+    this.rejections++;
     if (hasOther) this.next();
     else this.fail(error);
   }
@@ -204,7 +209,7 @@ export class GatewayCall {
     const worthwhile =
       error.retryable &&
       !(error instanceof RtSmsOverloadedError) &&
-      this.attempts <= (unresolved ? Math.min(1, retries) : retries) &&
+      this.attempts - this.rejections <= (unresolved ? Math.min(1, retries) : retries) &&
       delayMs < Math.min(this.deadlineMs - this.durationMs, this.startableMs);
     if (!worthwhile || !this.client.budget.spend()) return this.fail(error);
     const timer = setTimeout(() => this.next(), delayMs);

@@ -9,7 +9,7 @@ import type { RequestAttempt } from './request-attempt.js';
 import { Transport } from './transport.js';
 import type { GatewayAnswer } from './wire.js';
 
-const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP' };
+const MESSAGE = { msisdn: '79270000001', text: 'Привет', shortcode: 'SHOP', segments: 1 };
 const UID = 'message-id-VvkmLHkfhCX9';
 const answer = (body: object): GatewayAnswer => ({ status: 200, headers: {}, data: JSON.stringify(body) });
 const SENT = answer({ result: { uid: UID }, status: 'ok' });

@@ -1,7 +1,6 @@
 import type { HttpService } from '@nestjs/axios';
 import type { RtSmsError, RtSmsErrorContext } from '../rt-sms.errors.js';
-import { measure } from '../message/segments.js';
-import type { CheckedMessage } from '../message/sms-message.js';
+import type { CheckedSmsMessage } from '../message/sms-message.js';
 import type { ResolvedOptions } from '../options/resolve-options.js';
 import type { CallEnd, Telemetry } from '../telemetry.js';
 import type { AccountHttp } from './account-http.js';
@@ -57,17 +56,15 @@ export class GatewayClient implements CallHost {
   }
 
   /** `POST` of a message (§2.1). */
-  send(message: CheckedMessage, limits: SendOptions = {}): Promise<Sent> {
-    return this.call(
-      {
-        operation: 'send',
-        request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
-        limits,
-        confidential: [message.text, message.msisdn],
-        read: sent,
-      },
-      message.text,
-    );
+  send(message: CheckedSmsMessage, limits: SendOptions = {}): Promise<Sent> {
+    return this.call({
+      operation: 'send',
+      request: { method: 'POST', path: this.path || '/', body: sendBody(message) },
+      limits,
+      segments: message.segments,
+      confidential: [message.text, message.msisdn],
+      read: sent,
+    });
   }
 
   /** `GET` of a message's status (§2.2); `uid` in its normal form. */
@@ -124,11 +121,10 @@ export class GatewayClient implements CallHost {
     this.onOutcome(end instanceof Error ? end : undefined);
   }
 
-  private call<T extends CallEnd>(spec: CallSpec<T>, text?: string): Promise<T> {
+  private call<T extends CallEnd>(spec: CallSpec<T>): Promise<T> {
     const call = new GatewayCall(this, spec);
     const instruments = this.telemetry?.active;
-    if (instruments)
-      instruments.call(spec.operation, call, () => this.begin(call), text === undefined ? 0 : measure(text).segments);
+    if (instruments) instruments.call(spec.operation, call, () => this.begin(call), spec.segments);
     else this.begin(call);
     return call.result as Promise<T>;
   }
