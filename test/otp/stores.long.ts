@@ -72,6 +72,15 @@ async function challengesIn({ options }: Service): Promise<Map<string, string>> 
   return new Map(rows.map(({ id, sealed }) => [open([otpKey(SECRET)], id, sealed)?.msisdn ?? '', id]));
 }
 
+/** From now on, each transaction of PostgreSQL that writes takes 20 ms longer, in new connections. */
+async function slowDisk({ options }: Service): Promise<void> {
+  if (!('postgres' in options)) return;
+  const pool = new Pool({ connectionString: options.postgres });
+  for (const setting of ['commit_delay = 20000', 'commit_siblings = 0'])
+    await pool.query(`ALTER DATABASE postgres SET ${setting}`);
+  await pool.end();
+}
+
 class Replica {
   private readonly child: ChildProcess;
 
@@ -87,7 +96,8 @@ class Replica {
   }
 
   async answer(): Promise<OtpAnswer> {
-    const [answer] = (await once(this.child, 'message')) as [OtpAnswer];
+    const ended = once(this.child, 'exit').then(() => Promise.reject(new Error('the replica has ended')));
+    const [answer] = (await Promise.race([once(this.child, 'message'), ended])) as [OtpAnswer];
     return answer;
   }
 
@@ -178,9 +188,22 @@ describeStores('one-time codes in %s', (kind) => {
     for (const one of [...stores, missing]) await one.close!();
   });
 
+  it('guesses at a challenge that is over do not wait for whoever has locked its row', async () => {
+    const id = 'challenge-that-is-locked';
+    await store.create(id, { sealed: 'x', ttlMs: 60_000, attempts: 1, resendAfterMs: 0 });
+    await store.step(id, 'attempt');
+    const pool = 'postgres' in service.options && new Pool({ connectionString: service.options.postgres, max: 1 });
+    if (pool) await pool.query('BEGIN');
+    if (pool) await pool.query('SELECT 1 FROM rt_sms_otp.challenge WHERE id = $1 FOR SHARE', [id]);
+    const records = await Promise.all(Array.from({ length: 100 }, () => store.step(id, 'attempt')));
+    expect(records.map((record) => record?.state)).toEqual(Array(100).fill('locked'));
+    if (pool) await pool.end();
+  });
+
   describe('with three replicas', () => {
     let gateway: RtSmsSimulator;
     let replicas: Replica[];
+    beforeAll(() => slowDisk(service));
     beforeEach(async () => {
       gateway = await gatewayOf();
       const { login, password, url } = gateway.options;

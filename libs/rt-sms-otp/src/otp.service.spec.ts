@@ -224,6 +224,15 @@ describe('verify', () => {
     }
   });
 
+  it('compares nothing without an attempt, whatever a store answers', async () => {
+    const memory = memoryOtpStore();
+    const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, state: 'open', done: false });
+    const store = { ...memory, create: memory.create.bind(memory), step } as OtpStore;
+    const { otp, codes } = await setUp({ store });
+    const { challengeId } = await otp.start(NUMBER, LOGIN);
+    expect(await otp.verify(challengeId, codes()[0]!, LOGIN)).toMatchObject({ ok: false, reason: 'unknown' });
+  });
+
   it('accepts codes of a former secret while it is listed', async () => {
     const store = memoryOtpStore();
     const former = await setUp({ store, secret: FORMER });

@@ -112,7 +112,8 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
     const purpose = this.purposeOf(options);
     if (!isChallengeId(challengeId)) return failed('unknown');
     const record = await this.stored((store) => store.step(challengeId, 'attempt'));
-    if (record && record.state !== 'open') return failed(record.state);
+    // Nothing is compared without an attempt, whatever a store answers.
+    if (record && !record.done) return failed(record.state === 'open' ? 'unknown' : record.state);
     const subject = record && open(this.#options.keys, challengeId, record.sealed);
     if (!subject) return failed('unknown');
     const typed = (typeof code === 'string' ? code : '').slice(0, 40).replaceAll(/[\s\p{Pd}\p{Cf}]+/gu, '');

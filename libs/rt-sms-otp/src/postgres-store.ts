@@ -24,6 +24,11 @@ const NOW = 'clock_timestamp()';
 const after = (ms: string) => `${NOW} + ${ms}::float8 * interval '1 ms'`;
 const msUntil = (column: string) => `ceil(extract(epoch FROM ${column} - ${NOW}) * 1000)::float8`;
 
+const OPEN = `NOT used AND expires_at > ${NOW} AND attempts_left > 0`;
+const state = (used: string, left: string) =>
+  `CASE WHEN ${used} THEN 'used' WHEN expires_at <= ${NOW} THEN 'expired' WHEN ${left} <= 0 THEN 'locked' ELSE 'open' END AS state`;
+const SEEN = `sealed, sends, attempts_left AS "attemptsLeft", ${msUntil('resend_at')} AS "resendInMs", ${msUntil('expires_at')} AS "expiresInMs"`;
+
 const statements = (schema: string, table: string) => ({
   // One transaction, and one replica at a time: IF NOT EXISTS fails when two of them create the same.
   migrate: `SELECT pg_advisory_xact_lock(hashtext('${table}')); CREATE SCHEMA IF NOT EXISTS ${schema};
@@ -34,19 +39,14 @@ const statements = (schema: string, table: string) => ({
   sweep: `DELETE FROM ${table} WHERE forget_at <= ${NOW}`,
   create: `INSERT INTO ${table} (id, sealed, expires_at, forget_at, attempts_left, sends, resend_at)
     VALUES ($1, $2, ${after('$3')}, ${after('2 * $3')}, $4, 1, ${after('$5')})`,
-  // The innermost query locks the row, so that concurrent steps run one after the other.
-  step: `UPDATE ${table} t SET used = old.used OR (done AND $2 = 'use'),
-      attempts_left = old.attempts_left - (done AND $2 = 'attempt')::int,
-      sends = old.sends + (done AND $2 = 'resend')::int - (done AND $2 = 'undo')::int,
-      resend_at = CASE WHEN done AND $2 = 'undo' THEN ${NOW} WHEN done AND $2 = 'resend'
-        THEN ${after('($3::float8[])[least(old.sends + 1, cardinality($3::float8[]))]')} ELSE old.resend_at END
-    FROM (SELECT *, CASE $2::text WHEN 'attempt' THEN state = 'open' WHEN 'use' THEN NOT used
-        WHEN 'resend' THEN state = 'open' AND resend_at <= ${NOW} WHEN 'undo' THEN sends = ($3::float8[])[1] ELSE false END AS done
-      FROM (SELECT *, CASE WHEN used THEN 'used' WHEN expires_at <= ${NOW} THEN 'expired'
-          WHEN attempts_left <= 0 THEN 'locked' ELSE 'open' END AS state
-        FROM ${table} WHERE id = $1 FOR UPDATE) locked) old WHERE t.id = old.id
-    RETURNING old.state, done, t.sealed, t.attempts_left AS "attemptsLeft", t.sends,
-      ${msUntil('t.resend_at')} AS "resendInMs", ${msUntil('t.expires_at')} AS "expiresInMs"`,
+  find: `SELECT ${SEEN}, false AS done, ${state('used', 'attempts_left')} FROM ${table} WHERE id = $1`,
+  // The condition is checked again once the row is locked, so that concurrent steps are done one after the other.
+  step: `UPDATE ${table} SET used = used OR $2 = 'use', attempts_left = attempts_left - ($2 = 'attempt')::int,
+      sends = sends + ($2 = 'resend')::int - ($2 = 'undo')::int, resend_at = CASE $2 WHEN 'undo' THEN ${NOW}
+        WHEN 'resend' THEN ${after('($3::float8[])[least(sends + 1, cardinality($3::float8[]))]')} ELSE resend_at END
+    WHERE id = $1 AND CASE $2::text WHEN 'attempt' THEN ${OPEN} WHEN 'use' THEN NOT used
+        WHEN 'resend' THEN ${OPEN} AND resend_at <= ${NOW} WHEN 'undo' THEN sends = ($3::float8[])[1] END
+    RETURNING ${SEEN}, true AS done, ${state("used AND $2 <> 'use'", "attempts_left + ($2 = 'attempt')::int")}`,
   remove: `DELETE FROM ${table} WHERE id = $1`,
 });
 
@@ -71,7 +71,9 @@ class PostgresOtpStore implements OtpStore {
   }
 
   async step(id: string, step: OtpStep, numbers: readonly number[] = []): Promise<OtpRecord | undefined> {
-    const [row] = await this.query('step', id, step, numbers);
+    const [done] = step === 'find' ? [] : await this.query('step', id, step, numbers);
+    // What cannot be done is only read: many guesses at one challenge that is locked neither write nor wait for each other.
+    const [row] = done ? [done] : await this.query('find', id);
     return row as OtpRecord | undefined;
   }
 
@@ -100,5 +102,5 @@ async function open(postgres: string | object): Promise<PostgresPool> {
   return new Pool({ ...LIMITS, ...given }).on('error', () => undefined);
 }
 
-/** A store in PostgreSQL (`pg`) for any number of replicas. Each step is one statement. */
+/** A store in PostgreSQL (`pg`) for any number of replicas. A step that cannot be done locks and writes nothing. */
 export const postgresOtpStore = (options: PostgresOtpStoreOptions): OtpStore => new PostgresOtpStore(options);

@@ -70,10 +70,12 @@ export const otpStoreConformance: readonly OtpStoreTest[] = [
     name: 'is used by exactly one of concurrent callers, also after the last attempt, and takes no attempt afterwards',
     run: async (store) => {
       const id = await begin(store, { attempts: 1 });
-      await store.step(id, 'attempt');
+      strictEqual((await store.step(id, 'attempt'))?.state, 'open');
       strictEqual(await doneOf(store, id, 'use'), 1);
-      const other = await begin(store);
-      await store.step(other, 'use');
+      const [last, other] = [await begin(store, { attempts: 1 }), await begin(store)];
+      await store.step(last, 'attempt');
+      strictEqual((await store.step(last, 'use'))?.state, 'locked');
+      strictEqual((await store.step(other, 'use'))?.state, 'open');
       for (const step of ['attempt', 'use', 'resend'] as const) {
         const { state, done, attemptsLeft } = (await store.step(other, step, [0]))!;
         deepStrictEqual([step, state, done, attemptsLeft], [step, 'used', false, 3]);
