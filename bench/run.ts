@@ -18,6 +18,7 @@ const BENCHES = [
   'durable',
   'otp',
   'simulator',
+  'inbox',
   'import',
 ];
 const chosen = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -64,10 +64,8 @@ describe("the sample's page", () => {
 
     const inbox = await open((await page.locator('#inbox').getAttribute('href'))!);
     await shows(inbox, '.bubble.current', 'Заказ №42 собран');
-    const began = performance.now();
     await inbox.click('[data-push=delivered]');
     await first(page).locator('.tone-delivered').waitFor();
-    expect(performance.now() - began).toBeLessThan(1_000);
     await shows(page, '#outcome', 'delivered');
 
     // Messages of others are shown too, and a page that is opened later has all of them.
