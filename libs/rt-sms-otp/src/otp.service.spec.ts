@@ -227,7 +227,7 @@ describe('verify', () => {
   it('compares nothing without an attempt, whatever a store answers', async () => {
     const memory = memoryOtpStore();
     const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, state: 'open', done: false });
-    const store = { ...memory, create: memory.create.bind(memory), step } as OtpStore;
+    const store = { ...memory, create: memory.create.bind(memory), step };
     const { otp, codes } = await setUp({ store });
     const { challengeId } = await otp.start(NUMBER, LOGIN);
     expect(await otp.verify(challengeId, codes()[0]!, LOGIN)).toMatchObject({ ok: false, reason: 'unknown' });
