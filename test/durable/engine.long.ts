@@ -10,7 +10,7 @@ import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { atEnd } from '../platforms.js';
 import { quickest } from '../timing.js';
-import { callback, gatewayOf, run } from './account.js';
+import { callback, gatewayOf, run, type Setting } from './account.js';
 import { bareQueue, describeStores, eventually, type Service, startStore, storeOfSuite } from './services.js';
 
 jest.setTimeout(120_000);
@@ -28,9 +28,9 @@ async function idle(store: Service): Promise<void> {
 }
 
 /** Starts an application that must fail, and returns the problems in its error. */
-async function problemsOf(given: BullMqOptions): Promise<readonly string[]> {
+async function problemsOf(given: BullMqOptions, setting: Setting = {}): Promise<readonly string[]> {
   const gateway = await gatewayOf();
-  const error: unknown = await run(gateway, given as Service['options']).catch((thrown: unknown) => thrown);
+  const error: unknown = await run(gateway, given as Service['options'], setting).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(RtSmsConfigError);
   expect(String(error)).not.toContain('s3cret');
   return (error as RtSmsConfigError).problems;
@@ -321,6 +321,43 @@ describe('a store that cannot be used stops the start, and says what to do', () 
       await Promise.race(replicas.map(({ heard }) => heard('accepted', 'a')));
       // After the migration, replicas need rights only on the tables.
       await expect(run(gateway, { postgres: url }, { engine: { migrate: false } })).resolves.toBeDefined();
+    } finally {
+      await postgres.close();
+    }
+  });
+
+  it('PostgreSQL: a user without CREATE is told so at the start, and needs only rights on the tables once they exist', async () => {
+    const postgres = await startStore('PostgreSQL');
+    const { postgres: url } = postgres.options as { postgres: string };
+    try {
+      const gateway = await gatewayOf();
+      await run(gateway, { postgres: url });
+      const client = new Client({ connectionString: url });
+      await client.connect();
+      await client.query("CREATE ROLE clerk LOGIN PASSWORD 's3cret'");
+      const grant = () =>
+        client.query(
+          'GRANT USAGE ON SCHEMA bullmq TO clerk; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bullmq TO clerk; GRANT USAGE ON ALL SEQUENCES IN SCHEMA bullmq TO clerk',
+        );
+      await grant();
+      const clerk = { postgres: url.replace('postgres@', 'clerk:s3cret@') };
+      const plain: Setting = { engine: { migrate: false } };
+      const limited = { ...plain, options: { policy: { segmentsPerDay: 10 } } };
+      const paced = { ...plain, options: { rate: { perSecond: 10 } } };
+      await run(gateway, clerk, plain);
+      for (const setting of [limited, paced])
+        await expect(problemsOf(clerk, setting)).resolves.toEqual([
+          expect.stringMatching(/the user lacks rights .* grant CREATE on the database and the schema/),
+        ]);
+      // Replicas that start together create the tables once.
+      const both = { options: { ...limited.options, ...paced.options } };
+      await Promise.all([1, 2, 3].map(() => run(gateway, { postgres: url }, both)));
+      await grant();
+      const { sms } = await run(gateway, clerk, { ...plain, ...both });
+      const sent = gateway.waitForMessage(() => true);
+      await sms.enqueue(hello);
+      await sent;
+      await client.end();
     } finally {
       await postgres.close();
     }

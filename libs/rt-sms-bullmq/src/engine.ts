@@ -30,10 +30,11 @@ export class BullMqEngine implements SmsEngine {
   private opening: Promise<void> | undefined;
 
   constructor(options: BullMqOptions, host: EngineHost) {
-    const { account, tracking, idempotencyMs } = host.options;
+    const { account, tracking, idempotencyMs, rate, policy } = host.options;
+    const counts = { rate: rate !== undefined, limits: (policy?.limits.length ?? 0) > 0 };
     this.options = resolveBullMqOptions(options, account);
     this.handlerTimeoutMs = this.options.handlerTimeoutMs;
-    this.store = new Store(this.options, account, host.logger);
+    this.store = new Store(this.options, account, host.logger, counts);
     this.limits = new StoreLimits(this.store, account, idempotencyMs);
     const checks = new CheckJobs(this.store, tracking);
     const gate = new PollGate(host, this.store.clock);

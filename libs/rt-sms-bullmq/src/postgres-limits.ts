@@ -1,6 +1,6 @@
 import type { IQueueBackend } from 'bullmq';
 import type { GroupResult, LimitOperations } from './limit-operations.js';
-import type { PostgresBackend } from './postgres-operations.js';
+import { queryCreating, type PostgresBackend } from './postgres-backend.js';
 import { isNotCreated } from './store-errors.js';
 
 /** Version in the names of the functions, so that replicas of two versions do not replace each other's. */
@@ -8,12 +8,8 @@ const TAKE = 'rt_sms_take_1';
 const GIVE_BACK = 'rt_sms_give_back_1';
 const SWEPT_AT_ONCE = 5_000;
 
-/**
- * Created when they are needed first, in the schema of BullMQ, by one replica at a time. Times are Unix times in milliseconds.
- */
-const CREATE_SQL = `DO $create$ BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended('rt_sms_limit', 0));
-${[
+/** Times are Unix times in milliseconds. */
+const CREATE_SQL = [
   `CREATE TABLE IF NOT EXISTS rt_sms_limit (
     queue text, key text, at bigint, units int NOT NULL, ends_at bigint NOT NULL, PRIMARY KEY (queue, key, at))`,
   `CREATE INDEX IF NOT EXISTS rt_sms_limit_ends ON rt_sms_limit (ends_at)`,
@@ -96,38 +92,25 @@ ${[
       DELETE FROM rt_sms_limit l WHERE l.queue = q AND l.key = part.key AND l.at = part.at AND l.units <= 0;
     END LOOP;
   END $$`,
-]
-  .map((statement) => `${statement};`)
-  .join('\n')}
-END $create$`;
+];
 const sweepSql = (table: string) => `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table}
   WHERE queue = $1 AND ends_at < extract(epoch FROM clock_timestamp()) * 1000 LIMIT ${SWEPT_AT_ONCE})) RETURNING 1`;
 
 /** Counters of the send policy in PostgreSQL; `jobs` is the name of the send queue. */
 export function postgresLimits(backend: IQueueBackend, jobs: string): LimitOperations {
-  const query = (sql: string, values: unknown[]) => (backend as unknown as PostgresBackend).query(sql, values);
-  let creating: Promise<unknown> | undefined;
-  const create = () => (creating ??= query(CREATE_SQL, []).finally(() => (creating = undefined)));
-  const run = async (sql: string, values: unknown[]) => {
-    try {
-      return await query(sql, values);
-    } catch (error) {
-      if (!isNotCreated(error)) throw error;
-      await create();
-      return query(sql, values);
-    }
-  };
+  const postgres = backend as unknown as PostgresBackend;
+  const query = queryCreating(postgres, CREATE_SQL);
   return {
     take: async (groups, idempotencyMs) => {
       const values = [jobs, Math.round(idempotencyMs), JSON.stringify(groups)];
-      const { rows } = await run(`SELECT ${TAKE}($1, $2, $3::jsonb) AS results`, values);
+      const { rows } = await query(`SELECT ${TAKE}($1, $2, $3::jsonb) AS results`, values);
       return rows[0]!.results as GroupResult[];
     },
-    giveBack: async (ids) => void (await run(`SELECT ${GIVE_BACK}($1, $2::text[])`, [jobs, ids])),
+    giveBack: async (ids) => void (await query(`SELECT ${GIVE_BACK}($1, $2::text[])`, [jobs, ids])),
     sweep: async () => {
       for (const table of ['rt_sms_limit', 'rt_sms_charge'])
         try {
-          while ((await query(sweepSql(table), [jobs])).rows.length === SWEPT_AT_ONCE);
+          while ((await postgres.query(sweepSql(table), [jobs])).rows.length === SWEPT_AT_ONCE);
         } catch (error) {
           if (!isNotCreated(error)) throw error;
         }

@@ -7,12 +7,8 @@ import {
   type StoreOperations,
   type UpdateResult,
 } from './operations.js';
-import { isNotCreated } from './store-errors.js';
+import { queryCreating, type PostgresBackend } from './postgres-backend.js';
 import { WriteBatcher } from './write-batcher.js';
-
-export interface PostgresBackend {
-  query(sql: string, values: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
-}
 
 const REPLACE_UNSENT_SQL = `UPDATE job SET data = $3::jsonb
   WHERE queue = $1 AND id = $2 AND state IN ('waiting', 'delayed')
@@ -22,7 +18,6 @@ const INBOX_SQL = `SELECT
   EXISTS (SELECT 1 FROM job WHERE queue = $1 AND id = $5 AND finished_at_ms IS NULL AND data->'failures' IS NULL)
     AS "isAnnouncing"`;
 const NOW_SQL = 'SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now';
-/** Created when it is needed first, in the schema of BullMQ. */
 const CREATE_RATE_SQL =
   'CREATE TABLE IF NOT EXISTS rt_sms_rate (queue text PRIMARY KEY, reserved_until timestamptz NOT NULL)';
 const RESERVE_SQL = `INSERT INTO rt_sms_rate AS rate (queue, reserved_until)
@@ -103,15 +98,7 @@ export function postgresOperations(
       kept[n] = { replaced, added };
     return kept;
   };
-  const reserve = async (forMs: number) => {
-    try {
-      return await query(RESERVE_SQL, [jobs, forMs]);
-    } catch (error) {
-      if (!isNotCreated(error)) throw error;
-      await query(CREATE_RATE_SQL, []);
-      return query(RESERVE_SQL, [jobs, forMs]);
-    }
-  };
+  const withRate = queryCreating(backend as unknown as PostgresBackend, [CREATE_RATE_SQL]);
   const writeOne = async (one: FencedUpdate) => (await write([one], updateSql(false)))[0]!;
   const batcher = new WriteBatcher<FencedUpdate, UpdateResult>(
     async (all) => (await write(all, updateSql(true))).map((kept) => (kept.replaced ? kept : undefined)),
@@ -123,7 +110,7 @@ export function postgresOperations(
       return rows[0] as unknown as Inbox;
     },
     now: async () => Number((await query(NOW_SQL, [])).rows[0]!.now),
-    reserve: async (forMs) => Number((await reserve(forMs)).rows[0]!.waitMs),
+    reserve: async (forMs) => Number((await withRate(RESERVE_SQL, [jobs, forMs])).rows[0]!.waitMs),
     lookUp: async (jobIds) => {
       const { rows } = await query(LOOK_UP_SQL, [jobs, jobIds]);
       const known = new Map(rows.map(({ id, digest, finishedOn }) => [id, { digest, finishedOn }]));

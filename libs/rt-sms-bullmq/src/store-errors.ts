@@ -58,7 +58,8 @@ export const searchPathProblem = (schema: string, found: string | null, role: st
 export class StoreUnusableError extends Error {}
 
 const ADVICE: Record<string, string> = {
-  '42501': 'lacks rights in this PostgreSQL; grant CREATE on the database, or create the schema beforehand',
+  '42501':
+    'lacks rights in this PostgreSQL; grant CREATE on the database and the schema, or start once as a user who has it, and grant SELECT, INSERT, UPDATE and DELETE on all tables of the schema',
   '28P01': 'is rejected by this PostgreSQL: wrong user or password',
   '28000': 'is rejected by this PostgreSQL: see its pg_hba.conf',
   '3D000': 'needs a database that does not exist in this PostgreSQL; create it',

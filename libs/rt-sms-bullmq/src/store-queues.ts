@@ -5,8 +5,9 @@ import { JOB, type StoredQueue } from './jobs.js';
 import type { LimitOperations } from './limit-operations.js';
 import type { StoreOperations } from './operations.js';
 import { connectionOptions, queueName, type ResolvedBullMqOptions, type rtSmsQueueNames } from './options.js';
+import type { PostgresBackend } from './postgres-backend.js';
 import { postgresLimits } from './postgres-limits.js';
-import { postgresOperations, type PostgresBackend } from './postgres-operations.js';
+import { postgresOperations } from './postgres-operations.js';
 import { redisLimits } from './redis-limits.js';
 import { redisOperations } from './redis-operations.js';
 import { probeSchema } from './schema-probe.js';
@@ -40,10 +41,17 @@ export interface StoreQueues {
   isVolatile: boolean;
 }
 
+/** What the account counts in the store besides its messages. */
+export interface StoreCounts {
+  rate: boolean;
+  limits: boolean;
+}
+
 interface Opening {
   account: string;
   options: ResolvedBullMqOptions;
   factory: StoreBackendFactory;
+  counts: StoreCounts;
   now: () => number;
   onError: (error: unknown) => void;
   /** Receives each queue, which is to be closed, also if the opening fails. */
@@ -51,7 +59,8 @@ interface Opening {
 }
 
 /** Opens the queues of an account. @throws StoreUnusableError if the store answers but cannot be used */
-export async function openQueues({ account, options, factory, now, onError, onMade }: Opening): Promise<StoreQueues> {
+export async function openQueues(opening: Opening): Promise<StoreQueues> {
+  const { account, options, factory, counts, now, onError, onMade } = opening;
   const isRedis = options.connection !== undefined;
   const make = <T>(name: QueueName | 'store', by: StoreBackendFactory): StoredQueue<T> => {
     const made: StoredQueue<T> = new Queue<T, string, string, T, string, string, IQueueBackend, object>(
@@ -98,6 +107,9 @@ export async function openQueues({ account, options, factory, now, onError, onMa
   const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, check as Queue);
   const operations = { send: own(send), check: own(check), unknown: own(unknown) };
   const limits = isRedis ? redisLimits(backend, send.toKey('')) : postgresLimits(backend, send.name);
+  // PostgreSQL: creates their tables, so that missing rights stop the start, and not the first message.
+  if (counts.rate) await operations.send.reserve(0);
+  if (counts.limits) await limits.giveBack([]);
   return { send, check, unknown, marks, operations, limits, isVolatile };
 }
 

@@ -17,6 +17,7 @@ import {
   type Connected,
   type QueueName,
   type StoreBackendFactory,
+  type StoreCounts,
   type StoreQueues,
 } from './store-queues.js';
 import { guardRequest, within, type StoreRequest } from './store-requests.js';
@@ -60,6 +61,7 @@ export class Store {
     readonly options: ResolvedBullMqOptions,
     private readonly account: string,
     readonly logger: EngineHost['logger'],
+    private readonly counts: StoreCounts,
   ) {
     this.isRedis = options.connection !== undefined;
     const { postgres = {}, schema, migrate } = options;
@@ -264,6 +266,7 @@ export class Store {
           account: this.account,
           options: this.options,
           factory: this.factory,
+          counts: this.counts,
           now: () => this.clock.now(),
           onError: (error) => this.onError(error),
           onMade: (queue) => {

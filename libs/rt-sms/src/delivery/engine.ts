@@ -129,6 +129,8 @@ export interface EngineSettings {
   readonly connections: number;
   /** Rate limit: sends that may start in any sliding second. Absent without a limit. */
   readonly rate?: { readonly perSecond: number } | undefined;
+  /** Send policy: its rules that count. Absent without a policy. */
+  readonly policy?: { readonly limits: readonly unknown[] } | undefined;
   /** Unsent messages that the engine in memory holds at most. */
   readonly engineLimit: number;
   /** Milliseconds for which an id is remembered after its message has settled. */
