@@ -1,4 +1,5 @@
 import { jest } from '@jest/globals';
+import { Queue } from 'bullmq';
 import { RtSmsValidationError } from 'nestjs-rt-sms';
 import { rtSmsQueueNames } from 'nestjs-rt-sms-bullmq';
 import { atEnd } from '../platforms.js';
@@ -43,5 +44,22 @@ describeStores('many messages with ids of one’s own, on %s', (kind) => {
     expect(error).toBeInstanceOf(RtSmsValidationError);
     expect((error as RtSmsValidationError).problems).toEqual([expect.stringContaining(changed.id)]);
     await expect(queued()).resolves.toBe(known.length);
+  });
+
+  it('another replica gives an id of the call to another message meanwhile: the call does not claim that nothing was queued', async () => {
+    const [one, other] = [await producer(), await producer()];
+    const all = items(3);
+    const { addBulk } = Queue.prototype;
+    const adding = jest.spyOn(Queue.prototype, 'addBulk').mockImplementationOnce(async function (this: Queue, jobs) {
+      await other.sms.enqueue({ ...all[1]!.message, text: 'Another text' }, { id: all[1]!.id });
+      return addBulk.call(this, jobs);
+    });
+    const error: unknown = await one.sms.enqueueMany(all).catch((thrown: unknown) => thrown);
+    adding.mockRestore();
+    expect(error).toMatchObject({ outcome: 'unknown', message: expect.stringContaining(all[1]!.id) as string });
+    await expect(one.queued()).resolves.toBe(3);
+    // A single message was not queued.
+    const single = one.sms.enqueue(all[1]!.message, { id: all[1]!.id });
+    await expect(single).rejects.toMatchObject({ outcome: 'not_sent' });
   });
 });

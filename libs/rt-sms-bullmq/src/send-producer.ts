@@ -30,7 +30,7 @@ export class SendProducer {
         if (entries.length > 1) await this.compare(named, began);
         await addTimers(this.store, overdueTimers(this.store.clock, entries));
         await this.addAll(entries);
-        await this.confirm(named, began);
+        await this.confirm(named, began, entries.length);
       },
       entries.length,
     );
@@ -97,8 +97,11 @@ export class SendProducer {
     await before;
   }
 
-  /** Checks after the insertion which message has each id, because another replica may have added the same id. */
-  private async confirm(entries: EngineItem[], began: number): Promise<void> {
+  /**
+   * Checks after the insertion which message has each id, because another replica may have added the same id. `count` messages
+   * were added, with those that have no id of the caller's.
+   */
+  private async confirm(entries: EngineItem[], began: number, count: number): Promise<void> {
     try {
       const free = await this.compare(entries, began);
       if (free.length === 0) return;
@@ -107,9 +110,13 @@ export class SendProducer {
       await this.addAll(free);
       if ((await this.compare(free, began)).length > 0) throw new Error('expired messages could not be removed');
     } catch (error) {
-      if (isRtSmsError(error)) throw error;
-      // The messages were added and will be sent, so the error must not read as "not queued".
-      throw new Error('it may be queued, but could not be checked', { cause: error });
+      // An id that stands for another message: the only message was not added.
+      if (isRtSmsError(error) && count === 1) throw error;
+      // Messages were added and will be sent, so the error must not read as "not queued".
+      const why = isRtSmsError(error)
+        ? `the others are queued: ${error.message}`
+        : 'it may be queued, but could not be checked';
+      throw new Error(why, { cause: error });
     }
   }
 
