@@ -118,6 +118,7 @@ export class Replicas {
 
 export class ReplicaProcess implements RunningReplica {
   private readonly child: ChildProcess;
+  private isKilled = false;
   readonly ready: Promise<string>;
   readonly exited: Promise<unknown>;
   url = '';
@@ -132,7 +133,10 @@ export class ReplicaProcess implements RunningReplica {
     });
     this.exited = once(this.child, 'exit');
     this.ready = new Promise((resolve, reject) => {
-      this.child.once('exit', (code, signal) => reject(new Error(`a replica ended at its start: ${code ?? signal}`)));
+      this.child.once('exit', (code, signal) => {
+        // At the end of a test, one may be killed that has not started yet.
+        if (!this.isKilled) reject(new Error(`a replica ended at its start: ${code ?? signal}`));
+      });
       this.child.on('message', (told: ReplicaTells) => {
         if ('ready' in told) resolve((this.url = told.ready));
         else if ('event' in told) heard(told);
@@ -158,6 +162,7 @@ export class ReplicaProcess implements RunningReplica {
 
   async kill(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    this.isKilled = true;
     this.child.kill('SIGKILL');
     await this.exited;
   }
