@@ -267,6 +267,14 @@ describe('resend', () => {
     expect(await failure(otp.resend(challengeId))).toMatchObject({ code: 'RT_SMS_OTP_USED' });
   });
 
+  it('names no negative pause if it ends while the store answers', async () => {
+    const memory = memoryOtpStore();
+    const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, resendInMs: -5 });
+    const { otp } = await setUp({ store: { ...memory, create: memory.create.bind(memory), step } });
+    const { challengeId } = await otp.start(NUMBER, LOGIN);
+    expect((await failure(otp.resend(challengeId)))!.retryAfterMs).toBe(0);
+  });
+
   it('takes nothing from the limits if the message was not sent', async () => {
     const { otp, sms } = await setUp({ resendAfterMs: [0, 40_000] });
     const { challengeId } = await otp.start(NUMBER, LOGIN);
