@@ -46,7 +46,7 @@ describeStores('many messages with ids of one’s own, on %s', (kind) => {
     await expect(queued()).resolves.toBe(known.length);
   });
 
-  it('another replica gives an id of the call to another message meanwhile: the call does not claim that nothing was queued', async () => {
+  it('another replica uses one of the ids for a different message meanwhile: the outcome is unknown, because the others are queued', async () => {
     const [one, other] = [await producer(), await producer()];
     const all = items(3);
     const { addBulk } = Queue.prototype;

@@ -326,7 +326,7 @@ describe('a store that cannot be used stops the start, and says what to do', () 
     }
   });
 
-  it('PostgreSQL: a user without CREATE is told so at the start, and needs only rights on the tables once they exist', async () => {
+  it('PostgreSQL: without CREATE the start fails and names it; once the tables exist, rights on them are enough', async () => {
     const postgres = await startStore('PostgreSQL');
     const { postgres: url } = postgres.options as { postgres: string };
     try {

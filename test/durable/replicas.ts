@@ -134,7 +134,7 @@ export class ReplicaProcess implements RunningReplica {
     this.exited = once(this.child, 'exit');
     this.ready = new Promise((resolve, reject) => {
       this.child.once('exit', (code, signal) => {
-        // At the end of a test, one may be killed that has not started yet.
+        // The end of a test may kill a replica that is still starting.
         if (!this.isKilled) reject(new Error(`a replica ended at its start: ${code ?? signal}`));
       });
       this.child.on('message', (told: ReplicaTells) => {

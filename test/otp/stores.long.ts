@@ -188,7 +188,7 @@ describeStores('one-time codes in %s', (kind) => {
     for (const one of [...stores, missing]) await one.close!();
   });
 
-  it('guesses at a challenge that is over do not wait for whoever has locked its row', async () => {
+  it('guesses at a locked challenge do not wait for a lock on its row', async () => {
     const id = 'challenge-that-is-locked';
     await store.create(id, { sealed: 'x', ttlMs: 60_000, attempts: 1, resendAfterMs: 0 });
     await store.step(id, 'attempt');

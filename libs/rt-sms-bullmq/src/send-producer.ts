@@ -98,8 +98,9 @@ export class SendProducer {
   }
 
   /**
-   * Checks after the insertion which message has each id, because another replica may have added the same id. `count` messages
-   * were added, with those that have no id of the caller's.
+   * Checks after the insertion which message has each id, because another replica may have added the same id.
+   *
+   * @param count number of messages in the call, including those without an id of the caller's
    */
   private async confirm(entries: EngineItem[], began: number, count: number): Promise<void> {
     try {
@@ -110,7 +111,7 @@ export class SendProducer {
       await this.addAll(free);
       if ((await this.compare(free, began)).length > 0) throw new Error('expired messages could not be removed');
     } catch (error) {
-      // An id that stands for another message: the only message was not added.
+      // The id is used by a different message, so the only message of the call was not added.
       if (isRtSmsError(error) && count === 1) throw error;
       // Messages were added and will be sent, so the error must not read as "not queued".
       const why = isRtSmsError(error)

@@ -41,7 +41,7 @@ export interface StoreQueues {
   isVolatile: boolean;
 }
 
-/** What the account counts in the store besides its messages. */
+/** Counters that the account keeps in the store. */
 export interface StoreCounts {
   rate: boolean;
   limits: boolean;
@@ -107,7 +107,7 @@ export async function openQueues(opening: Opening): Promise<StoreQueues> {
   const own = (jobs: StoredQueue<unknown>) => steps(jobs as Queue, check as Queue);
   const operations = { send: own(send), check: own(check), unknown: own(unknown) };
   const limits = isRedis ? redisLimits(backend, send.toKey('')) : postgresLimits(backend, send.name);
-  // PostgreSQL: creates their tables, so that missing rights stop the start, and not the first message.
+  // On PostgreSQL this creates the tables of both, so that missing rights fail the start instead of the first message.
   if (counts.rate) await operations.send.reserve(0);
   if (counts.limits) await limits.giveBack([]);
   return { send, check, unknown, marks, operations, limits, isVolatile };

@@ -17,6 +17,7 @@ import {
   RtSmsOtpError,
   RtSmsOtpModule,
   RtSmsOtpService,
+  type OtpRecord,
   type OtpStore,
   type RtSmsOtpOptions,
 } from 'nestjs-rt-sms-otp';
@@ -47,6 +48,12 @@ async function setUp(more: Partial<RtSmsOtpOptions> = {}, sms = new RtSmsRecorde
   atEnd(() => module.close());
   const codes = () => sms.sent.map(({ text }) => /\d{4,10}/.exec(text)![0]);
   return { otp: module.get(RtSmsOtpService), sms, codes };
+}
+/** A store whose steps do nothing and return the challenge with these changes. */
+function storeAnswering(changes: Partial<OtpRecord>): OtpStore {
+  const memory = memoryOtpStore();
+  const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, ...changes });
+  return { create: memory.create.bind(memory), remove: memory.remove.bind(memory), step };
 }
 const wrong = (code: string) => code.replace(/.$/, (digit) => String((Number(digit) + 1) % 10));
 const failure = (work: Promise<unknown>) =>
@@ -225,10 +232,7 @@ describe('verify', () => {
   });
 
   it('compares nothing without an attempt, whatever a store answers', async () => {
-    const memory = memoryOtpStore();
-    const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, state: 'open', done: false });
-    const store = { ...memory, create: memory.create.bind(memory), step };
-    const { otp, codes } = await setUp({ store });
+    const { otp, codes } = await setUp({ store: storeAnswering({ state: 'open', done: false }) });
     const { challengeId } = await otp.start(NUMBER, LOGIN);
     expect(await otp.verify(challengeId, codes()[0]!, LOGIN)).toMatchObject({ ok: false, reason: 'unknown' });
   });
@@ -267,10 +271,8 @@ describe('resend', () => {
     expect(await failure(otp.resend(challengeId))).toMatchObject({ code: 'RT_SMS_OTP_USED' });
   });
 
-  it('names no negative pause if it ends while the store answers', async () => {
-    const memory = memoryOtpStore();
-    const step: OtpStore['step'] = async (id) => ({ ...(await memory.step(id, 'find'))!, resendInMs: -5 });
-    const { otp } = await setUp({ store: { ...memory, create: memory.create.bind(memory), step } });
+  it('reports a pause of zero if it ends while the store answers', async () => {
+    const { otp } = await setUp({ store: storeAnswering({ resendInMs: -5 }) });
     const { challengeId } = await otp.start(NUMBER, LOGIN);
     expect((await failure(otp.resend(challengeId)))!.retryAfterMs).toBe(0);
   });

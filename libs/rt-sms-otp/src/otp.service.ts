@@ -91,7 +91,7 @@ export class RtSmsOtpService implements OnModuleInit, OnApplicationShutdown {
     const record = isId ? await this.stored(() => store.step(challengeId, 'resend', resendAfterMs)) : undefined;
     const subject = record && open(keys, challengeId, record.sealed);
     if (!subject) throw this.error('RT_SMS_OTP_UNKNOWN');
-    // A pause that ends while the store answers is not negative.
+    // The pause may end while the store answers.
     if (record.state === 'open' && !record.done)
       throw this.error('RT_SMS_OTP_TOO_SOON', Math.max(0, Math.ceil(record.resendInMs)));
     if (record.state !== 'open')

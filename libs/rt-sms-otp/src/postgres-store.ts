@@ -24,9 +24,9 @@ const NOW = 'clock_timestamp()';
 const after = (ms: string) => `${NOW} + ${ms}::float8 * interval '1 ms'`;
 const msUntil = (column: string) => `ceil(extract(epoch FROM ${column} - ${NOW}) * 1000)::float8`;
 
-const OPEN = `NOT used AND expires_at > ${NOW} AND attempts_left > 0`;
-const state = (used: string, left: string) =>
-  `CASE WHEN ${used} THEN 'used' WHEN expires_at <= ${NOW} THEN 'expired' WHEN ${left} <= 0 THEN 'locked' ELSE 'open' END AS state`;
+const stateOf = (used: string, left: string) =>
+  `CASE WHEN ${used} THEN 'used' WHEN expires_at <= ${NOW} THEN 'expired' WHEN ${left} <= 0 THEN 'locked' ELSE 'open' END`;
+const STATE = stateOf('used', 'attempts_left');
 const SEEN = `sealed, sends, attempts_left AS "attemptsLeft", ${msUntil('resend_at')} AS "resendInMs", ${msUntil('expires_at')} AS "expiresInMs"`;
 
 const statements = (schema: string, table: string) => ({
@@ -39,14 +39,14 @@ const statements = (schema: string, table: string) => ({
   sweep: `DELETE FROM ${table} WHERE forget_at <= ${NOW}`,
   create: `INSERT INTO ${table} (id, sealed, expires_at, forget_at, attempts_left, sends, resend_at)
     VALUES ($1, $2, ${after('$3')}, ${after('2 * $3')}, $4, 1, ${after('$5')})`,
-  find: `SELECT ${SEEN}, false AS done, ${state('used', 'attempts_left')} FROM ${table} WHERE id = $1`,
+  find: `SELECT ${SEEN}, false AS done, ${STATE} AS state FROM ${table} WHERE id = $1`,
   // The condition is checked again once the row is locked, so that concurrent steps are done one after the other.
   step: `UPDATE ${table} SET used = used OR $2 = 'use', attempts_left = attempts_left - ($2 = 'attempt')::int,
       sends = sends + ($2 = 'resend')::int - ($2 = 'undo')::int, resend_at = CASE $2 WHEN 'undo' THEN ${NOW}
         WHEN 'resend' THEN ${after('($3::float8[])[least(sends + 1, cardinality($3::float8[]))]')} ELSE resend_at END
-    WHERE id = $1 AND CASE $2::text WHEN 'attempt' THEN ${OPEN} WHEN 'use' THEN NOT used
-        WHEN 'resend' THEN ${OPEN} AND resend_at <= ${NOW} WHEN 'undo' THEN sends = ($3::float8[])[1] END
-    RETURNING ${SEEN}, true AS done, ${state("used AND $2 <> 'use'", "attempts_left + ($2 = 'attempt')::int")}`,
+    WHERE id = $1 AND CASE $2::text WHEN 'attempt' THEN ${STATE} = 'open' WHEN 'use' THEN NOT used
+        WHEN 'resend' THEN ${STATE} = 'open' AND resend_at <= ${NOW} WHEN 'undo' THEN sends = ($3::float8[])[1] END
+    RETURNING ${SEEN}, true AS done, ${stateOf("used AND $2 <> 'use'", "attempts_left + ($2 = 'attempt')::int")} AS state`,
   remove: `DELETE FROM ${table} WHERE id = $1`,
 });
 
@@ -71,9 +71,9 @@ class PostgresOtpStore implements OtpStore {
   }
 
   async step(id: string, step: OtpStep, numbers: readonly number[] = []): Promise<OtpRecord | undefined> {
-    const [done] = step === 'find' ? [] : await this.query('step', id, step, numbers);
-    // What cannot be done is only read: many guesses at one challenge that is locked neither write nor wait for each other.
-    const [row] = done ? [done] : await this.query('find', id);
+    const done = step === 'find' ? [] : await this.query('step', id, step, numbers);
+    // A challenge that the step cannot change is only read, so many guesses at a locked one do not wait for each other.
+    const [row] = done.length > 0 ? done : await this.query('find', id);
     return row as OtpRecord | undefined;
   }
 

@@ -107,6 +107,7 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
    * be used; the transaction is still usable
    * @throws RtSmsPolicyError if the send policy refuses the message
    * @throws RtSmsOverloadedError if the engine is full or its store is down; the message was not queued
+   * @throws RtSmsTimeoutError with the outcome `unknown` if the store of the engine did not acknowledge the message
    */
   async enqueue(message: SmsMessage, options: EnqueueOptions = {}): Promise<QueuedSms> {
     const item = this.input.queued(message, options);
@@ -117,6 +118,8 @@ export class RtSmsService implements OnModuleInit, BeforeApplicationShutdown, On
   /**
    * Queues many messages, all or none, with `tx` inside that transaction. An invalid one is named by its index.
    * @throws the errors of `enqueue`
+   * @throws RtSmsTimeoutError with the outcome `unknown` also if another replica uses one of the ids for a different message at
+   * the same time; the other messages are queued
    */
   async enqueueMany(
     items: Iterable<{ message: SmsMessage } & EnqueueItemOptions>,
